@@ -1,0 +1,1 @@
+"""Configuration groups for Hydra; the tree is installed as ``equinet.configs``."""

@@ -1,0 +1,23 @@
+"""Fixtures that every room shares."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+_REAL_DATA = Path(__file__).resolve().parents[1].parent / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder of the official data files; tests that need it skip where it is absent."""
+    root = Path(os.environ.get("EQUINET_TEST_DATA", _REAL_DATA))
+    if not root.is_dir():
+        pytest.skip(f"real data not found at {root}; set EQUINET_TEST_DATA to run this test")
+    return root
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    torch.manual_seed(0)
