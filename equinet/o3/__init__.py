@@ -1,0 +1,27 @@
+"""The sphere and its rotations: harmonics, Wigner D, quadratures, Gaunt and bracket tables."""
+
+from equinet.o3.gaunt import bracket_gain, bracket_tensor, gaunt_gain, gaunt_tensor
+from equinet.o3.harmonics import normalized_legendre, spherical_harmonics
+from equinet.o3.quadrature import (
+    SphereQuadrature,
+    gauss_legendre_quadrature,
+    lebedev_quadrature,
+    quadrature,
+)
+from equinet.o3.wigner import rotate, wigner_d, wigner_d_blocks
+
+__all__ = [
+    "SphereQuadrature",
+    "bracket_gain",
+    "bracket_tensor",
+    "gauss_legendre_quadrature",
+    "gaunt_gain",
+    "gaunt_tensor",
+    "lebedev_quadrature",
+    "normalized_legendre",
+    "quadrature",
+    "rotate",
+    "spherical_harmonics",
+    "wigner_d",
+    "wigner_d_blocks",
+]

@@ -1,0 +1,211 @@
+"""Gaunt and bracket tensors, their gains per path and the factors that even them out."""
+
+import functools
+import math
+from fractions import Fraction
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from equinet.o3.harmonics import normalized_legendre
+
+_ROUND_OFF = 1e-12
+
+
+def gaunt_tensor(lmax1: int, lmax2: int, lmax_out: int) -> Float[Tensor, "lm1 lm2 lm3"]:
+    """Return the integrals over the sphere of three real spherical harmonics.
+
+    ``G[i, j, k] = integral of Y_i Y_j Y_k``: the coefficients of the product of two functions.
+    In e3nn's terms it is ``gaunt_gain(l1, l2, l3) * wigner_3j(l1, l2, l3)``.
+
+    Args:
+        lmax1: highest degree of the first index.
+        lmax2: highest degree of the second index.
+        lmax_out: highest degree of the third index.
+
+    Returns:
+        Float64 tensor [(lmax1+1)^2, (lmax2+1)^2, (lmax_out+1)^2]; what the selection rules
+        forbid is exactly zero.
+
+    Raises:
+        ValueError: if a degree is negative.
+
+    Example:
+        >>> gaunt_tensor(1, 1, 2).shape
+        torch.Size([4, 4, 9])
+    """
+    _check_degrees(lmax1, lmax2, lmax_out)
+    return torch.tensor(_gaunt(lmax1, lmax2, lmax_out))
+
+
+def bracket_tensor(lmax1: int, lmax2: int, lmax_out: int) -> Float[Tensor, "lm1 lm2 lm3"]:
+    """Return the integrals of ``n . (grad Y_i x grad Y_j) Y_k``, the Poisson bracket's coefficients.
+
+    They are the couplings of odd l1 + l2 + l3, which the Gaunt tensor lacks; degree 1 with 1
+    gives the cross product. In e3nn's terms: ``bracket_gain(l1, l2, l3) * wigner_3j(l1, l2, l3)``.
+
+    Args:
+        lmax1: highest degree of the first index.
+        lmax2: highest degree of the second index.
+        lmax_out: highest degree of the third index.
+
+    Returns:
+        Float64 tensor [(lmax1+1)^2, (lmax2+1)^2, (lmax_out+1)^2], antisymmetric in its indices;
+        what the selection rules forbid is exactly zero.
+
+    Raises:
+        ValueError: if a degree is negative.
+    """
+    _check_degrees(lmax1, lmax2, lmax_out)
+    return torch.tensor(_bracket(lmax1, lmax2, lmax_out))
+
+
+@functools.lru_cache
+def gaunt_gain(l1: int, l2: int, l3: int) -> float:
+    """Return g with ``gaunt_tensor = g * wigner_3j`` on the path (l1, l2) -> l3.
+
+    Source:
+        ``g = sqrt((2 l1+1)(2 l2+1)(2 l3+1) / 4 pi) |3j(l1 l2 l3; 0 0 0)|``, zero where
+        l1 + l2 + l3 is odd.
+
+    Example:
+        >>> round(gaunt_gain(1, 1, 2), 6)
+        0.690988
+    """
+    return math.sqrt((2 * l1 + 1) * (2 * l2 + 1) * (2 * l3 + 1) / (4 * math.pi)) * _wigner_3j(
+        l1, l2, l3, order=0
+    )
+
+
+@functools.lru_cache
+def bracket_gain(l1: int, l2: int, l3: int) -> float:
+    """Return b with ``bracket_tensor = b * wigner_3j`` on the path (l1, l2) -> l3.
+
+    Source:
+        ``b = sqrt(l1 (l1+1) l2 (l2+1) (2 l1+1)(2 l2+1)(2 l3+1) / 4 pi) |3j(l1 l2 l3; 1 -1 0)|``
+        for odd l1 + l2 + l3, else zero.
+
+    Example:
+        >>> round(bracket_gain(1, 1, 1), 6)
+        1.196827
+    """
+    if (l1 + l2 + l3) % 2 == 0 or l1 == 0 or l2 == 0:
+        return 0.0
+    return math.sqrt(
+        l1 * (l1 + 1) * l2 * (l2 + 1) * (2 * l1 + 1) * (2 * l2 + 1) * (2 * l3 + 1) / (4 * math.pi)
+    ) * _wigner_3j(l1, l2, l3, order=1)
+
+
+def _check_degrees(*degrees: int) -> None:
+    if min(degrees) < 0:
+        raise ValueError(f"lmax1, lmax2 and lmax_out must be at least 0, found {degrees}")
+
+
+def _wigner_3j(l1: int, l2: int, l3: int, order: int) -> float:
+    """Return |3j(l1 l2 l3; m -m 0)| by Racah's formula in exact arithmetic."""
+    if not abs(l1 - l2) <= l3 <= l1 + l2:
+        return 0.0
+    m, fact = order, math.factorial
+    total = Fraction(0)
+    for t in range(max(0, l2 - l3 - m, l1 - l3 - m), min(l1 + l2 - l3, l1 - m, l2 - m) + 1):
+        denominator = (
+            fact(t)
+            * fact(l3 - l2 + t + m)
+            * fact(l3 - l1 + t + m)
+            * fact(l1 + l2 - l3 - t)
+            * fact(l1 - t - m)
+            * fact(l2 - t - m)
+        )
+        total += Fraction((-1) ** t, denominator)
+    triangle = Fraction(
+        fact(l1 + l2 - l3) * fact(l1 - l2 + l3) * fact(l2 + l3 - l1), fact(l1 + l2 + l3 + 1)
+    )
+    orders = fact(l1 + m) * fact(l1 - m) * fact(l2 + m) * fact(l2 - m) * fact(l3) ** 2
+    return math.sqrt(triangle * orders * total**2)
+
+
+@functools.lru_cache
+def _gaunt(lmax1: int, lmax2: int, lmax_out: int) -> np.ndarray:
+    weights, grids = _grids(lmax1, lmax2, lmax_out)
+    (first, _, _), (second, _, _), (third, _, _) = grids
+    tensor = np.stack([(row * second) @ (weights * third).T for row in first])
+    return _clean(tensor, lmax1, lmax2, lmax_out, odd=False)
+
+
+@functools.lru_cache
+def _bracket(lmax1: int, lmax2: int, lmax_out: int) -> np.ndarray:
+    weights, grids = _grids(lmax1, lmax2, lmax_out)
+    (_, beta1, alpha1), (_, beta2, alpha2), (third, _, _) = grids
+    tensor = np.stack(
+        [
+            (d_beta * alpha2 - d_alpha * beta2) @ (weights * third).T
+            for d_beta, d_alpha in zip(beta1, alpha1, strict=True)
+        ]
+    )
+    return _clean(tensor, lmax1, lmax2, lmax_out, odd=True)
+
+
+def _grids(*lmax: int) -> tuple[np.ndarray, list[tuple[np.ndarray, np.ndarray, np.ndarray]]]:
+    """Return weights [P] of an exact rule and the harmonics and tangential gradients on it.
+
+    For each lmax: Y, dY/dbeta and (dY/dalpha)/sin(beta), each [(lmax+1)^2, P]. Gauss-Legendre
+    nodes never fall on a pole.
+    """
+    degree = sum(lmax)
+    cos_beta, weights = np.polynomial.legendre.leggauss(degree // 2 + 1)
+    alpha = 2 * math.pi / (degree + 1) * np.arange(degree + 1)
+    grids = [_harmonics_on_grid(each, cos_beta, alpha) for each in lmax]
+    return np.repeat(weights * 2 * math.pi / len(alpha), len(alpha)), grids
+
+
+def _harmonics_on_grid(
+    lmax: int, cos_beta: np.ndarray, alpha: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    sin_beta = np.sqrt((1 - cos_beta) * (1 + cos_beta))
+    theta = normalized_legendre(lmax, cos_beta)
+    values, d_beta, d_alpha = [], [], []
+    for degree in range(lmax + 1):
+        for m in range(-degree, degree + 1):
+            order = abs(m)
+            polar = theta[degree, order]
+            slope = order * cos_beta / sin_beta * polar
+            if order < degree:
+                slope = slope - (
+                    math.sqrt((degree - order) * (degree + order + 1)) * theta[degree, order + 1]
+                )
+            cosine = math.sqrt(2) * np.cos(order * alpha)
+            sine = math.sqrt(2) * np.sin(order * alpha)
+            if m == 0:
+                azimuthal, turned = np.ones_like(alpha), np.zeros_like(alpha)
+            elif m > 0:
+                azimuthal, turned = cosine, -order * sine
+            else:
+                azimuthal, turned = sine, order * cosine
+            values.append(np.outer(polar, azimuthal).ravel())
+            d_beta.append(np.outer(slope, azimuthal).ravel())
+            d_alpha.append(np.outer(polar / sin_beta, turned).ravel())
+    return np.stack(values), np.stack(d_beta), np.stack(d_alpha)
+
+
+def _clean(tensor: np.ndarray, *lmax: int, odd: bool) -> np.ndarray:
+    """Set to zero what the selection rules forbid, and the few accidental zeros beyond them.
+
+    The rules: triangle, parity of l1 + l2 + l3, orders, and number of sine factors. Accidental
+    zeros of 3j symbols come out as round-off, far below the smallest true entry.
+    """
+    (l1, m1), (l2, m2), (l3, m3) = (_degrees_and_orders(each) for each in lmax)
+    l1, m1 = l1[:, None, None], m1[:, None, None]
+    l2, m2 = l2[:, None], m2[:, None]
+    triangle = (abs(l1 - l2) <= l3) & (l3 <= l1 + l2)
+    orders = (abs(m3) == abs(m1) + abs(m2)) | (abs(m3) == abs(abs(m1) - abs(m2)))
+    sines = (m1 < 0).astype(int) + (m2 < 0) + (m3 < 0)
+    allowed = triangle & orders & ((l1 + l2 + l3) % 2 == odd) & (sines % 2 == odd)
+    return np.where(allowed & (abs(tensor) > _ROUND_OFF), tensor, 0.0)
+
+
+def _degrees_and_orders(lmax: int) -> tuple[np.ndarray, np.ndarray]:
+    index = np.arange((lmax + 1) ** 2)
+    degree = np.sqrt(index).astype(int)
+    return degree, index - degree * degree - degree
