@@ -1,7 +1,8 @@
 """The sphere and its rotations: harmonics, Wigner D, quadratures, Gaunt and bracket tables."""
 
-from equinet.o3.gaunt import bracket_gain, bracket_tensor, gaunt_gain, gaunt_tensor
+from equinet.o3.gaunt import bracket_tensor, gaunt_tensor
 from equinet.o3.harmonics import normalized_legendre, spherical_harmonics
+from equinet.o3.paths import bracket_gain, gaunt_gain, path_factors
 from equinet.o3.quadrature import (
     SphereQuadrature,
     gauss_legendre_quadrature,
@@ -14,11 +15,12 @@ __all__ = [
     "SphereQuadrature",
     "bracket_gain",
     "bracket_tensor",
-    "gauss_legendre_quadrature",
     "gaunt_gain",
     "gaunt_tensor",
+    "gauss_legendre_quadrature",
     "lebedev_quadrature",
     "normalized_legendre",
+    "path_factors",
     "quadrature",
     "rotate",
     "spherical_harmonics",

@@ -1,8 +1,7 @@
-"""Gaunt and bracket tensors, their gains per path and the factors that even them out."""
+"""Gaunt and bracket tensors: integrals of products of three spherical harmonics."""
 
 import functools
 import math
-from fractions import Fraction
 
 import numpy as np
 import torch
@@ -41,10 +40,11 @@ def gaunt_tensor(lmax1: int, lmax2: int, lmax_out: int) -> Float[Tensor, "lm1 lm
 
 
 def bracket_tensor(lmax1: int, lmax2: int, lmax_out: int) -> Float[Tensor, "lm1 lm2 lm3"]:
-    """Return the integrals of ``n . (grad Y_i x grad Y_j) Y_k``, the Poisson bracket's coefficients.
+    """Return the integrals over the sphere of ``n . (grad Y_i x grad Y_j) Y_k``.
 
-    They are the couplings of odd l1 + l2 + l3, which the Gaunt tensor lacks; degree 1 with 1
-    gives the cross product. In e3nn's terms: ``bracket_gain(l1, l2, l3) * wigner_3j(l1, l2, l3)``.
+    The coefficients of the Poisson bracket of two functions: the couplings of odd l1 + l2 + l3,
+    which the Gaunt tensor lacks; degree 1 with 1 gives the cross product. In e3nn's terms it is
+    ``bracket_gain(l1, l2, l3) * wigner_3j(l1, l2, l3)``.
 
     Args:
         lmax1: highest degree of the first index.
@@ -62,68 +62,9 @@ def bracket_tensor(lmax1: int, lmax2: int, lmax_out: int) -> Float[Tensor, "lm1 
     return torch.tensor(_bracket(lmax1, lmax2, lmax_out))
 
 
-@functools.lru_cache
-def gaunt_gain(l1: int, l2: int, l3: int) -> float:
-    """Return g with ``gaunt_tensor = g * wigner_3j`` on the path (l1, l2) -> l3.
-
-    Source:
-        ``g = sqrt((2 l1+1)(2 l2+1)(2 l3+1) / 4 pi) |3j(l1 l2 l3; 0 0 0)|``, zero where
-        l1 + l2 + l3 is odd.
-
-    Example:
-        >>> round(gaunt_gain(1, 1, 2), 6)
-        0.690988
-    """
-    return math.sqrt((2 * l1 + 1) * (2 * l2 + 1) * (2 * l3 + 1) / (4 * math.pi)) * _wigner_3j(
-        l1, l2, l3, order=0
-    )
-
-
-@functools.lru_cache
-def bracket_gain(l1: int, l2: int, l3: int) -> float:
-    """Return b with ``bracket_tensor = b * wigner_3j`` on the path (l1, l2) -> l3.
-
-    Source:
-        ``b = sqrt(l1 (l1+1) l2 (l2+1) (2 l1+1)(2 l2+1)(2 l3+1) / 4 pi) |3j(l1 l2 l3; 1 -1 0)|``
-        for odd l1 + l2 + l3, else zero.
-
-    Example:
-        >>> round(bracket_gain(1, 1, 1), 6)
-        1.196827
-    """
-    if (l1 + l2 + l3) % 2 == 0 or l1 == 0 or l2 == 0:
-        return 0.0
-    return math.sqrt(
-        l1 * (l1 + 1) * l2 * (l2 + 1) * (2 * l1 + 1) * (2 * l2 + 1) * (2 * l3 + 1) / (4 * math.pi)
-    ) * _wigner_3j(l1, l2, l3, order=1)
-
-
 def _check_degrees(*degrees: int) -> None:
     if min(degrees) < 0:
         raise ValueError(f"lmax1, lmax2 and lmax_out must be at least 0, found {degrees}")
-
-
-def _wigner_3j(l1: int, l2: int, l3: int, order: int) -> float:
-    """Return |3j(l1 l2 l3; m -m 0)| by Racah's formula in exact arithmetic."""
-    if not abs(l1 - l2) <= l3 <= l1 + l2:
-        return 0.0
-    m, fact = order, math.factorial
-    total = Fraction(0)
-    for t in range(max(0, l2 - l3 - m, l1 - l3 - m), min(l1 + l2 - l3, l1 - m, l2 - m) + 1):
-        denominator = (
-            fact(t)
-            * fact(l3 - l2 + t + m)
-            * fact(l3 - l1 + t + m)
-            * fact(l1 + l2 - l3 - t)
-            * fact(l1 - t - m)
-            * fact(l2 - t - m)
-        )
-        total += Fraction((-1) ** t, denominator)
-    triangle = Fraction(
-        fact(l1 + l2 - l3) * fact(l1 - l2 + l3) * fact(l2 + l3 - l1), fact(l1 + l2 + l3 + 1)
-    )
-    orders = fact(l1 + m) * fact(l1 - m) * fact(l2 + m) * fact(l2 - m) * fact(l3) ** 2
-    return math.sqrt(triangle * orders * total**2)
 
 
 @functools.lru_cache

@@ -12,7 +12,7 @@ Builder = Callable[..., np.ndarray]
 _cache: dict[Hashable, Tensor] = {}
 
 
-@torch.compiler.assume_constant_result
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def table(
     build: Builder, *arguments: int, dtype: torch.dtype, device: torch.device
 ) -> Float[Tensor, "..."]:

@@ -133,10 +133,9 @@ def rotate(
     blocks = wigner_d_blocks(lmax, rotation * sign[..., None, None])
     parts = []
     for degree, block in enumerate(blocks):
-        if parity is not None:
-            inversion = parity * (-1) ** degree
-            block = torch.where(sign[..., None, None] < 0, inversion * block, block)
-        parts.append(block.to(x.dtype) @ x[..., degree**2 : (degree + 1) ** 2, :])
+        inversion = (parity or 1) * (-1) ** degree
+        matrix = torch.where(sign[..., None, None] < 0, inversion * block, block).to(x.dtype)
+        parts.append(matrix @ x[..., degree**2 : (degree + 1) ** 2, :])
     return torch.cat(parts, dim=-2)
 
 
