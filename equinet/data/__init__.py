@@ -1,0 +1,49 @@
+"""Atomistic data: frames, neighbor lists, graphs, statistics and data modules.
+
+Units are Å, eV, eV/Å and eV/Å³; all floats are float64 until a model casts them.
+"""
+
+from equinet.data.cache import git_blob_id
+from equinet.data.files import AtomisticFiles
+from equinet.data.formats import read_frames
+from equinet.data.frames import (
+    Frame,
+    LabelKeys,
+    fingerprint,
+    frame_from_atoms,
+    frame_to_atoms,
+    label_keys,
+)
+from equinet.data.graphs import AtomicDataset, to_graph
+from equinet.data.modules import AtomicDataModule, Splits
+from equinet.data.neighbors import neighbor_list
+from equinet.data.oc20 import OC20, read_s2ef
+from equinet.data.sampling import EpochSampler, evaluation_loader, training_loader
+from equinet.data.statistics import Statistics, fit_reference_energies
+from equinet.data.three_bpa import ThreeBPA, official_3bpa_file
+
+__all__ = [
+    "OC20",
+    "AtomicDataModule",
+    "AtomicDataset",
+    "AtomisticFiles",
+    "EpochSampler",
+    "Frame",
+    "LabelKeys",
+    "Splits",
+    "Statistics",
+    "ThreeBPA",
+    "evaluation_loader",
+    "fingerprint",
+    "fit_reference_energies",
+    "frame_from_atoms",
+    "frame_to_atoms",
+    "git_blob_id",
+    "label_keys",
+    "neighbor_list",
+    "official_3bpa_file",
+    "read_frames",
+    "read_s2ef",
+    "to_graph",
+    "training_loader",
+]

@@ -1,0 +1,147 @@
+"""Files that equinet makes or downloads: where they are kept, and how they get there whole."""
+
+import hashlib
+import logging
+import os
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from equinet.data.formats import read_frames
+from equinet.data.frames import Frame, ase_library, frame_to_atoms
+from equinet.errors import DataError
+
+_log = logging.getLogger(__name__)
+
+
+def cache_folder(cache: str | Path | None = None) -> Path:
+    """Find, and make where needed, the folder of made and downloaded files.
+
+    Args:
+        cache: A folder to use; None takes ``$XDG_CACHE_HOME/equinet`` or ``~/.cache/equinet``.
+
+    Returns:
+        An existing folder.
+
+    Raises:
+        DataError: It cannot be made.
+    """
+    if cache is None:
+        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        cache = Path(base) / "equinet"
+    folder = Path(cache).expanduser()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(
+            f"cannot make the cache folder {folder} ({error.strerror}); give another as data.cache"
+        ) from error
+    return folder
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Write a file that appears under its name only once it is complete.
+
+    Args:
+        path: The final name.
+
+    Yields:
+        A name beside it to write to; it is moved into place at the end, or removed on an error.
+    """
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def git_blob_id(path: str | Path) -> str:
+    r"""Compute the id by which git knows a file's content.
+
+    Args:
+        path: Any file.
+
+    Returns:
+        What ``git hash-object`` prints: the SHA-1 of ``"blob <size>\0"`` and the content.
+    """
+    content = Path(path).read_bytes()
+    # Not for security: it is the identifier that the official repository publishes.
+    digest = hashlib.sha1(f"blob {len(content)}\0".encode(), usedforsecurity=False)
+    digest.update(content)
+    return digest.hexdigest()
+
+
+def fetch(url: str, path: Path, *, blob_id: str | None = None, timeout: float = 10.0) -> None:
+    """Download a file, unless it is there already.
+
+    Args:
+        url: An https address.
+        path: Where to put it.
+        blob_id: Git blob id that the content must have; None takes any.
+        timeout: Seconds to wait for the server.
+
+    Raises:
+        OSError: No network, or the server refuses.
+        DataError: The content is not what was expected.
+    """
+    if path.is_file():
+        return
+    if not url.startswith("https://"):
+        raise ValueError(f"url must start with https://, got {url!r}")
+    with whole_file(path) as partial:
+        with urllib.request.urlopen(url, timeout=timeout) as answer:  # noqa: S310
+            partial.write_bytes(answer.read())
+        if blob_id is not None and git_blob_id(partial) != blob_id:
+            raise DataError(f"{url}: the content has git blob id {git_blob_id(partial)}")
+
+
+def cached_splits(
+    name: str,
+    make: Callable[[], Mapping[str, Sequence[Frame]]],
+    splits: Sequence[str],
+    cache: str | Path | None = None,
+) -> dict[str, list[Frame]]:
+    """Read generated frames from the cache, making them on first use.
+
+    Args:
+        name: Folder in the cache; it should carry the generator's version and seed.
+        make: Generates the frames of each split.
+        splits: Names of the splits.
+        cache: See :func:`cache_folder`.
+
+    Returns:
+        Frames by split, always as read back from the files, so that every run sees the same digits.
+
+    Raises:
+        DataError: The cache folder cannot be made.
+    """
+    folder = cache_folder(cache) / name
+    paths = {split: folder / f"{split}.extxyz" for split in splits}
+    if all(path.is_file() for path in paths.values()):
+        try:
+            return {split: read_frames(path) for split, path in paths.items()}
+        except DataError as error:
+            _log.warning("making %s anew, because its copy is broken: %s", name, error)
+    try:
+        return _make_splits(name, make, paths)
+    except OSError as error:
+        raise DataError(
+            f"cannot write {folder} ({error.strerror}); give another folder as data.cache"
+        ) from error
+
+
+def _make_splits(
+    name: str, make: Callable[[], Mapping[str, Sequence[Frame]]], paths: Mapping[str, Path]
+) -> dict[str, list[Frame]]:
+    _log.info("making the embedded set %s (once, a few seconds)", name)
+    ase = ase_library()
+    made = make()
+    for split, path in paths.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with whole_file(path) as partial:
+            images = [frame_to_atoms(frame) for frame in made[split]]
+            ase.io.write(partial, images, format="extxyz")
+    return {split: read_frames(path) for split, path in paths.items()}

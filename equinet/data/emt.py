@@ -1,0 +1,162 @@
+"""Small labeled sets made on the spot with ASE's effective-medium-theory potential.
+
+They let every experiment run without a download. EMT is a fast, smooth, many-body potential with
+parameters for Al, Cu, Ag, Au, Ni, Pd, Pt and, crudely, H, C, N and O: good to learn from, of no
+chemical value. None of these sets is a benchmark.
+"""
+
+import itertools
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from equinet.data.frames import Frame, ase_library, frames_from_atoms
+from equinet.errors import BackendError
+
+if TYPE_CHECKING:
+    import ase
+
+_METALS = ("Cu", "Ag", "Au", "Ni", "Pd", "Pt")
+_ADSORBATES = ("H", "C", "N", "O", "CO")
+_FACETS = {
+    "fcc111": (3, ("ontop", "bridge", "fcc", "hcp")),
+    "fcc100": (3, ("ontop", "bridge", "hollow")),
+    "fcc110": (4, ("ontop", "longbridge", "shortbridge", "hollow")),
+}
+_RELAXED, _RATTLED = 7, 10  # frames per system
+_MOLECULES = (
+    *("CH3CH2OH", "CH3CONH2", "C5H5N", "CH3COOH", "CH3CH2NH2", "C6H6"),
+    *("H2CCO", "C4H4O", "C4H4NH", "CH3OCH3", "CH3CHO", "CH3CN"),
+)
+_FRAMES_PER_MOLECULE = 30
+
+
+def make_surfaces(seed: int = 0) -> dict[str, list[Frame]]:
+    """Make fcc slabs with an adsorbate, relaxed a few steps and rattled.
+
+    Every metal (Cu, Ag, Au, Ni, Pd, Pt) and facet (111, 100, 110; 12 or 16 metal atoms) carries
+    two of the adsorbates H, C, N, O, CO: 36 systems of 17 frames. Atoms below the two topmost
+    layers are fixed. Tags are those of OC20: 0 fixed, 1 surface, 2 adsorbate.
+
+    Args:
+        seed: Of sites, heights, displacements and splits.
+
+    Returns:
+        ``train`` (400 frames) and ``val`` (50) and ``test_id`` (60) of the same 30 systems, and
+        ``test_ood`` (102) of 6 other systems, one of each metal.
+
+    Raises:
+        BackendError: ASE is not installed.
+    """
+    rng = np.random.default_rng([seed, 1])
+    inside: list[Frame] = []
+    outside: list[Frame] = []
+    slabs = list(itertools.product(range(len(_METALS)), enumerate(_FACETS)))
+    for metal, (facet, builder) in slabs:
+        for turn in range(2):
+            # Two steps through the adsorbates, so that each of them meets each metal.
+            adsorbate = _ADSORBATES[(metal + 2 * facet + turn) % len(_ADSORBATES)]
+            held_out = turn == 0 and facet == metal % len(_FACETS)
+            slab = _slab(_METALS[metal], builder, adsorbate, rng)
+            (outside if held_out else inside).extend(_relaxed_and_rattled(slab, rng))
+    order = rng.permutation(len(inside))
+    shuffled = [inside[index] for index in order]
+    return {
+        "train": shuffled[:400],
+        "val": shuffled[400:450],
+        "test_id": shuffled[450:],
+        "test_ood": outside,
+    }
+
+
+def make_molecules(seed: int = 0) -> dict[str, list[Frame]]:
+    """Make rattled organic molecules of H, C, N and O near their EMT minima.
+
+    Args:
+        seed: Of displacements and splits.
+
+    Returns:
+        ``train`` (310 frames of 12 molecules) and ``test`` (50).
+
+    Raises:
+        BackendError: ASE is not installed.
+    """
+    _, emt, _, fire = _tools()
+    from ase.build import molecule
+
+    rng = np.random.default_rng([seed, 2])
+    images: list[Any] = []
+    for name in _MOLECULES:
+        start = molecule(name)
+        start.calc = emt()
+        fire(start, logfile=None, maxstep=0.1).run(fmax=0.1, steps=40)
+        images.extend(_rattled(start, rng) for _ in range(_FRAMES_PER_MOLECULE))
+    frames = _labeled(images)
+    shuffled = [frames[index] for index in rng.permutation(len(frames))]
+    return {"train": shuffled[:-50], "test": shuffled[-50:]}
+
+
+def _slab(metal: str, builder: str, adsorbate: str, rng: np.random.Generator) -> "ase.Atoms":
+    ase, *_ = _tools()
+    from ase import build
+    from ase.constraints import FixAtoms
+
+    layers, sites = _FACETS[builder]
+    slab = getattr(build, builder)(metal, (2, 2, layers), vacuum=7.0)
+    surface = slab.get_tags() <= 2  # ASE counts layers from the top
+    height = float(rng.uniform(1.5, 2.0))
+    site = sites[int(rng.integers(len(sites)))]
+    molecule = build.molecule("CO") if adsorbate == "CO" else ase.Atoms(adsorbate)
+    carbon = 1 if adsorbate == "CO" else 0  # the atom that binds
+    build.add_adsorbate(slab, molecule, height, site, mol_index=carbon)
+    tags = np.full(len(slab), 2)
+    tags[: len(surface)] = surface
+    slab.set_tags(tags)
+    slab.set_constraint(FixAtoms(mask=tags == 0))
+    slab.pbc = True
+    return slab
+
+
+def _relaxed_and_rattled(slab: "ase.Atoms", rng: np.random.Generator) -> list[Frame]:
+    _, emt, bfgs, _ = _tools()
+    slab.calc = emt()
+    optimizer = bfgs(slab, logfile=None, maxstep=0.1)
+    path = [slab.copy() for _ in optimizer.irun(fmax=0.01, steps=2 * _RELAXED)]
+    chosen = np.unique(np.linspace(0, len(path) - 1, _RELAXED).astype(int))
+    images = [path[index] for index in chosen]
+    while len(images) < _RELAXED + _RATTLED:
+        images.append(_rattled(path[int(rng.integers(len(path)))], rng))
+    return _labeled(images)
+
+
+def _rattled(atoms: "ase.Atoms", rng: np.random.Generator) -> "ase.Atoms":
+    """Displace the free atoms by a Gaussian of 0.02 to 0.15 Å."""
+    moved = atoms.copy()
+    step = rng.normal(scale=rng.uniform(0.02, 0.15), size=moved.positions.shape)
+    moved.set_positions(moved.positions + step)  # constraints hold the fixed atoms
+    return moved
+
+
+def _labeled(images: Sequence["ase.Atoms"]) -> list[Frame]:
+    """Attach EMT's energy and its raw forces, also on fixed atoms."""
+    _, emt, _, _ = _tools()
+    from ase.calculators.singlepoint import SinglePointCalculator
+
+    for atoms in images:
+        atoms.calc = emt()
+        energy = float(atoms.get_potential_energy())
+        forces = atoms.get_forces(apply_constraint=False)
+        atoms.calc = SinglePointCalculator(atoms, energy=energy, forces=forces)
+    return frames_from_atoms(images, source="EMT frame")
+
+
+def _tools() -> tuple[Any, Any, Any, Any]:
+    """The module ase, and the classes EMT, BFGS and FIRE."""
+    ase = ase_library()
+    try:
+        from ase.calculators.emt import EMT
+        from ase.optimize import BFGS, FIRE
+    except ImportError as error:
+        raise BackendError(f"this ASE ({ase.__version__}) lacks EMT: {error}") from error
+    return ase, EMT, BFGS, FIRE

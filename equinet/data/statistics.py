@@ -1,0 +1,125 @@
+"""What a model needs to know about its training set before it starts."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+import numpy as np
+from jaxtyping import Float64
+
+from equinet.data.frames import Frame
+from equinet.data.graphs import AtomicDataset
+from equinet.errors import DataError
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Constants of a training set.
+
+    Attributes:
+        elements: Atomic numbers, ascending.
+        reference_energies: Energy of an atom of each element, eV, in the order of ``elements``.
+        shift: Mean over frames of (energy - sum of reference energies) / atoms, eV.
+        scale: Root mean square force component, eV/Å; 1 where there is no force at all.
+        average_neighbors: Directed edges per atom; 1 where there is no edge at all.
+    """
+
+    elements: tuple[int, ...]
+    reference_energies: tuple[float, ...]
+    shift: float
+    scale: float
+    average_neighbors: float
+
+    @classmethod
+    def of(
+        cls, dataset: AtomicDataset, reference_energies: Mapping[int, float] | None = None
+    ) -> Self:
+        """Measure a labeled data set, in float64.
+
+        Args:
+            dataset: The training set, with energies and forces.
+            reference_energies: eV by atomic number, e.g. of isolated atoms; None fits them to the
+                compositions by :func:`fit_reference_energies`.
+
+        Returns:
+            Its statistics.
+
+        Raises:
+            DataError: The set has no energies or forces, or an element has no reference energy.
+        """
+        elements = dataset.elements
+        if reference_energies is None:
+            references = fit_reference_energies(dataset.frames, elements)
+        else:
+            missing = sorted(set(elements) - set(reference_energies))
+            if missing:
+                raise DataError(
+                    f"{dataset.name}: no reference energies for atomic numbers {missing}; there "
+                    f"are some for {sorted(reference_energies)}"
+                )
+            references = np.array([reference_energies[z] for z in elements], dtype=np.float64)
+        counts = _compositions(dataset.frames, elements)
+        interaction = (_energies(dataset.frames) - counts @ references) / counts.sum(axis=1)
+        forces = [frame.forces for frame in dataset.frames if frame.forces is not None]
+        if not forces:
+            raise DataError(f"{dataset.name}: the frames have no forces")
+        squares = np.concatenate([(array * array).ravel() for array in forces])
+        return cls(
+            elements=elements,
+            reference_energies=tuple(float(energy) for energy in references),
+            shift=float(interaction.mean()),
+            scale=float(np.sqrt(squares.mean())) or 1.0,
+            average_neighbors=dataset.num_edges / dataset.num_atoms or 1.0,
+        )
+
+    def model_arguments(self) -> dict[str, Any]:
+        """The fields by name, as the keyword arguments of a model."""
+        return asdict(self)
+
+
+def fit_reference_energies(
+    frames: Sequence[Frame], elements: Sequence[int]
+) -> Float64[np.ndarray, " elements"]:
+    """Fit one energy per element to the total energies by least squares.
+
+    Where the compositions do not determine the fit (say all frames are the same molecule), the
+    solution of smallest norm is taken: sums over the compositions at hand are right, single
+    values mean nothing, and a model built on them holds for these compositions only. A log line
+    says so.
+
+    Args:
+        frames: Frames with energies.
+        elements: Atomic numbers that cover the frames.
+
+    Returns:
+        eV per element.
+
+    Raises:
+        DataError: A frame has no energy.
+    """
+    counts = _compositions(frames, elements)
+    solution, _, rank, _ = np.linalg.lstsq(counts, _energies(frames), rcond=None)
+    if rank < len(elements):
+        _log.info(
+            "the compositions fix %d of %d reference energies; the rest follow by smallest norm",
+            rank,
+            len(elements),
+        )
+    return np.asarray(solution, dtype=np.float64)
+
+
+def _compositions(
+    frames: Sequence[Frame], elements: Sequence[int]
+) -> Float64[np.ndarray, "frames elements"]:
+    columns = [[np.count_nonzero(frame.numbers == z) for z in elements] for frame in frames]
+    return np.array(columns, dtype=np.float64)
+
+
+def _energies(frames: Sequence[Frame]) -> Float64[np.ndarray, " frames"]:
+    for frame in frames:
+        if frame.energy is None:
+            raise DataError(f"{frame.source}: the frame has no energy")
+    return np.array([frame.energy for frame in frames], dtype=np.float64)
