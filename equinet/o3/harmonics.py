@@ -1,6 +1,5 @@
 """Real spherical harmonics of any degree, by recurrences in Cartesian coordinates."""
 
-import functools
 import math
 
 import numpy as np
@@ -8,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from equinet.o3.tables import table
+from equinet.o3.tables import constant_table
 
 
 def spherical_harmonics(
@@ -52,15 +51,18 @@ def spherical_harmonics(
             "directions must be floating point of shape [..., 3], found "
             f"{directions.dtype} {list(directions.shape)}"
         )
-    if not normalize:
-        return _solid_harmonics(lmax, directions, directions.square().sum(-1, keepdim=True))
-    square = directions.square().sum(-1, keepdim=True)
-    is_zero = square < torch.finfo(directions.dtype).tiny
-    # Both branches of every `where` stay finite, so that no gradient of any order is NaN.
-    unit = directions * torch.where(is_zero, 1.0, square).rsqrt()
-    harmonics = _solid_harmonics(lmax, unit, None)
-    at_zero = table(_harmonics_at_zero, lmax, dtype=unit.dtype, device=unit.device)
-    return torch.where(is_zero, at_zero, harmonics)
+    # Components first: the long axis of vectors last, where arithmetic runs fastest.
+    vectors = directions.reshape(-1, 3).T.contiguous()
+    square = vectors.square().sum(0)
+    if normalize:
+        is_zero = square < torch.finfo(vectors.dtype).tiny
+        # Both branches of every `where` stay finite, so that no gradient of any order is NaN.
+        unit = vectors * torch.where(is_zero, 1.0, square).rsqrt()
+        at_zero = _harmonics_at_zero(lmax, dtype=unit.dtype, device=unit.device)
+        harmonics = torch.where(is_zero, at_zero, _solid_harmonics(lmax, unit, None))
+    else:
+        harmonics = _solid_harmonics(lmax, vectors, square)
+    return harmonics.T.reshape(*directions.shape[:-1], (lmax + 1) ** 2)
 
 
 def normalized_legendre(
@@ -97,6 +99,23 @@ def normalized_legendre(
     return theta
 
 
+def angle_multiples(
+    lmax: int, cosine: Float[Tensor, "1 *batch"], sine: Float[Tensor, "1 *batch"]
+) -> tuple[Float[Tensor, "order *batch"], Float[Tensor, "order *batch"]]:
+    """Return Re and Im of ``(cosine + i sine)^m`` for m = 1 to ``lmax`` (at least one).
+
+    On the unit circle: the cosines and sines of the multiples of an angle, without the angle.
+    """
+    cosines, sines = cosine, sine
+    while len(cosines) < lmax:
+        # The highest power times the lower ones doubles the number of powers known.
+        more = min(len(cosines), lmax - len(cosines))
+        c, s, c_top, s_top = cosines[:more], sines[:more], cosines[-1:], sines[-1:]
+        c, s = c_top * c - s_top * s, s_top * c + c_top * s
+        cosines, sines = torch.cat([cosines, c]), torch.cat([sines, s])
+    return cosines, sines
+
+
 def _recurrence(degree: int, order: int) -> tuple[float, float]:
     """Return a, b of ``Theta_lm = a (cos beta Theta_{l-1,m} - b Theta_{l-2,m})``, m < l."""
     a = math.sqrt((4 * degree**2 - 1) / (degree**2 - order**2))
@@ -105,20 +124,20 @@ def _recurrence(degree: int, order: int) -> tuple[float, float]:
 
 
 def _solid_harmonics(lmax: int, vectors: Tensor, square: Tensor | None) -> Tensor:
-    """Evaluate ``r^l Y_lm``; ``square`` is r^2, or None where it is 1.
+    """Evaluate ``r^l Y_lm`` of vectors [3, N] as [lm, N]; ``square`` is r^2, or None where 1.
 
-    One row of width ``2 lmax + 1`` (order m from -lmax to lmax) is carried from degree to
-    degree, each with three fused operations: elementwise arithmetic only, because a matrix
-    product would lose digits under TF32 or autocast.
+    One block of ``2 lmax + 1`` rows (order m from -lmax to lmax) is carried from degree to degree,
+    each with a few fused operations: elementwise arithmetic only, because a matrix product would
+    lose digits under TF32 or autocast.
     """
-    steps = table(_row_recurrence, lmax, dtype=vectors.dtype, device=vectors.device)
-    x, y, z = vectors.split(1, dim=-1)
+    steps = _row_recurrence(lmax, dtype=vectors.dtype, device=vectors.device)
+    x, y, z = vectors.split(1)
     sectoral = torch.ones_like(y)
     if lmax > 0:
         cosines, sines = angle_multiples(lmax, z, x)
-        sectoral = torch.cat([sines.flip(-1), sectoral, cosines], dim=-1)
+        sectoral = torch.cat([sines.flip(0), sectoral, cosines])
     previous, row = None, steps[0, 0] * sectoral
-    rows = [row[..., lmax : lmax + 1]]
+    rows = [row[lmax : lmax + 1]]
     for degree in range(1, lmax + 1):
         start, ahead, back = steps[degree]
         following = torch.addcmul(start * sectoral, ahead * row, y)
@@ -126,35 +145,13 @@ def _solid_harmonics(lmax: int, vectors: Tensor, square: Tensor | None) -> Tenso
             below = previous if square is None else previous * square
             following = torch.addcmul(following, back, below)
         previous, row = row, following
-        rows.append(row[..., lmax - degree : lmax + degree + 1])
-    return torch.cat(rows, dim=-1)
+        rows.append(row[lmax - degree : lmax + degree + 1])
+    return torch.cat(rows)
 
 
-def angle_multiples(
-    lmax: int, cosine: Float[Tensor, "*batch 1"], sine: Float[Tensor, "*batch 1"]
-) -> tuple[Float[Tensor, "*batch order"], Float[Tensor, "*batch order"]]:
-    """Return Re and Im of ``(cosine + i sine)^m`` for m = 1 to ``lmax`` (at least one).
-
-    On the unit circle: the cosines and sines of the multiples of an angle, without the angle.
-    """
-    cosines, sines = cosine, sine
-    while cosines.shape[-1] < lmax:
-        # The highest power times the lower ones doubles the number of powers known.
-        more = min(cosines.shape[-1], lmax - cosines.shape[-1])
-        c, s, c_top, s_top = (
-            cosines[..., :more],
-            sines[..., :more],
-            cosines[..., -1:],
-            sines[..., -1:],
-        )
-        c, s = c_top * c - s_top * s, s_top * c + c_top * s
-        cosines, sines = torch.cat([cosines, c], dim=-1), torch.cat([sines, s], dim=-1)
-    return cosines, sines
-
-
-@functools.lru_cache
+@constant_table
 def _row_recurrence(lmax: int) -> np.ndarray:
-    """Coefficients [degree, 3, order] of sectoral term, row below times y, and row two below."""
+    """Coefficients [degree, 3, order, 1] of sectoral term, row below times y, and row two below."""
     steps = np.zeros((lmax + 1, 3, 2 * lmax + 1))
     sectoral = 1 / math.sqrt(4 * math.pi)
     for degree in range(lmax + 1):
@@ -166,11 +163,12 @@ def _row_recurrence(lmax: int) -> np.ndarray:
             a, b = _recurrence(degree, order)
             steps[degree, 1, lmax + order] = a
             steps[degree, 2, lmax + order] = -a * b
-    return steps
+    return steps[..., None]
 
 
-@functools.lru_cache
+@constant_table
 def _harmonics_at_zero(lmax: int) -> np.ndarray:
+    """Values [lm, 1] of the harmonics at the zero vector."""
     values = np.zeros((lmax + 1) ** 2)
     values[0] = 1 / math.sqrt(4 * math.pi)
-    return values
+    return values[:, None]

@@ -1,41 +1,60 @@
 """Constant tables: computed once in float64 with numpy, then kept per dtype and device."""
 
-from collections.abc import Callable, Hashable
+import functools
+from collections.abc import Callable
+from typing import Protocol
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-Builder = Callable[..., np.ndarray]
 
-_cache: dict[Hashable, Tensor] = {}
+class Table(Protocol):
+    """A table as a tensor of the type and on the device asked for."""
+
+    def __call__(
+        self, *arguments: int, dtype: torch.dtype, device: torch.device
+    ) -> Float[Tensor, "..."]:
+        """Return the table; it is shared and must not be changed in place."""
+        ...
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
-def table(
-    build: Builder, *arguments: int, dtype: torch.dtype, device: torch.device
-) -> Float[Tensor, "..."]:
-    """Return ``build(*arguments)`` as a tensor, computed and copied to the device once.
+def constant_table(build: Callable[..., np.ndarray]) -> Table:
+    """Turn a function that builds a float64 array from integers into a cached :class:`Table`.
 
-    The tensor is shared by all callers: it must not be changed in place.
+    Each table is computed and copied to the device once; under ``torch.compile`` and
+    ``torch.export`` it is a constant of the graph.
 
     Args:
-        build: module-level function that makes the float64 table from integers.
-        *arguments: its arguments.
-        dtype: type of the returned tensor.
-        device: where it lives.
+        build: makes the array; always called with plain integers.
 
     Returns:
-        The table; a constant of the graph under ``torch.compile`` and ``torch.export``.
+        A function of the same arguments and the keywords ``dtype`` and ``device``.
     """
-    key = (build, arguments, dtype, device)
-    if key not in _cache:
+    arrays: dict[tuple[int, ...], np.ndarray] = {}
+    tensors: dict[tuple[tuple[int, ...], torch.dtype, torch.device], Tensor] = {}
+
+    # The one-element tuple: given bare tensors, torch.compile confuses two tables of one function.
+    @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+    def lookup(
+        arguments: tuple[int, ...], dtype: torch.dtype, device: torch.device
+    ) -> tuple[Tensor]:
+        key = (arguments, dtype, device)
+        if key in tensors:
+            return (tensors[key],)
+        if arguments not in arrays:
+            arrays[arguments] = build(*arguments)
         # A tensor made in inference mode could never be used in training afterwards.
         with torch.inference_mode(mode=False):
-            tensor = torch.tensor(build(*arguments), dtype=dtype, device=device)
+            tensor = torch.tensor(arrays[arguments], dtype=dtype, device=device)
         # Tracers hand out stand-ins (fake, functional tensors) which must not outlive the trace.
-        if type(tensor) is not Tensor:
-            return tensor
-        _cache[key] = tensor
-    return _cache[key]
+        if type(tensor) is Tensor:
+            tensors[key] = tensor
+        return (tensor,)
+
+    @functools.wraps(build)
+    def table(*arguments: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+        return lookup(arguments, dtype, device)[0]
+
+    return table

@@ -1,6 +1,5 @@
 """Wigner D matrices of real spherical harmonics, by the J-matrix method."""
 
-import functools
 import math
 
 import numpy as np
@@ -10,7 +9,7 @@ from torch import Tensor
 
 from equinet.o3.harmonics import angle_multiples, spherical_harmonics
 from equinet.o3.quadrature import quadrature
-from equinet.o3.tables import table
+from equinet.o3.tables import constant_table
 
 # Largest deviation of R R^T from the identity in a matrix still taken for a rotation.
 _ORTHOGONALITY_TOLERANCE = 1e-4
@@ -78,10 +77,8 @@ def wigner_d_blocks(
     turns = [_turn_factors(lmax, *each) for each in _euler_cosines_and_sines(regular)]
     blocks = []
     for degree in range(lmax + 1):
-        j_matrix, back = (
-            table(build, degree, dtype=rotation.dtype, device=rotation.device)
-            for build in (_j_matrix, _cycle_matrix)
-        )
+        j_matrix = _j_matrix(degree, dtype=rotation.dtype, device=rotation.device)
+        back = _cycle_matrix(degree, dtype=rotation.dtype, device=rotation.device)
         kept = slice(lmax - degree, lmax + degree + 1)
         (c_alpha, s_alpha), (c_beta, s_beta), (c_gamma, s_gamma) = (
             (cosines[..., kept], sines[..., kept]) for cosines, sines in turns
@@ -163,18 +160,17 @@ def _determinant_sign(rotation: Tensor) -> Tensor:
 
 
 def _euler_cosines_and_sines(rotation: Tensor) -> list[tuple[Tensor, Tensor]]:
-    """Return cosine and sine [..., 1] of alpha, beta, gamma: R = R_y(alpha) R_x(beta) R_y(gamma).
+    """Return cosine and sine of alpha, beta, gamma: R = R_y(alpha) R_x(beta) R_y(gamma).
 
     Only for rotations whose angle beta is well away from 0 and pi.
     """
     sin_beta = torch.hypot(rotation[..., 0, 1], rotation[..., 2, 1])
     sin_beta_too = torch.hypot(rotation[..., 1, 0], rotation[..., 1, 2])
-    pairs = [
+    return [
         (rotation[..., 2, 1] / sin_beta, rotation[..., 0, 1] / sin_beta),
         (rotation[..., 1, 1], sin_beta),
         (-rotation[..., 1, 2] / sin_beta_too, rotation[..., 1, 0] / sin_beta_too),
     ]
-    return [(cosine[..., None], sine[..., None]) for cosine, sine in pairs]
 
 
 def _turn_factors(lmax: int, cosine: Tensor, sine: Tensor) -> tuple[Tensor, Tensor]:
@@ -182,14 +178,12 @@ def _turn_factors(lmax: int, cosine: Tensor, sine: Tensor) -> tuple[Tensor, Tens
 
     ``(Z M)[m] = diagonal[m] M[m] + antidiagonal[m] M[-m]``.
     """
-    one, zero = torch.ones_like(cosine), torch.zeros_like(cosine)
-    if lmax == 0:
-        return one, zero
-    cosines, sines = angle_multiples(lmax, cosine, sine)
-    return (
-        torch.cat([cosines.flip(-1), one, cosines], dim=-1),
-        torch.cat([sines.flip(-1), zero, -sines], dim=-1),
-    )
+    diagonal, antidiagonal = torch.ones_like(cosine)[None], torch.zeros_like(cosine)[None]
+    if lmax > 0:
+        cosines, sines = angle_multiples(lmax, cosine[None], sine[None])
+        diagonal = torch.cat([cosines.flip(0), diagonal, cosines])
+        antidiagonal = torch.cat([sines.flip(0), antidiagonal, -sines])
+    return diagonal.movedim(0, -1), antidiagonal.movedim(0, -1)
 
 
 def _constant_block(degree: int, matrix: list[list[int]]) -> np.ndarray:
@@ -202,13 +196,13 @@ def _constant_block(degree: int, matrix: list[list[int]]) -> np.ndarray:
     return after.T @ (weights.numpy()[:, None] * before)
 
 
-@functools.lru_cache
+@constant_table
 def _j_matrix(degree: int) -> np.ndarray:
     """J = D of the half turn that swaps the axes x and y: R_x(beta) = K R_y(beta) K."""
     return _constant_block(degree, [[0, 1, 0], [1, 0, 0], [0, 0, -1]])
 
 
-@functools.lru_cache
+@constant_table
 def _cycle_matrix(degree: int) -> np.ndarray:
     """D of the inverse of the rotation x -> y -> z -> x."""
     return _constant_block(degree, [[0, 1, 0], [0, 0, 1], [1, 0, 0]])
