@@ -1,0 +1,5 @@
+"""Whole networks: keyword-only constructors, no files, no configuration objects."""
+
+from equinet.models.base import Model as Model
+from equinet.models.mace_gaunt import MACEGaunt as MACEGaunt
+from equinet.models.potential import Potential as Potential

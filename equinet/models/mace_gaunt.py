@@ -1,0 +1,164 @@
+"""MACE with Gaunt tensor products: an equivariant many-body force field."""
+
+import itertools
+import math
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from equinet.models.potential import Potential
+from equinet.nn import BesselBasis, DegreeLinear, GauntConvolution, GauntManyBody, RadialNetwork
+
+
+class MACEGaunt(Potential):
+    """Message passing whose messages are many-body products of densities on the sphere.
+
+    Each layer sums filtered neighbor features into a density around every atom, takes the density
+    to the powers 1 … ``correlation`` as a function on the sphere, and adds a species-dependent
+    linear map of the previous features. Every layer is read out.
+
+    Args:
+        elements: Atomic numbers, see :class:`equinet.models.Potential`.
+        cutoff: Interaction range, Å.
+        reference_energies: eV per atom and element.
+        average_neighbors: Mean number of neighbors in the training set; normalizes the sums.
+        scale: Unit of the network's output, eV.
+        shift: Constant per atom, eV.
+        channels: Channels of every degree.
+        layers: Number of message-passing layers.
+        lmax_filter: Largest degree of filters and densities.
+        lmax_hidden: Largest degree of the features between layers.
+        correlation: Highest power of the density.
+        radial_basis: Number of Bessel functions.
+        radial_hidden: Widths of the radial networks.
+        readout_hidden: Width of the last layer's readout.
+        backend: Of the Gaunt operations.
+
+    Source: Batatia et al., MACE (NeurIPS 2022); Luo, Chen, Krishnapriyan, Gaunt tensor products
+    (ICLR 2024), whose published block replaces the symmetric contraction and keeps
+    Clebsch-Gordan convolutions; here the convolutions are Gaunt products too.
+
+    Example:
+        >>> model = MACEGaunt(elements=[1, 8], cutoff=5.0, reference_energies=[-13.6, -2040.0],
+        ...                   average_neighbors=12.0, channels=16)
+        >>> sorted(model.arguments)[:2]
+        ['average_neighbors', 'channels']
+    """
+
+    def __init__(
+        self,
+        *,
+        elements: Sequence[int],
+        cutoff: float,
+        reference_energies: Sequence[float],
+        average_neighbors: float,
+        scale: float = 1.0,
+        shift: float = 0.0,
+        channels: int = 64,
+        layers: int = 2,
+        lmax_filter: int = 3,
+        lmax_hidden: int = 2,
+        correlation: int = 3,
+        radial_basis: int = 8,
+        radial_hidden: Sequence[int] = (64, 64, 64),
+        readout_hidden: int = 16,
+        backend: str = "auto",
+    ) -> None:
+        super().__init__(
+            elements=elements,
+            cutoff=cutoff,
+            reference_energies=reference_energies,
+            scale=scale,
+            shift=shift,
+        )
+        kinds = len(self.elements)
+        self.embedding = nn.Parameter(torch.randn(kinds, 1, channels))
+        self.basis = BesselBasis(cutoff, radial_basis)
+        degrees = [0] + [lmax_hidden] * (layers - 1) + [0]
+        self.interactions = nn.ModuleList(
+            _Interaction(
+                lmax_in=lmax_in,
+                lmax_filter=lmax_filter,
+                lmax_out=lmax_out,
+                channels=channels,
+                correlation=correlation,
+                kinds=kinds,
+                radial_basis=radial_basis,
+                radial_hidden=tuple(radial_hidden),
+                average_neighbors=average_neighbors,
+                backend=backend,
+            )
+            for lmax_in, lmax_out in itertools.pairwise(degrees)
+        )
+        self.readouts = nn.ModuleList(nn.Linear(channels, 1, bias=False) for _ in range(layers - 1))
+        self.readouts.append(
+            nn.Sequential(
+                nn.Linear(channels, readout_hidden, bias=False),
+                nn.SiLU(),
+                nn.Linear(readout_hidden, 1, bias=False),
+            )
+        )
+
+    def atomic_energies(
+        self,
+        species: Int[Tensor, " node"],
+        vectors: Float[Tensor, "edge 3"],
+        edge_index: Int[Tensor, "2 edge"],
+    ) -> Float[Tensor, " node"]:
+        """Sum the readouts of all layers."""
+        radial = self.basis(torch.linalg.vector_norm(vectors, dim=-1))
+        x = self.embedding[species]
+        energy = x.new_zeros(x.shape[0])
+        for interaction, readout in zip(self.interactions, self.readouts, strict=True):
+            x = interaction(x, species, vectors, radial, edge_index)
+            energy = energy + readout(x[:, 0]).squeeze(-1)
+        return energy
+
+
+class _Interaction(nn.Module):
+    """One layer: convolution, many-body product, residual update."""
+
+    def __init__(
+        self,
+        *,
+        lmax_in: int,
+        lmax_filter: int,
+        lmax_out: int,
+        channels: int,
+        correlation: int,
+        kinds: int,
+        radial_basis: int,
+        radial_hidden: tuple[int, ...],
+        average_neighbors: float,
+        backend: str,
+    ) -> None:
+        super().__init__()
+        self.lmax_residual = min(lmax_in, lmax_out)
+        self.up = DegreeLinear(lmax_in, channels, channels)
+        self.radial = RadialNetwork(radial_basis, lmax_filter, channels, radial_hidden)
+        self.convolution = GauntConvolution(
+            lmax_in,
+            lmax_filter,
+            lmax_filter,
+            channels,
+            average_neighbors=average_neighbors,
+            backend=backend,
+        )
+        self.density = DegreeLinear(lmax_filter, channels, channels)
+        self.many_body = GauntManyBody(
+            lmax_filter, lmax_out, channels, correlation, kinds, backend=backend
+        )
+        self.update = DegreeLinear(lmax_out, channels, channels)
+        self.residual = DegreeLinear(self.lmax_residual, channels, channels, kinds=kinds)
+
+    def forward(
+        self, x: Tensor, species: Tensor, vectors: Tensor, radial: Tensor, edge_index: Tensor
+    ) -> Tensor:
+        density = self.convolution(self.up(x), vectors, self.radial(radial), edge_index)
+        messages = self.update(self.many_body(self.density(density), species))
+        kept = (self.lmax_residual + 1) ** 2
+        residual = self.residual(x[:, :kept], species)
+        residual = nn.functional.pad(residual, (0, 0, 0, messages.shape[1] - kept))
+        return (messages + residual) / math.sqrt(2)

@@ -1,0 +1,285 @@
+"""What every interatomic potential shares: species, edge vectors, energies, exact derivatives."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from equinet.errors import DataError
+from equinet.models.base import Model
+from equinet.models.reference_energies import ReferenceEnergies
+
+_SYMBOLS = [
+    "X",
+    "H",
+    "He",
+    "Li",
+    "Be",
+    "B",
+    "C",
+    "N",
+    "O",
+    "F",
+    "Ne",
+    "Na",
+    "Mg",
+    "Al",
+    "Si",
+    "P",
+    "S",
+    "Cl",
+    "Ar",
+    "K",
+    "Ca",
+    "Sc",
+    "Ti",
+    "V",
+    "Cr",
+    "Mn",
+    "Fe",
+    "Co",
+    "Ni",
+    "Cu",
+    "Zn",
+    "Ga",
+    "Ge",
+    "As",
+    "Se",
+    "Br",
+    "Kr",
+    "Rb",
+    "Sr",
+    "Y",
+    "Zr",
+    "Nb",
+    "Mo",
+    "Tc",
+    "Ru",
+    "Rh",
+    "Pd",
+    "Ag",
+    "Cd",
+    "In",
+    "Sn",
+    "Sb",
+    "Te",
+    "I",
+    "Xe",
+    "Cs",
+    "Ba",
+    "La",
+    "Ce",
+    "Pr",
+    "Nd",
+    "Pm",
+    "Sm",
+    "Eu",
+    "Gd",
+    "Tb",
+    "Dy",
+    "Ho",
+    "Er",
+    "Tm",
+    "Yb",
+    "Lu",
+    "Hf",
+    "Ta",
+    "W",
+    "Re",
+    "Os",
+    "Ir",
+    "Pt",
+    "Au",
+    "Hg",
+    "Tl",
+    "Pb",
+    "Bi",
+    "Po",
+    "At",
+    "Rn",
+    "Fr",
+    "Ra",
+    "Ac",
+    "Th",
+    "Pa",
+    "U",
+    "Np",
+    "Pu",
+    "Am",
+    "Cm",
+    "Bk",
+    "Cf",
+    "Es",
+    "Fm",
+    "Md",
+    "No",
+    "Lr",
+    "Rf",
+    "Db",
+    "Sg",
+    "Bh",
+    "Hs",
+    "Mt",
+    "Ds",
+    "Rg",
+    "Cn",
+    "Nh",
+    "Fl",
+    "Mc",
+    "Lv",
+    "Ts",
+    "Og",
+]
+
+
+class Potential(Model):
+    r"""An energy that is a sum over atoms, with forces and stress as its exact derivatives.
+
+    Subclasses implement :meth:`atomic_energies` in units of ``scale``; this class adds everything
+    around it: :math:`E = \sum_i (\text{scale}\,\epsilon_i + \text{shift}) + \sum_i E^0_{z_i}`,
+    the last sum in float64.
+
+    Args:
+        elements: Atomic numbers that the model knows, in the order of its species.
+        cutoff: Neighbors farther than this do not interact, Å.
+        reference_energies: Energy of each element, eV per atom.
+        scale: Unit of the network's output, eV.
+        shift: Constant per atom, eV.
+    """
+
+    def __init__(
+        self,
+        *,
+        elements: Sequence[int],
+        cutoff: float,
+        reference_energies: Sequence[float],
+        scale: float = 1.0,
+        shift: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if len(elements) != len(reference_energies):
+            raise ValueError(
+                f"reference_energies has {len(reference_energies)} values for "
+                f"{len(elements)} elements; give one per element"
+            )
+        self.elements = tuple(int(z) for z in elements)
+        self.cutoff = float(cutoff)
+        self.scale = float(scale)
+        self.shift = float(shift)
+        self.reference_energies = ReferenceEnergies(reference_energies)
+        species_of = torch.full((len(_SYMBOLS) + 1,), -1)
+        species_of[list(self.elements)] = torch.arange(len(self.elements))
+        self.register_buffer("species_of", species_of, persistent=False)
+
+    @abstractmethod
+    def atomic_energies(
+        self,
+        species: Int[Tensor, " node"],
+        vectors: Float[Tensor, "edge 3"],
+        edge_index: Int[Tensor, "2 edge"],
+    ) -> Float[Tensor, " node"]:
+        """Return the energy of each atom in units of ``scale``, from edge vectors in Å."""
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Precision of the parameters, in which the network is evaluated."""
+        return next(self.parameters()).dtype
+
+    def forward(
+        self, graph: Any, *, forces: bool = True, stress: bool = False
+    ) -> dict[str, Tensor]:
+        """Evaluate energies and their derivatives.
+
+        Args:
+            graph: A graph or batch with ``atomic_numbers, pos, cell, batch, edge_index,
+                edge_shift``, see the conventions page.
+            forces: Also return minus the gradient with respect to the positions.
+            stress: Also return the derivative with respect to a symmetric strain per volume.
+
+        Returns:
+            ``energy`` [G] total energy in eV, float64; ``forces`` [N, 3] in eV/Å; ``stress``
+            [G, 3, 3] in eV/Å³ with ASE's sign. Derivatives have the dtype of ``graph.pos`` and can
+            be differentiated again while the model is in training mode.
+
+        Raises:
+            DataError: An element that the model does not know.
+        """
+        species = self.species(graph.atomic_numbers)
+        batch = graph.batch
+        if batch is None:
+            batch = torch.zeros_like(graph.atomic_numbers)
+        cell = graph.cell.reshape(-1, 3, 3)
+        num_graphs = cell.shape[0]
+        pos = graph.pos
+        if forces and not pos.requires_grad:
+            pos = pos.detach().requires_grad_()
+        strain = torch.zeros_like(cell).requires_grad_(stress)
+        with torch.set_grad_enabled(forces or stress or torch.is_grad_enabled()):
+            vectors = _edge_vectors(graph, pos, cell, batch, strain if stress else None)
+            atomic = self.atomic_energies(species, vectors.to(self.dtype), graph.edge_index)
+            atomic = atomic * self.scale + self.shift
+            interaction = atomic.new_zeros(num_graphs).index_add(0, batch, atomic)
+            wanted = ([pos] if forces else []) + ([strain] if stress else [])
+            gradients = self._gradients(interaction, wanted)
+        results = {}
+        if forces:
+            results["forces"] = -gradients[0]
+        if stress:
+            results["stress"] = _stress(gradients[-1], cell)
+        reference = self.reference_energies(species, batch, num_graphs)
+        return {"energy": interaction.to(torch.float64) + reference, **results}
+
+    def species(self, atomic_numbers: Int[Tensor, " node"]) -> Int[Tensor, " node"]:
+        """Return each atom's index in ``elements``; unknown elements raise a DataError."""
+        species = self.species_of[atomic_numbers.clamp(0, len(_SYMBOLS))]
+        if bool((species < 0).any()):
+            unknown = sorted(set(atomic_numbers[species < 0].tolist()))
+            raise DataError(
+                f"the model was not trained for {', '.join(_symbol(z) for z in unknown)}; "
+                f"it knows {', '.join(_symbol(z) for z in self.elements)}"
+            )
+        return species
+
+    def _gradients(self, interaction: Tensor, wanted: list[Tensor]) -> list[Tensor]:
+        """Gradients of the summed energy; zero where nothing depends on the input."""
+        if not wanted:
+            return []
+        return list(
+            torch.autograd.grad(
+                interaction.sum(),
+                wanted,
+                create_graph=self.training,
+                allow_unused=True,
+                materialize_grads=True,
+            )
+        )
+
+
+def _stress(gradient: Tensor, cell: Tensor) -> Tensor:
+    """Derivative with respect to the strain per volume; zero where there is no cell."""
+    volume = torch.linalg.det(cell).abs().reshape(-1, 1, 1)
+    symmetric = (gradient + gradient.mT) / 2
+    return torch.where(volume > 0, symmetric / volume.clamp(min=1e-12), 0.0)
+
+
+def _edge_vectors(
+    graph: Any, pos: Tensor, cell: Tensor, batch: Tensor, strain: Tensor | None
+) -> Tensor:
+    """Vectors from receiver to sender in the precision of the positions, strained on demand."""
+    sender, receiver = graph.edge_index
+    graph_of_edge = batch[receiver]
+    shift = torch.einsum("ei,eij->ej", graph.edge_shift, cell[graph_of_edge])
+    vectors = pos[sender] - pos[receiver] + shift
+    if strain is not None:
+        symmetric = (strain + strain.mT) / 2
+        vectors = vectors + torch.einsum("ei,eij->ej", vectors, symmetric[graph_of_edge])
+    return vectors
+
+
+def _symbol(atomic_number: int) -> str:
+    """Chemical symbol, or the bare number beyond the periodic table."""
+    known = 0 < atomic_number < len(_SYMBOLS)
+    return _SYMBOLS[atomic_number] if known else f"Z={atomic_number}"

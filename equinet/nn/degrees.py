@@ -1,0 +1,32 @@
+"""Spread one number per degree over the 2l+1 components of that degree."""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+
+def degree_index(lmax: int) -> Int[Tensor, " lm"]:
+    """Return the degree l of each packed component, ``[0, 1, 1, 1, 2, …]``.
+
+    Example:
+        >>> degree_index(1)
+        tensor([0, 1, 1, 1])
+    """
+    degrees = torch.arange(lmax + 1)
+    return degrees.repeat_interleave(2 * degrees + 1)
+
+
+def scale_degrees(
+    x: Float[Tensor, "*batch lm channel"], factors: Float[Tensor, "degree #channel"]
+) -> Float[Tensor, "*batch lm channel"]:
+    """Multiply every degree of ``x`` by its own factor per channel.
+
+    Args:
+        x: Coefficients of degrees 0 … lmax.
+        factors: One row per degree; a single column serves all channels.
+
+    Example:
+        >>> scale_degrees(torch.ones(4, 1), torch.tensor([[1.0], [2.0]])).flatten()
+        tensor([1., 2., 2., 2.])
+    """
+    return x * factors[degree_index(factors.shape[0] - 1).to(factors.device)]

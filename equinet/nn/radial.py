@@ -1,0 +1,109 @@
+"""Radial bases, the cutoff envelope, and the network that turns a distance into filter weights."""
+
+import itertools
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+# 1/sqrt(E[silu(u)²]) for a standard normal u: keeps the second moment of every layer at one.
+_SILU_GAIN = 1.6765324703310907
+
+
+def polynomial_envelope(
+    distances: Float[Tensor, "*batch"], cutoff: float, order: int = 5
+) -> Float[Tensor, "*batch"]:
+    r"""Fall smoothly from one at zero distance to zero at the cutoff.
+
+    :math:`1 - \frac{(p+1)(p+2)}{2} u^p + p(p+2) u^{p+1} - \frac{p(p+1)}{2} u^{p+2}` with
+    :math:`u = d/\text{cutoff}`; value, slope and curvature vanish at the cutoff, so forces are
+    continuously differentiable when a neighbor enters.
+
+    Args:
+        distances: Distances in the unit of ``cutoff``.
+        cutoff: Where the envelope reaches zero.
+        order: The power p; larger values stay flat for longer.
+
+    Source: Gasteiger, Groß, Günnemann, Directional message passing (ICLR 2020), eq. 8.
+
+    Example:
+        >>> polynomial_envelope(torch.tensor([0.0, 5.0, 7.0]), cutoff=5.0)
+        tensor([1., 0., 0.])
+    """
+    u = (distances / cutoff).clamp(max=1.0)
+    p = order
+    square_bracket = -(p + 1) * (p + 2) / 2 + u * (p * (p + 2) - u * (p * (p + 1) / 2))
+    return 1 + u**p * square_bracket
+
+
+class BesselBasis(nn.Module):
+    r"""Spherical Bessel functions of degree zero on a ball, times the polynomial envelope.
+
+    :math:`\sqrt{2/c}\,\sin(n\pi d/c)/d` for n = 1 … ``size``; finite at zero distance.
+
+    Args:
+        cutoff: Radius c of the ball, Å.
+        size: Number of functions.
+        envelope_order: The power of :func:`polynomial_envelope`.
+
+    Source: Gasteiger, Groß, Günnemann (ICLR 2020), eq. 7.
+
+    Example:
+        >>> BesselBasis(cutoff=5.0, size=8)(torch.tensor([0.0, 1.0])).shape
+        torch.Size([2, 8])
+    """
+
+    def __init__(self, cutoff: float, size: int = 8, envelope_order: int = 5) -> None:
+        super().__init__()
+        self.cutoff = cutoff
+        self.size = size
+        self.envelope_order = envelope_order
+        frequencies = torch.arange(1, size + 1, dtype=torch.float64) / cutoff
+        self.register_buffer("frequencies", frequencies, persistent=False)
+
+    def forward(self, distances: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch size"]:
+        """Evaluate the basis at distances in Å."""
+        frequencies = self.frequencies.to(distances.dtype)
+        # sinc(n d / c) = sin(n pi d / c) / (n pi d / c) keeps the quotient finite at zero.
+        waves = torch.sinc(distances.unsqueeze(-1) * frequencies)
+        scale = math.sqrt(2 / self.cutoff) * math.pi * frequencies
+        envelope = polynomial_envelope(distances, self.cutoff, self.envelope_order)
+        return waves * scale * envelope.unsqueeze(-1)
+
+
+class RadialNetwork(nn.Module):
+    """A bias-free perceptron from radial basis values to one weight per filter degree and channel.
+
+    Without biases a zero input gives a zero output, so the envelope of the basis carries over.
+
+    Args:
+        basis_size: Number of radial basis functions.
+        lmax: Largest degree of the filter.
+        channels: Number of channels.
+        hidden: Widths of the hidden layers.
+
+    Example:
+        >>> RadialNetwork(8, lmax=3, channels=16)(torch.zeros(5, 8)).shape
+        torch.Size([5, 4, 16])
+    """
+
+    def __init__(
+        self, basis_size: int, lmax: int, channels: int, hidden: tuple[int, ...] = (64, 64, 64)
+    ) -> None:
+        super().__init__()
+        self.lmax = lmax
+        self.channels = channels
+        widths = (basis_size, *hidden, (lmax + 1) * channels)
+        self.weights = nn.ParameterList(
+            torch.randn(fan_in, fan_out) for fan_in, fan_out in itertools.pairwise(widths)
+        )
+
+    def forward(self, basis: Float[Tensor, "edge basis"]) -> Float[Tensor, "edge degree channel"]:
+        """Map basis values [E, basis_size] to filter weights [E, lmax + 1, channels]."""
+        x = basis
+        for weight in self.weights[:-1]:
+            x = nn.functional.silu(x @ (weight / math.sqrt(weight.shape[0]))) * _SILU_GAIN
+        last = self.weights[-1]
+        x = x @ (last / math.sqrt(last.shape[0]))
+        return x.unflatten(-1, (self.lmax + 1, self.channels))
