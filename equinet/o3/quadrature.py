@@ -7,7 +7,6 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Float
-from scipy.integrate import lebedev_rule
 from torch import Tensor
 
 _LEBEDEV_DEGREES = (*range(3, 33, 2), *range(35, 132, 6))
@@ -131,5 +130,7 @@ def _lebedev_degree(degree: int) -> int | None:
 
 @functools.lru_cache
 def _lebedev(degree: int) -> tuple[np.ndarray, np.ndarray]:
+    from scipy.integrate import lebedev_rule
+
     points, weights = lebedev_rule(degree)
     return np.ascontiguousarray(points.T), weights

@@ -35,8 +35,7 @@ def constant_table(build: Callable[..., np.ndarray]) -> Table:
     arrays: dict[tuple[int, ...], np.ndarray] = {}
     tensors: dict[tuple[tuple[int, ...], torch.dtype, torch.device], Tensor] = {}
 
-    # The one-element tuple: given bare tensors, torch.compile confuses two tables of one function.
-    @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+    # Returns a tuple: given bare tensors, torch.compile confuses two tables of one function.
     def lookup(
         arguments: tuple[int, ...], dtype: torch.dtype, device: torch.device
     ) -> tuple[Tensor]:
@@ -52,6 +51,9 @@ def constant_table(build: Callable[..., np.ndarray]) -> Table:
         if type(tensor) is Tensor:
             tensors[key] = tensor
         return (tensor,)
+
+    # What torch.compiler.assume_constant_result sets, without its 1.5 s import of the compiler.
+    lookup._dynamo_marked_constant = True  # type: ignore[attr-defined]  # noqa: SLF001
 
     @functools.wraps(build)
     def table(*arguments: int, dtype: torch.dtype, device: torch.device) -> Tensor:
