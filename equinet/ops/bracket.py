@@ -1,0 +1,71 @@
+"""The bracket product: the antisymmetric companion of the Gaunt product."""
+
+from jaxtyping import Float
+from torch import Tensor
+
+from equinet.ops import fourier, grid, reference
+from equinet.ops.backends import resolve_backend
+from equinet.ops.operands import (
+    check_degree,
+    check_pair,
+    common_dtype,
+    degree_of,
+    with_degrees,
+    without_autocast,
+    working_dtype,
+)
+
+_IMPLEMENTATIONS = {
+    "reference": reference.bracket_product,
+    "fourier": fourier.bracket_product,
+    "grid": grid.bracket_product,
+}
+
+
+def bracket_product(
+    x: Float[Tensor, "*batch_x lm1 channel_x"],
+    y: Float[Tensor, "*batch_y lm2 channel_y"],
+    lmax_out: int | None = None,
+    *,
+    backend: str = "auto",
+) -> Float[Tensor, "*batch lm channel_x"]:
+    """Take the Poisson bracket of functions on the sphere, channel by channel.
+
+    ``{f, g}(n) = n . (grad f x grad g)``: the paths of odd l1 + l2 + l3, such as the cross
+    product, which the Gaunt product lacks; both together are all Clebsch-Gordan paths.
+    Antisymmetric, equivariant under rotations; a reflection changes the sign of the result
+    relative to the natural parity (-1)^l.
+
+    Args:
+        x: coefficients [..., (L1 + 1)^2, C] of orthonormal real harmonics.
+        y: coefficients [..., (L2 + 1)^2, C or 1]; a single channel is shared by all. Batch
+            dimensions broadcast.
+        lmax_out: highest degree of the result; None is L1 + L2, as of the Gaunt product. The
+            bracket is of degree L1 + L2 - 1, so that the highest degree is then zero.
+        backend: "auto", "reference", "fourier", "grid" or "native";
+            see ``available_backends("bracket_product")``.
+
+    Returns:
+        Coefficients [..., (lmax_out + 1)^2, C] in the operands' dtype; half precision is
+        accumulated in float32.
+
+    Raises:
+        ValueError: if shapes or dtypes do not fit, naming the argument.
+        BackendError: if the backend does not run here.
+
+    Example:
+        >>> import torch
+        >>> x, y = torch.randn(10, 9, 32), torch.randn(10, 9, 32)
+        >>> bool((bracket_product(x, y) + bracket_product(y, x)).abs().max() < 1e-4)
+        True
+    """
+    check_pair(x, y)
+    dtype = common_dtype(x=x, y=y)
+    exact = degree_of(x) + degree_of(y)
+    lmax_out = exact if lmax_out is None else lmax_out
+    check_degree("lmax_out", lmax_out)
+    bracket = _IMPLEMENTATIONS[resolve_backend("bracket_product", backend)]
+    working = working_dtype(dtype)
+    with without_autocast(x.device):
+        z = bracket(x.to(working), y.to(working), min(lmax_out, max(exact - 1, 0)))
+    return with_degrees(z, lmax_out).to(dtype)

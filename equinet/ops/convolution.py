@@ -1,0 +1,171 @@
+"""Gaunt convolution: gather, multiply by a filter along the edge, sum over the neighbors."""
+
+import math
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from equinet.o3 import spherical_harmonics
+from equinet.o3.tables import constant_table
+from equinet.ops.backends import resolve_backend
+from equinet.ops.filter_sum import filter_sum
+from equinet.ops.grid import from_grid, harmonics_on_grid, to_grid
+from equinet.ops.operands import (
+    check_coefficients,
+    check_degree,
+    common_dtype,
+    degree_of,
+    with_degrees,
+    without_autocast,
+    working_dtype,
+)
+from equinet.ops.product import gaunt_product
+from equinet.ops.segment import segment_sum
+
+
+def gaunt_convolution(
+    x: Float[Tensor, "node lm channel"],
+    directions: Float[Tensor, "edge xyz"],
+    radial: Float[Tensor, "edge_radial degree channel_radial"],
+    edge_index: Int[Tensor, "ends edge_ends"],
+    lmax_out: int,
+    *,
+    backend: str = "auto",
+) -> Float[Tensor, "node lm_out channel"]:
+    """Sum the Gaunt products of the senders' features with filters along the edges.
+
+    ``z_i = sum over edges e = (j -> i) of x_j * sum_lm radial[e, l] Y_lm(directions[e])``, where
+    ``*`` is the Gaunt product, projected on degrees up to ``lmax_out``. The weights sit on the
+    degrees of the filter, therefore the neighbors can be summed on a grid and each node is
+    projected once. No tensor of edges x grid points x channels is made. Differentiable to any
+    order.
+
+    Args:
+        x: features of the nodes [N, (L + 1)^2, C].
+        directions: vectors along the edges [E, 3], of any length and unit: they are normalized. For
+            a zero vector only degree 0 of the filter acts, see ``equinet.o3.spherical_harmonics``.
+        radial: weights of the filter's degrees [E, lmax_filter + 1, C].
+        edge_index: [2, E], senders and receivers, in any order; sorted by receiver is fastest.
+        lmax_out: highest degree of the result.
+        backend: "auto", "reference", "fourier", "grid" or "native"; the first two multiply
+            edge by edge; see ``available_backends("gaunt_convolution")``.
+
+    Returns:
+        [N, (lmax_out + 1)^2, C], zero for a node that receives nothing.
+
+    Raises:
+        ValueError: if shapes or dtypes do not fit, naming the argument.
+        BackendError: if the backend does not run here.
+
+    Example:
+        >>> x, directions, radial = torch.randn(3, 9, 8), torch.randn(4, 3), torch.randn(4, 4, 8)
+        >>> edge_index = torch.tensor([[1, 2, 0, 0], [0, 0, 1, 2]])
+        >>> gaunt_convolution(x, directions, radial, edge_index, 3).shape
+        torch.Size([3, 16, 8])
+    """
+    _check(x, directions, radial, edge_index, lmax_out)
+    dtype = common_dtype(x=x, directions=directions, radial=radial)
+    backend = resolve_backend("gaunt_convolution", backend)
+    working = working_dtype(dtype)
+    x, directions, radial = x.to(working), directions.to(working), radial.to(working)
+    exact = min(lmax_out, degree_of(x) + radial.shape[1] - 1)
+    with without_autocast(x.device):
+        if backend != "grid":
+            z = _edge_by_edge(x, directions, radial, edge_index, exact, backend)
+        elif x.shape[1] == 1:
+            z = _from_scalars(x, directions, radial, edge_index, exact)
+        else:
+            z = _on_grid(x, directions, radial, edge_index, exact)
+    return with_degrees(z, lmax_out).to(dtype)
+
+
+def _edge_by_edge(
+    x: Tensor,
+    directions: Tensor,
+    radial: Tensor,
+    edge_index: Tensor,
+    lmax_out: int,
+    backend: str,
+) -> Tensor:
+    """Take the definition by its word."""
+    sender, receiver = edge_index
+    harmonics = spherical_harmonics(radial.shape[1] - 1, directions)
+    filters = torch.bmm(_by_degree(harmonics), radial)
+    messages = gaunt_product(x.index_select(0, sender), filters, lmax_out, backend=backend)
+    return segment_sum(messages, receiver, len(x))
+
+
+def _from_scalars(
+    x: Tensor, directions: Tensor, radial: Tensor, edge_index: Tensor, lmax_out: int
+) -> Tensor:
+    """Multiply by constant functions, which needs no grid: the filter itself, scaled."""
+    sender, receiver = edge_index
+    harmonics = spherical_harmonics(lmax_out, directions) / math.sqrt(4 * math.pi)
+    weights = radial[:, : lmax_out + 1] * x.index_select(0, sender)
+    return segment_sum(torch.bmm(_by_degree(harmonics), weights), receiver, len(x))
+
+
+def _on_grid(
+    x: Tensor, directions: Tensor, radial: Tensor, edge_index: Tensor, lmax_out: int
+) -> Tensor:
+    """Sample each node once, multiply and sum on the grid, project each node once."""
+    sender, receiver = edge_index
+    lmax_filter = radial.shape[1] - 1
+    degree = degree_of(x) + lmax_filter + lmax_out
+    zonal = _zonal(lmax_filter, degree, dtype=x.dtype, device=x.device)
+    kernel = spherical_harmonics(lmax_filter, directions) @ zonal
+    kernel = kernel.unflatten(-1, (-1, lmax_filter + 1))
+    summed = filter_sum(kernel, radial, to_grid(x, degree), sender, receiver, len(x))
+    return from_grid(summed, degree, lmax_out)
+
+
+def _by_degree(harmonics: Tensor) -> Tensor:
+    """Write harmonics [E, lm] as matrices [E, lm, l], to be applied to one weight a degree."""
+    lmax = math.isqrt(harmonics.shape[1]) - 1
+    of_degree = _degree_selection(lmax, dtype=harmonics.dtype, device=harmonics.device)
+    return harmonics.unsqueeze(-1) * of_degree
+
+
+@constant_table
+def _zonal(lmax: int, degree: int) -> np.ndarray:
+    """Matrix [lm, (p, l)] from the harmonics of a direction r to ``sum_m Y_lm(r) Y_lm(n_p)``.
+
+    By the addition theorem that is ``(2 l + 1) / (4 pi) P_l(r . n_p)``.
+    """
+    harmonics = harmonics_on_grid(lmax, degree).T
+    return (harmonics[:, :, None] * _of_degree(lmax)[:, None, :]).reshape(len(harmonics), -1)
+
+
+def _of_degree(lmax: int) -> np.ndarray:
+    """Matrix [lm, l], one where the harmonic is of the degree, else zero."""
+    degrees = np.repeat(np.arange(lmax + 1), 2 * np.arange(lmax + 1) + 1)
+    return (degrees[:, None] == np.arange(lmax + 1)).astype(float)
+
+
+_degree_selection = constant_table(_of_degree)
+
+
+def _check(
+    x: Tensor, directions: Tensor, radial: Tensor, edge_index: Tensor, lmax_out: int
+) -> None:
+    check_coefficients("x", x)
+    check_degree("lmax_out", lmax_out)
+    if x.ndim != 3:
+        raise ValueError(f"x must have shape [N, (lmax + 1)^2, C], found {list(x.shape)}")
+    if edge_index.ndim != 2 or edge_index.shape[0] != 2 or edge_index.is_floating_point():
+        raise ValueError(
+            "edge_index must be integer of shape [2, E], found "
+            f"{edge_index.dtype} {list(edge_index.shape)}"
+        )
+    edges, channels = edge_index.shape[1], x.shape[2]
+    if directions.shape != (edges, 3):
+        raise ValueError(f"directions must have shape [{edges}, 3], found {list(directions.shape)}")
+    if radial.ndim != 3 or (radial.shape[0], radial.shape[2]) != (edges, channels):
+        raise ValueError(
+            f"radial must have shape [{edges}, lmax_filter + 1, {channels}], "
+            f"found {list(radial.shape)}"
+        )
+    if radial.shape[1] == 0:
+        raise ValueError(f"radial must hold at least degree 0, found shape {list(radial.shape)}")

@@ -1,0 +1,73 @@
+"""The Gaunt product: multiplication of functions on the sphere."""
+
+from jaxtyping import Float
+from torch import Tensor
+
+from equinet.ops import fourier, grid, reference
+from equinet.ops.backends import resolve_backend
+from equinet.ops.operands import (
+    check_degree,
+    check_pair,
+    common_dtype,
+    degree_of,
+    with_degrees,
+    without_autocast,
+    working_dtype,
+)
+
+_IMPLEMENTATIONS = {
+    "reference": reference.gaunt_product,
+    "fourier": fourier.gaunt_product,
+    "grid": grid.gaunt_product,
+}
+
+
+def gaunt_product(
+    x: Float[Tensor, "*batch_x lm1 channel_x"],
+    y: Float[Tensor, "*batch_y lm2 channel_y"],
+    lmax_out: int | None = None,
+    *,
+    backend: str = "auto",
+) -> Float[Tensor, "*batch lm channel_x"]:
+    """Multiply functions on the sphere, given by their coefficients, channel by channel.
+
+    ``z_k = sum_ij G_ijk x_i y_j`` with the Gaunt tensor ``G``: these are the coefficients of
+    ``f_x(n) f_y(n)``, all of them for ``lmax_out = L1 + L2``, else the nearest function of degree
+    ``lmax_out`` in the sense of least squares. Equivariant under rotations and reflections,
+    commutative, differentiable to any order.
+
+    Args:
+        x: coefficients [..., (L1 + 1)^2, C] of orthonormal real harmonics.
+        y: coefficients [..., (L2 + 1)^2, C or 1]; a single channel is shared by all. Batch
+            dimensions broadcast.
+        lmax_out: highest degree of the result; None is L1 + L2, the exact product.
+        backend: "auto", "reference", "fourier", "grid" or "native";
+            see ``available_backends("gaunt_product")``.
+
+    Returns:
+        Coefficients [..., (lmax_out + 1)^2, C] in the operands' dtype; half precision is
+        accumulated in float32.
+
+    Raises:
+        ValueError: if shapes or dtypes do not fit, naming the argument.
+        BackendError: if the backend does not run here.
+
+    Source:
+        Luo, Chen and Krishnapriyan, ICLR 2024.
+
+    Example:
+        >>> import torch
+        >>> x, y = torch.randn(10, 9, 32), torch.randn(10, 16, 1)
+        >>> gaunt_product(x, y, 4).shape
+        torch.Size([10, 25, 32])
+    """
+    check_pair(x, y)
+    dtype = common_dtype(x=x, y=y)
+    exact = degree_of(x) + degree_of(y)
+    lmax_out = exact if lmax_out is None else lmax_out
+    check_degree("lmax_out", lmax_out)
+    multiply = _IMPLEMENTATIONS[resolve_backend("gaunt_product", backend)]
+    working = working_dtype(dtype)
+    with without_autocast(x.device):
+        z = multiply(x.to(working), y.to(working), min(lmax_out, exact))
+    return with_degrees(z, lmax_out).to(dtype)

@@ -1,0 +1,5 @@
+"""The slow, obvious truth beside every fast op: contractions with the exact tensors."""
+
+from equinet.ops.reference.products import bracket_product, gaunt_powers, gaunt_product
+
+__all__ = ["bracket_product", "gaunt_powers", "gaunt_product"]
