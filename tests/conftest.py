@@ -21,3 +21,11 @@ def shared_data() -> Path:
 @pytest.fixture(autouse=True)
 def _seed() -> None:
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def random_rotation() -> torch.Tensor:
+    """A proper rotation [3, 3] in float64, the same in every run."""
+    q, r = torch.linalg.qr(torch.randn(3, 3, dtype=torch.float64))
+    q = q * torch.sign(torch.diagonal(r))
+    return q * torch.linalg.det(q)

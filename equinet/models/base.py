@@ -1,6 +1,6 @@
 """A network that remembers how it was built."""
 
-from typing import Any, Self
+from typing import Any
 
 from torch import nn
 
@@ -14,7 +14,7 @@ class Model(nn.Module):
 
     arguments: dict[str, Any]
 
-    def __new__(cls, *_: Any, **arguments: Any) -> Self:
+    def __new__(cls, *_: Any, **arguments: Any) -> "Model":
         """Create the instance and note the keywords before the constructor runs."""
         self = super().__new__(cls)
         object.__setattr__(self, "arguments", dict(arguments))

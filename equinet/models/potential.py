@@ -8,131 +8,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from equinet.elements import SYMBOLS, symbol
 from equinet.errors import DataError
 from equinet.models.base import Model
 from equinet.models.reference_energies import ReferenceEnergies
-
-_SYMBOLS = [
-    "X",
-    "H",
-    "He",
-    "Li",
-    "Be",
-    "B",
-    "C",
-    "N",
-    "O",
-    "F",
-    "Ne",
-    "Na",
-    "Mg",
-    "Al",
-    "Si",
-    "P",
-    "S",
-    "Cl",
-    "Ar",
-    "K",
-    "Ca",
-    "Sc",
-    "Ti",
-    "V",
-    "Cr",
-    "Mn",
-    "Fe",
-    "Co",
-    "Ni",
-    "Cu",
-    "Zn",
-    "Ga",
-    "Ge",
-    "As",
-    "Se",
-    "Br",
-    "Kr",
-    "Rb",
-    "Sr",
-    "Y",
-    "Zr",
-    "Nb",
-    "Mo",
-    "Tc",
-    "Ru",
-    "Rh",
-    "Pd",
-    "Ag",
-    "Cd",
-    "In",
-    "Sn",
-    "Sb",
-    "Te",
-    "I",
-    "Xe",
-    "Cs",
-    "Ba",
-    "La",
-    "Ce",
-    "Pr",
-    "Nd",
-    "Pm",
-    "Sm",
-    "Eu",
-    "Gd",
-    "Tb",
-    "Dy",
-    "Ho",
-    "Er",
-    "Tm",
-    "Yb",
-    "Lu",
-    "Hf",
-    "Ta",
-    "W",
-    "Re",
-    "Os",
-    "Ir",
-    "Pt",
-    "Au",
-    "Hg",
-    "Tl",
-    "Pb",
-    "Bi",
-    "Po",
-    "At",
-    "Rn",
-    "Fr",
-    "Ra",
-    "Ac",
-    "Th",
-    "Pa",
-    "U",
-    "Np",
-    "Pu",
-    "Am",
-    "Cm",
-    "Bk",
-    "Cf",
-    "Es",
-    "Fm",
-    "Md",
-    "No",
-    "Lr",
-    "Rf",
-    "Db",
-    "Sg",
-    "Bh",
-    "Hs",
-    "Mt",
-    "Ds",
-    "Rg",
-    "Cn",
-    "Nh",
-    "Fl",
-    "Mc",
-    "Lv",
-    "Ts",
-    "Og",
-]
 
 
 class Potential(Model):
@@ -170,7 +49,7 @@ class Potential(Model):
         self.scale = float(scale)
         self.shift = float(shift)
         self.reference_energies = ReferenceEnergies(reference_energies)
-        species_of = torch.full((len(_SYMBOLS) + 1,), -1)
+        species_of = torch.full((len(SYMBOLS) + 1,), -1)
         species_of[list(self.elements)] = torch.arange(len(self.elements))
         self.register_buffer("species_of", species_of, persistent=False)
 
@@ -234,12 +113,12 @@ class Potential(Model):
 
     def species(self, atomic_numbers: Int[Tensor, " node"]) -> Int[Tensor, " node"]:
         """Return each atom's index in ``elements``; unknown elements raise a DataError."""
-        species = self.species_of[atomic_numbers.clamp(0, len(_SYMBOLS))]
+        species = self.species_of[atomic_numbers.clamp(0, len(SYMBOLS))]
         if bool((species < 0).any()):
             unknown = sorted(set(atomic_numbers[species < 0].tolist()))
             raise DataError(
-                f"the model was not trained for {', '.join(_symbol(z) for z in unknown)}; "
-                f"it knows {', '.join(_symbol(z) for z in self.elements)}"
+                f"the model was not trained for {', '.join(symbol(z) for z in unknown)}; "
+                f"it knows {', '.join(symbol(z) for z in self.elements)}"
             )
         return species
 
@@ -277,9 +156,3 @@ def _edge_vectors(
         symmetric = (strain + strain.mT) / 2
         vectors = vectors + torch.einsum("ei,eij->ej", vectors, symmetric[graph_of_edge])
     return vectors
-
-
-def _symbol(atomic_number: int) -> str:
-    """Chemical symbol, or the bare number beyond the periodic table."""
-    known = 0 < atomic_number < len(_SYMBOLS)
-    return _SYMBOLS[atomic_number] if known else f"Z={atomic_number}"

@@ -1,7 +1,7 @@
 """Per-element reference energies, kept and summed in float64."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, Self
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -24,7 +24,7 @@ class ReferenceEnergies(nn.Module):
         super().__init__()
         self.register_buffer("energies", torch.tensor(list(energies), dtype=torch.float64))
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], *args: Any, **kwargs: Any) -> Self:
+    def _apply(self, fn: Callable[[Tensor], Tensor], *args: Any, **kwargs: Any) -> "ReferenceEnergies":
         # model.to(dtype), .float() and .half() come through here: follow the device only.
         exact = self.energies
         super()._apply(fn, *args, **kwargs)

@@ -40,7 +40,8 @@ def polynomial_envelope(
 class BesselBasis(nn.Module):
     r"""Spherical Bessel functions of degree zero on a ball, times the polynomial envelope.
 
-    :math:`\sqrt{2/c}\,\sin(n\pi d/c)/d` for n = 1 … ``size``; finite at zero distance.
+    :math:`\sqrt{2/c}\,\sin(n\pi d/c)/d` for n = 1 … ``size``; at zero distance the
+    limit is taken and all derivatives are zero.
 
     Args:
         cutoff: Radius c of the ball, Å.
@@ -59,17 +60,18 @@ class BesselBasis(nn.Module):
         self.cutoff = cutoff
         self.size = size
         self.envelope_order = envelope_order
-        frequencies = torch.arange(1, size + 1, dtype=torch.float64) / cutoff
+        frequencies = math.pi / cutoff * torch.arange(1, size + 1, dtype=torch.float64)
         self.register_buffer("frequencies", frequencies, persistent=False)
 
     def forward(self, distances: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch size"]:
         """Evaluate the basis at distances in Å."""
         frequencies = self.frequencies.to(distances.dtype)
-        # sinc(n d / c) = sin(n pi d / c) / (n pi d / c) keeps the quotient finite at zero.
-        waves = torch.sinc(distances.unsqueeze(-1) * frequencies)
-        scale = math.sqrt(2 / self.cutoff) * math.pi * frequencies
+        at_zero = distances.unsqueeze(-1) == 0
+        # Both branches stay finite, so that no derivative of any order is NaN.
+        positive = torch.where(at_zero, 1.0, distances.unsqueeze(-1))
+        waves = torch.where(at_zero, frequencies, torch.sin(frequencies * positive) / positive)
         envelope = polynomial_envelope(distances, self.cutoff, self.envelope_order)
-        return waves * scale * envelope.unsqueeze(-1)
+        return waves * (math.sqrt(2 / self.cutoff) * envelope).unsqueeze(-1)
 
 
 class RadialNetwork(nn.Module):

@@ -1,6 +1,5 @@
 """The Gaunt convolution in the frame of each edge, where the filter depends on one angle alone."""
 
-import functools
 import math
 
 import numpy as np
@@ -9,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from equinet.o3.harmonics import normalized_legendre
-from equinet.o3.tables import table
+from equinet.o3.tables import constant_table
 from equinet.o3.wigner import wigner_d_blocks
 from equinet.ops.segment import segment_sum
 
@@ -49,8 +48,8 @@ def aligned_convolution(
     blocks = wigner_d_blocks(max(lmax1, lmax_out), rotation_to_pole(directions))
     sizes = (lmax1, lmax_filter, lmax_out)
     evaluate, zonal, project = (
-        table(build, *sizes, dtype=x.dtype, device=x.device)
-        for build in (_evaluation, _zonal, _projection)
+        table(*sizes, dtype=x.dtype, device=x.device)
+        for table in (_evaluation, _zonal, _projection)
     )
     aligned = torch.cat(
         [block @ part for block, part in zip(blocks, _split(x[sender], lmax1), strict=False)],
@@ -112,14 +111,14 @@ def _orders(lmax: int, max_order: int, cos_beta: np.ndarray) -> np.ndarray:
     return spread
 
 
-@functools.lru_cache
+@constant_table
 def _evaluation(lmax1: int, lmax_filter: int, lmax_out: int) -> np.ndarray:
     """From aligned coefficients to samples [beta, order] of common orders."""
     cos_beta, _ = _polar_rule(lmax1, lmax_filter, lmax_out)
     return _orders(lmax1, min(lmax1, lmax_out), cos_beta)
 
 
-@functools.lru_cache
+@constant_table
 def _zonal(lmax1: int, lmax_filter: int, lmax_out: int) -> np.ndarray:
     """From filter weights to the samples of the filter, [beta, degree]."""
     cos_beta, _ = _polar_rule(lmax1, lmax_filter, lmax_out)
@@ -128,7 +127,7 @@ def _zonal(lmax1: int, lmax_filter: int, lmax_out: int) -> np.ndarray:
     return (polar * np.sqrt((2 * degrees + 1) / (4 * math.pi))[:, None]).T
 
 
-@functools.lru_cache
+@constant_table
 def _projection(lmax1: int, lmax_filter: int, lmax_out: int) -> np.ndarray:
     """From samples [beta, order] back to coefficients; the azimuth integrates to 2 pi."""
     cos_beta, weights = _polar_rule(lmax1, lmax_filter, lmax_out)

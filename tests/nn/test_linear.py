@@ -1,0 +1,23 @@
+import pytest
+import torch
+
+from equinet.nn import DegreeLinear
+
+
+def test_each_kind_has_its_own_matrices() -> None:
+    layer = DegreeLinear(1, 3, 2, kinds=2)
+    x = torch.randn(1, 4, 3).expand(3, 4, 3)
+    z = layer(x, torch.tensor([0, 1, 0]))
+    torch.testing.assert_close(z[0], z[2])
+    assert not torch.allclose(z[0], z[1])
+
+
+def test_kind_is_required_where_there_are_kinds() -> None:
+    with pytest.raises(ValueError, match="kind is missing"):
+        DegreeLinear(1, 3, 2, kinds=2)(torch.randn(3, 4, 3))
+
+
+def test_variance_is_kept() -> None:
+    torch.manual_seed(0)
+    z = DegreeLinear(2, 64, 64)(torch.randn(500, 9, 64))
+    assert 0.8 < z.square().mean() < 1.25
