@@ -2,6 +2,7 @@
 
 from equinet.o3.gaunt import bracket_tensor, gaunt_tensor
 from equinet.o3.harmonics import normalized_legendre, spherical_harmonics
+from equinet.o3.irreps import from_e3nn, to_e3nn
 from equinet.o3.paths import bracket_gain, gaunt_gain, path_factors
 from equinet.o3.quadrature import (
     SphereQuadrature,
@@ -15,6 +16,7 @@ __all__ = [
     "SphereQuadrature",
     "bracket_gain",
     "bracket_tensor",
+    "from_e3nn",
     "gaunt_gain",
     "gaunt_tensor",
     "gauss_legendre_quadrature",
@@ -24,6 +26,7 @@ __all__ = [
     "quadrature",
     "rotate",
     "spherical_harmonics",
+    "to_e3nn",
     "wigner_d",
     "wigner_d_blocks",
 ]

@@ -80,7 +80,12 @@ def normalized_legendre(
 
     Returns:
         ``Theta[l, m, beta]`` for 0 <= m <= l, zero elsewhere.
+
+    Raises:
+        ValueError: if ``lmax`` is negative.
     """
+    if lmax < 0:
+        raise ValueError(f"lmax must be at least 0, found {lmax}")
     sin_beta = np.sqrt((1 - cos_beta) * (1 + cos_beta))
     theta = np.zeros((lmax + 1, lmax + 1, len(cos_beta)))
     theta[0, 0] = 1 / math.sqrt(4 * math.pi)

@@ -1,0 +1,58 @@
+"""Named tolerances and the one measure of error that all assertions share."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Tolerance(NamedTuple):
+    """Largest error, relative to the largest expected value, for each precision of arithmetic.
+
+    Attributes:
+        double: for float64.
+        single: for float32.
+        half: for bfloat16 and float16.
+    """
+
+    double: float
+    single: float
+    half: float
+
+    def of(self, dtype: torch.dtype) -> float:
+        """Return the error allowed in results of ``dtype``."""
+        if dtype == torch.float64:
+            return self.double
+        return self.single if dtype == torch.float32 else self.half
+
+
+OPERATION = Tolerance(double=1e-12, single=1e-5, half=2e-2)
+"""One operation: a few dozen roundings on the way from input to output."""
+
+NETWORK = Tolerance(double=1e-10, single=1e-4, half=1e-1)
+"""A whole network, and derivatives of it."""
+
+FINITE_DIFFERENCE = Tolerance(double=1e-6, single=1e-2, half=1.0)
+"""A derivative against differences of function values."""
+
+
+def check_close(what: str, found: Tensor, expected: Tensor, allowed: float) -> None:
+    """Raise AssertionError if ``max |found - expected| > allowed * max |expected|``.
+
+    Where nothing but zeros is expected, the error allowed is absolute.
+    """
+    if found.shape != expected.shape:
+        raise AssertionError(
+            f"{what}: shape {list(found.shape)} where {list(expected.shape)} is expected"
+        )
+    if found.numel() == 0:
+        return
+    expected = expected.detach().double()
+    scale = float(expected.abs().max()) or 1.0
+    error = float((found.detach().double() - expected).abs().max()) / scale
+    # Written so that NaN is an error as well.
+    if not error <= allowed:
+        raise AssertionError(
+            f"{what}: relative error {error:.3g} exceeds the tolerance {allowed:.3g} "
+            f"(largest expected value {scale:.3g})"
+        )
