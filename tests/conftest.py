@@ -9,6 +9,10 @@ import torch
 _REAL_DATA = Path(__file__).resolve().parents[1].parent / "shared" / "data"
 
 
+# The suite runs on several processes; more threads in each only wait for one another.
+torch.set_num_threads(1)
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Folder of the official data files; tests that need it skip where it is absent."""

@@ -1,0 +1,33 @@
+# Every target works on a fresh clone with nothing but Python and make: the first one that runs
+# creates .venv, once.
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+
+.PHONY: train test lint docs bench clean
+
+train: $(VENV)/.installed ## train a small force field on the embedded surface set, a few minutes
+	$(RUN) -m equinet.train +experiment=oc20 trainer=cpu
+
+test: $(VENV)/.installed ## the whole test suite
+	$(RUN) -m pytest -n 2
+
+lint: $(VENV)/.installed ## style and types
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
+
+docs: $(VENV)/.installed ## the documentation, as HTML in docs/_build/html
+	$(RUN) -m pip install --quiet -c constraints.txt -e ".[docs]"
+	$(RUN) -m sphinx -W -n -b html docs docs/_build/html
+
+bench: $(VENV)/.installed ## time the operations against each other and against e3nn
+	$(RUN) -m equinet bench
+
+clean: ## remove everything that can be made again, except trained runs
+	rm -rf $(VENV) build dist *.egg-info docs/_build .pytest_cache .ruff_cache .mypy_cache
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	test -x $(RUN) || $(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet -c constraints.txt -e ".[atoms,dev]"
+	touch $@
