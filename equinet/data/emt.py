@@ -7,12 +7,11 @@ chemical value. None of these sets is a benchmark.
 
 import itertools
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from equinet.data.frames import Frame, ase_library, frames_from_atoms
-from equinet.errors import BackendError
 
 if TYPE_CHECKING:
     import ase
@@ -30,6 +29,7 @@ _MOLECULES = (
     *("H2CCO", "C4H4O", "C4H4NH", "CH3OCH3", "CH3CHO", "CH3CN"),
 )
 _FRAMES_PER_MOLECULE = 30
+_LARGEST_FORCE = 10.0  # eV/Å, of a component; a few frames beyond would rule the loss
 
 
 def make_surfaces(seed: int = 0) -> dict[str, list[Frame]]:
@@ -55,7 +55,7 @@ def make_surfaces(seed: int = 0) -> dict[str, list[Frame]]:
     slabs = list(itertools.product(range(len(_METALS)), enumerate(_FACETS)))
     for metal, (facet, builder) in slabs:
         for turn in range(2):
-            # Two steps through the adsorbates, so that each of them meets each metal.
+            # Two adsorbates a facet: over its three facets, each metal meets all five.
             adsorbate = _ADSORBATES[(metal + 2 * facet + turn) % len(_ADSORBATES)]
             held_out = turn == 0 and facet == metal % len(_FACETS)
             slab = _slab(_METALS[metal], builder, adsorbate, rng)
@@ -82,23 +82,24 @@ def make_molecules(seed: int = 0) -> dict[str, list[Frame]]:
     Raises:
         BackendError: ASE is not installed.
     """
-    _, emt, _, fire = _tools()
+    ase_library()
     from ase.build import molecule
+    from ase.calculators.emt import EMT
+    from ase.optimize import FIRE
 
     rng = np.random.default_rng([seed, 2])
-    images: list[Any] = []
+    frames: list[Frame] = []
     for name in _MOLECULES:
         start = molecule(name)
-        start.calc = emt()
-        fire(start, logfile=None, maxstep=0.1).run(fmax=0.1, steps=40)
-        images.extend(_rattled(start, rng) for _ in range(_FRAMES_PER_MOLECULE))
-    frames = _labeled(images)
+        start.calc = EMT()
+        FIRE(start, logfile=None, maxstep=0.1).run(fmax=0.1, steps=40)
+        frames.extend(_filled_up([], [start], _FRAMES_PER_MOLECULE, rng))
     shuffled = [frames[index] for index in rng.permutation(len(frames))]
     return {"train": shuffled[:-50], "test": shuffled[-50:]}
 
 
 def _slab(metal: str, builder: str, adsorbate: str, rng: np.random.Generator) -> "ase.Atoms":
-    ase, *_ = _tools()
+    ase = ase_library()
     from ase import build
     from ase.constraints import FixAtoms
 
@@ -119,15 +120,26 @@ def _slab(metal: str, builder: str, adsorbate: str, rng: np.random.Generator) ->
 
 
 def _relaxed_and_rattled(slab: "ase.Atoms", rng: np.random.Generator) -> list[Frame]:
-    _, emt, bfgs, _ = _tools()
-    slab.calc = emt()
-    optimizer = bfgs(slab, logfile=None, maxstep=0.1)
+    from ase.calculators.emt import EMT
+    from ase.optimize import BFGS
+
+    slab.calc = EMT()
+    optimizer = BFGS(slab, logfile=None, maxstep=0.1)
     path = [slab.copy() for _ in optimizer.irun(fmax=0.01, steps=2 * _RELAXED)]
     chosen = np.unique(np.linspace(0, len(path) - 1, _RELAXED).astype(int))
-    images = [path[index] for index in chosen]
-    while len(images) < _RELAXED + _RATTLED:
-        images.append(_rattled(path[int(rng.integers(len(path)))], rng))
-    return _labeled(images)
+    frames = [frame for index in chosen if (frame := _labeled(path[index])) is not None]
+    return _filled_up(frames, path, _RELAXED + _RATTLED, rng)
+
+
+def _filled_up(
+    frames: list[Frame], starts: Sequence["ase.Atoms"], count: int, rng: np.random.Generator
+) -> list[Frame]:
+    """Add rattled copies of random starts until there are ``count`` frames."""
+    while len(frames) < count:
+        frame = _labeled(_rattled(starts[int(rng.integers(len(starts)))], rng))
+        if frame is not None:
+            frames.append(frame)
+    return frames
 
 
 def _rattled(atoms: "ase.Atoms", rng: np.random.Generator) -> "ase.Atoms":
@@ -138,25 +150,15 @@ def _rattled(atoms: "ase.Atoms", rng: np.random.Generator) -> "ase.Atoms":
     return moved
 
 
-def _labeled(images: Sequence["ase.Atoms"]) -> list[Frame]:
-    """Attach EMT's energy and its raw forces, also on fixed atoms."""
-    _, emt, _, _ = _tools()
+def _labeled(atoms: "ase.Atoms") -> Frame | None:
+    """Attach EMT's energy and its raw forces; None where atoms are pressed together."""
+    from ase.calculators.emt import EMT
     from ase.calculators.singlepoint import SinglePointCalculator
 
-    for atoms in images:
-        atoms.calc = emt()
-        energy = float(atoms.get_potential_energy())
-        forces = atoms.get_forces(apply_constraint=False)
-        atoms.calc = SinglePointCalculator(atoms, energy=energy, forces=forces)
-    return frames_from_atoms(images, source="EMT frame")
-
-
-def _tools() -> tuple[Any, Any, Any, Any]:
-    """The module ase, and the classes EMT, BFGS and FIRE."""
-    ase = ase_library()
-    try:
-        from ase.calculators.emt import EMT
-        from ase.optimize import BFGS, FIRE
-    except ImportError as error:
-        raise BackendError(f"this ASE ({ase.__version__}) lacks EMT: {error}") from error
-    return ase, EMT, BFGS, FIRE
+    atoms.calc = EMT()
+    energy = float(atoms.get_potential_energy())
+    forces = atoms.get_forces(apply_constraint=False)
+    if np.abs(forces).max() > _LARGEST_FORCE:
+        return None
+    atoms.calc = SinglePointCalculator(atoms, energy=energy, forces=forces)
+    return frames_from_atoms([atoms], source="EMT frame")[0]

@@ -28,6 +28,7 @@ _log = logging.getLogger(__name__)
 
 _COMPRESSED: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 _PROPERTIES = re.compile(r'\bProperties\s*=\s*"?([^\s"]+)')
+_VOIGT = re.compile(r'\b(stress|virial)="([^"]*)"')
 
 
 @dataclass(frozen=True)
@@ -138,11 +139,14 @@ def _read_extxyz(path: Path) -> Iterator["ase.Atoms"]:
     for block in _blocks(read_text(path), path):
         place = f"{path}, frame {block.number}"
         _check_columns(block, place)
+        block.lines[1] = _VOIGT.sub(_nine_numbers, block.lines[1])
+        text = "\n".join(block.lines) + "\n"
         try:
-            yield ase.io.read(io.StringIO("\n".join(block.lines) + "\n"), 0, format="extxyz")
+            atoms = ase.io.read(io.StringIO(text), 0, format="extxyz")
         except Exception as error:  # ASE raises whatever its parsing meets
             line, reason = _offending_line(block, error)
             raise DataError(f"{place}, line {line}: {reason}") from error
+        yield atoms
 
 
 def _read_any(path: Path) -> Iterator["ase.Atoms"]:
@@ -192,6 +196,15 @@ def _blocks(text: str, path: Path, *, strict: bool = True) -> Iterator[_Block]:
             return
         yield _Block(number, start + 1, lines[start:end])
         number, start = number + 1, end
+
+
+def _nine_numbers(match: re.Match[str]) -> str:
+    """Write six numbers (xx, yy, zz, yz, xz, xy) as the nine that ASE insists on."""
+    numbers = match.group(2).split()
+    if len(numbers) != 6:
+        return match.group(0)
+    xx, yy, zz, yz, xz, xy = numbers
+    return f'{match.group(1)}="{xx} {xy} {xz} {xy} {yy} {yz} {xz} {yz} {zz}"'
 
 
 def _column_kinds(comment: str) -> str | None:

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeGuard
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 import torch
@@ -99,7 +99,7 @@ class AtomicDataset(Dataset[Data]):
         self._agree_on_fields()
 
     @classmethod
-    def from_file(cls, path: str | Path, cutoff: float, **keys: Any) -> Self:
+    def from_file(cls, path: str | Path, cutoff: float, **keys: Any) -> "AtomicDataset":
         """Read a file and build its graphs.
 
         Args:

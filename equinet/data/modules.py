@@ -189,7 +189,9 @@ class AtomicDataModule(ABC):
 
 
 def split_frames(
-    frames: Sequence[Frame], amount: float, seed: int
+    frames: Sequence[Frame],
+    amount: float | int,  # noqa: PYI041
+    seed: int,
 ) -> tuple[list[Frame], list[Frame]]:
     """Set a random part of the frames aside; both parts keep their order.
 

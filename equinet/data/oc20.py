@@ -52,7 +52,7 @@ class OC20(AtomicDataModule):
         train: str = "s2ef_train",
         val: str = "s2ef_val_id",
         test: str = "s2ef_val_ood",
-        val_size: float = 100,
+        val_size: float | int = 100,  # noqa: PYI041
         cutoff: float = 5.0,
         batch_size: int = 8,
         eval_batch_size: int = 32,
@@ -114,16 +114,14 @@ def read_s2ef(folder: str | Path) -> list[Frame]:
         DataError: There is no pair, a partner is missing, or the two do not match.
     """
     folder = Path(folder)
-    paths = sorted(
-        (path for path in folder.glob("*.extxyz*") if path.suffix in {".extxyz", ".xz"}),
-        key=lambda path: (len(path.name), path.name),
-    )
-    if not paths:
+    found = [path for path in folder.glob("*.extxyz*") if path.suffix in {".extxyz", ".xz"}]
+    # One file per N; the plain one, where it is beside the packed one.
+    by_stem = {path.name.split(".")[0]: path for path in sorted(found, reverse=True)}
+    if not by_stem:
         raise DataError(f"{folder}: no S2EF files N.extxyz or N.extxyz.xz")
     frames: list[Frame] = []
-    for path in paths:
-        stem = path.name.split(".")[0]
-        partner = next((p for p in sorted(folder.glob(f"{stem}.txt*"))), None)
+    for stem, path in sorted(by_stem.items(), key=lambda item: (len(item[0]), item[0])):
+        partner = next(iter(sorted(folder.glob(f"{stem}.txt*"))), None)
         if partner is None:
             raise DataError(f"{path}: its reference energies {stem}.txt are not there")
         frames.extend(_subtracted(read_frames(path, energy_key="energy"), partner))

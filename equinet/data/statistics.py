@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float64
@@ -36,7 +36,7 @@ class Statistics:
     @classmethod
     def of(
         cls, dataset: AtomicDataset, reference_energies: Mapping[int, float] | None = None
-    ) -> Self:
+    ) -> "Statistics":
         """Measure a labeled data set, in float64.
 
         Args:

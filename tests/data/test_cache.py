@@ -1,0 +1,108 @@
+import io
+import logging
+import subprocess
+from urllib.error import URLError
+
+import pytest
+
+from equinet.data import cache, fingerprint, git_blob_id, read_frames
+from equinet.errors import DataError
+
+
+def test_the_cache_follows_the_environment(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert cache.cache_folder() == tmp_path / "xdg" / "equinet"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert cache.cache_folder() == tmp_path / "home" / ".cache" / "equinet"
+    assert cache.cache_folder(tmp_path / "mine").is_dir()
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match=r"give another as data\.cache"):
+        cache.cache_folder(tmp_path / "file" / "below")
+
+
+def test_files_appear_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "file"
+
+    def write_half() -> None:
+        with cache.whole_file(path) as partial:
+            partial.write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_half()
+    assert list(tmp_path.iterdir()) == []
+    with cache.whole_file(path) as partial:
+        partial.write_text("whole")
+        assert not path.exists()
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+
+
+def test_git_blob_id_is_that_of_git(write):
+    path = write("some\ncontent\n")
+    answer = subprocess.run(
+        ["git", "hash-object", path.name],
+        cwd=path.parent,
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+    assert git_blob_id(path) == answer.stdout.strip()
+
+
+def test_fetch_keeps_what_is_there_and_checks_what_comes(tmp_path, monkeypatch):
+    path = tmp_path / "file"
+    asked = []
+
+    def answer(url: str, timeout: float) -> io.BytesIO:
+        asked.append(url)
+        return io.BytesIO(b"content")
+
+    monkeypatch.setattr("urllib.request.urlopen", answer)
+    with pytest.raises(DataError, match="the content has git blob id 6b584e8ece562ebf"):
+        cache.fetch("https://host/file", path, blob_id="0" * 40)
+    assert not path.exists()
+    cache.fetch("https://host/file", path, blob_id="6b584e8ece562ebffc15d38808cd6b98fc3d97ea")
+    cache.fetch("https://host/file", path)
+    assert path.read_bytes() == b"content"
+    assert len(asked) == 2
+    with pytest.raises(ValueError, match="https"):
+        cache.fetch("file:///etc/passwd", tmp_path / "other")
+
+
+def test_fetch_without_network_leaves_nothing(tmp_path, monkeypatch):
+    def refuse(url: str, timeout: float) -> None:
+        raise URLError("no network")
+
+    monkeypatch.setattr("urllib.request.urlopen", refuse)
+    with pytest.raises(OSError, match="no network"):
+        cache.fetch("https://host/file", tmp_path / "file")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_splits_are_made_once_and_anew_when_broken(tmp_path, write, text, caplog):
+    frames = read_frames(write(text()))
+    calls = []
+
+    def make():
+        calls.append(1)
+        return {"a": frames, "b": frames[:1]}
+
+    first = cache.cached_splits("set", make, ("a", "b"), cache=tmp_path)
+    second = cache.cached_splits("set", make, ("a", "b"), cache=tmp_path)
+    assert len(calls) == 1
+    assert fingerprint(first["a"]) == fingerprint(second["a"])
+    path = tmp_path / "set" / "a.extxyz"
+    path.write_bytes(path.read_bytes()[:-40])
+    with caplog.at_level(logging.WARNING):
+        third = cache.cached_splits("set", make, ("a", "b"), cache=tmp_path)
+    assert len(calls) == 2
+    assert "its copy is broken" in caplog.text
+    assert fingerprint(third["a"]) == fingerprint(first["a"])
+
+
+def test_a_folder_that_cannot_be_written(tmp_path, write, text):
+    frames = read_frames(write(text()))
+    (tmp_path / "set").write_text("in the way")
+    with pytest.raises(DataError, match=r"give another folder as data\.cache"):
+        cache.cached_splits("set", lambda: {"a": frames}, ("a",), cache=tmp_path)

@@ -1,0 +1,68 @@
+import numpy as np
+import pytest
+from ase.calculators.emt import EMT
+
+from equinet.data import fingerprint, frame_to_atoms
+from equinet.data.emt import make_molecules, make_surfaces
+
+
+@pytest.fixture(scope="module")
+def surfaces():
+    return make_surfaces()
+
+
+def system(frame):
+    return (len(frame), int(frame.numbers[0]), tuple(frame.numbers[frame.tags == 2].tolist()))
+
+
+def test_surfaces_have_the_promised_sizes_and_are_made_alike_each_time(surfaces):
+    sizes = {name: len(frames) for name, frames in surfaces.items()}
+    assert sizes == {"train": 400, "val": 50, "test_id": 60, "test_ood": 102}
+    again = make_surfaces()
+    assert all(fingerprint(surfaces[name]) == fingerprint(again[name]) for name in surfaces)
+    frames = [frame for split in surfaces.values() for frame in split]
+    assert len({fingerprint([frame]) for frame in frames}) == len(frames)
+
+
+def test_surfaces_are_tagged_and_fixed_as_oc20_is(surfaces):
+    for frame in (frame for split in surfaces.values() for frame in split):
+        np.testing.assert_array_equal(frame.fixed, frame.tags == 0)
+        np.testing.assert_array_equal(frame.tags == 2, np.isin(frame.numbers, [1, 6, 7, 8]))
+        assert 1 <= (frame.tags == 2).sum() <= 2
+        assert (frame.tags == 0).any()
+        assert frame.positions[frame.tags == 0, 2].max() < frame.positions[frame.tags == 1, 2].min()
+        assert frame.pbc.all()
+        assert np.abs(frame.forces).max() < 10
+
+
+def test_systems_are_shared_by_id_and_held_out_of_ood(surfaces):
+    systems = {name: {system(frame) for frame in frames} for name, frames in surfaces.items()}
+    assert systems["test_id"] | systems["val"] <= systems["train"]
+    elements = {name: {z for s in found for z in s[2]} for name, found in systems.items()}
+    assert elements["train"] == {1, 6, 7, 8}
+    assert elements["test_ood"] <= elements["train"]
+    assert {s[1] for s in systems["test_ood"]} == {28, 29, 46, 47, 78, 79}
+    cells = {name: {fingerprint_cell(f) for f in frames} for name, frames in surfaces.items()}
+    assert not cells["test_ood"] & cells["train"]
+
+
+def fingerprint_cell(frame):
+    return (*system(frame), frame.cell.round(6).tobytes())
+
+
+def test_labels_are_those_of_emt_with_raw_forces(surfaces):
+    frame = surfaces["train"][0]
+    atoms = frame_to_atoms(frame)
+    atoms.calc = EMT()
+    assert frame.energy == pytest.approx(atoms.get_potential_energy(), abs=1e-9)
+    raw = atoms.get_forces(apply_constraint=False)
+    np.testing.assert_allclose(frame.forces, raw, atol=1e-9)
+    assert frame.forces[frame.fixed].any()
+
+
+def test_molecules():
+    made = make_molecules()
+    assert {name: len(frames) for name, frames in made.items()} == {"train": 310, "test": 50}
+    assert {int(z) for frame in made["train"] for z in frame.numbers} == {1, 6, 7, 8}
+    assert not any(frame.pbc.any() for frame in made["train"])
+    assert fingerprint(made["test"]) == fingerprint(make_molecules()["test"])
