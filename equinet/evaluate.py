@@ -1,0 +1,154 @@
+"""Evaluate a model: ``python -m equinet.evaluate checkpoint=RUN_OR_ZOO_NAME data.file=FILE``."""
+
+import logging
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig
+
+from equinet import config, zoo
+from equinet.data import AtomicDataset, Frame, evaluation_loader, frame_to_atoms, official_3bpa_file
+from equinet.errors import ConfigError, DataError
+from equinet.training import Predictions, predict, table
+from equinet.training.benchmarks import published_rows
+from equinet.training.directory import RunDirectory, write_json
+from equinet.training.metrics import UNITS
+from equinet.training.report import draw_parity, relative
+
+_log = logging.getLogger("equinet.evaluate")
+
+_DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+
+def run(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """Evaluate what a plain configuration with the keys of ``configs/evaluate.yaml`` names.
+
+    Writes ``predictions.extxyz`` (the labels, and beside them ``predicted_energy`` and
+    ``predicted_forces``), ``metrics.json`` and ``parity.png``.
+
+    Returns:
+        The content of ``metrics.json``.
+
+    Raises:
+        ConfigError: There is no such model, device or precision.
+        DataError: The file cannot be used, or holds elements that the model was not trained for.
+    """
+    name, file = str(tree["checkpoint"]), Path(str(tree["data"]["file"])).expanduser()
+    directory = _run_directory(name)
+    model = _load(name, directory, tree["dtype"])
+    dataset = AtomicDataset.from_file(
+        file,
+        model.cutoff,
+        energy_key=tree["data"]["energy_key"],
+        forces_key=tree["data"]["forces_key"],
+    )
+    _refuse_unseen(dataset, model, file)
+    free_atoms_only = tree["free_atoms_only"]
+    if free_atoms_only is None and directory and directory.config.is_file():
+        free_atoms_only = config.load_yaml(directory.config)["task"].get("free_atoms_only")
+    found = predict(
+        model,
+        evaluation_loader(dataset, int(tree["batch_size"])),
+        device=_device(tree["device"]),
+        free_atoms_only=bool(free_atoms_only),
+    )
+    official = official_3bpa_file(file)
+    output = _output(tree["output"], directory, file)
+    metrics = {
+        "checkpoint": name,
+        "file": str(file),
+        "official_name": official,
+        "fingerprint": dataset.fingerprint(),
+        "structures": len(dataset),
+        "free_atoms_only": bool(free_atoms_only),
+        "errors": found.errors,
+        "units": {key: UNITS[key] for key in found.errors},
+    }
+    write_json(metrics, output / "metrics.json")
+    _write_predictions(dataset.frames, found, output / "predictions.extxyz")
+    draw_parity(found, output / "parity.png", file.name)
+    rows = [{"name": file.stem, "structures": len(dataset), **found.errors}]
+    about = f"{file} (official {official})" if official else str(file)
+    _log.info("%s on %s", name, about)
+    _log.info("%s", table(rows, published_rows(official or "")))
+    _log.info("Written to %s", relative(output))
+    return metrics
+
+
+def _run_directory(name: str) -> RunDirectory | None:
+    """The run that a checkpoint names, as its directory or as the model folder inside."""
+    path = Path(name).expanduser()
+    for candidate in (path, path.parent):
+        if candidate.is_dir() and RunDirectory(candidate.resolve()).config.is_file():
+            return RunDirectory(candidate.resolve())
+    return None
+
+
+def _load(name: str, directory: RunDirectory | None, dtype: str | None) -> Any:
+    if dtype is not None and dtype not in _DTYPES:
+        raise ConfigError(f"dtype: {dtype!r} is not one of {', '.join(_DTYPES)}")
+    if directory and not directory.model.is_dir():
+        raise ConfigError(
+            f"checkpoint: the run {relative(directory.path)} holds no model yet; "
+            f"repeat its command with run.dir={relative(directory.path)} to finish it"
+        )
+    model = zoo.load(directory.path if directory else name)
+    return model if dtype is None else model.to(_DTYPES[dtype])
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ConfigError(f"device: {name!r} is none; say auto, cpu or cuda") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("device: there is no GPU that torch can use here; say device=cpu")
+    return device
+
+
+def _refuse_unseen(dataset: AtomicDataset, model: Any, file: Path) -> None:
+    unseen = sorted(set(dataset.elements) - set(model.elements))
+    if unseen:
+        from ase.data import chemical_symbols
+
+        names, known = (
+            ", ".join(chemical_symbols[z] for z in numbers) for numbers in (unseen, model.elements)
+        )
+        raise DataError(f"{file} holds {names}, which the model was not trained for ({known})")
+
+
+def _output(given: str | None, directory: RunDirectory | None, file: Path) -> Path:
+    base = directory.path if directory else Path.cwd()
+    output = Path(given).expanduser() if given else base / "evaluate" / file.stem
+    output.mkdir(parents=True, exist_ok=True)
+    return output
+
+
+def _write_predictions(frames: Sequence[Frame], found: Predictions, path: Path) -> None:
+    from ase.io import write
+
+    images = []
+    for frame, energy, forces in zip(frames, found.energy, found.split_forces, strict=True):
+        atoms = frame_to_atoms(frame)
+        atoms.info["predicted_energy"] = float(energy)
+        atoms.arrays["predicted_forces"] = forces
+        images.append(atoms)
+    write(path, images, format="extxyz")
+
+
+def _job(composed: DictConfig) -> None:
+    run(config.plain(composed))
+
+
+def main() -> None:
+    """Run the command line and exit with 0, 1 (data, model), 2 (configuration) or 130 (Ctrl-C)."""
+    sys.exit(config.command("evaluate", _job))
+
+
+if __name__ == "__main__":
+    main()

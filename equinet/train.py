@@ -1,0 +1,158 @@
+"""Train a model: ``python -m equinet.train +experiment=NAME [data.root=DIR] [any.key=value]``."""
+
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.callbacks import Timer
+from omegaconf import DictConfig
+
+from equinet import config, training
+from equinet.errors import ConfigError
+from equinet.training.directory import RunDirectory, close_log, open_log
+
+_log = logging.getLogger(__name__)
+
+_MEASURED = ("average_neighbors", "elements", "reference_energies", "scale", "shift", "cutoff")
+
+
+def check(tree: Mapping[str, Any]) -> None:
+    """Compare all groups with the constructors they name, before anything is read or built.
+
+    Raises:
+        ConfigError: A forbidden target, an unknown option or a missing one.
+    """
+    config.check(tree["data"], "data")
+    config.check(tree["model"], "model", provided=_MEASURED)
+    config.check(tree["optim"], "optim")
+    config.check(tree["schedule"], "schedule")
+    config.check(tree["task"], "task", provided=("model", "optimizer"))
+    config.check(tree["trainer"], "trainer")
+    config.check(tree["callbacks"], "callbacks")
+    for name, node in (tree["logger"] or {}).items():
+        config.check(node, f"logger.{name}", provided=("save_dir",))
+    if tree["trainer"].get("precision") in {"bf16-true", "16-true"}:
+        raise ConfigError(
+            f"trainer.precision: {tree['trainer']['precision']} would round the positions; "
+            "use bf16-mixed, which keeps the geometry in float64"
+        )
+
+
+def run(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """Train what a plain configuration with the groups of ``configs/train.yaml`` describes.
+
+    Returns:
+        The content of ``metrics.json``; empty on processes other than the first.
+
+    Raises:
+        ConfigError: As :func:`check`, or the run directory belongs to another configuration.
+        EquinetError: Data, model or checkpoint cannot be used; the message says why.
+    """
+    check(tree)
+    directory = RunDirectory(Path(tree["run"]["dir"]).resolve())
+    if not _is_first():
+        return _train(tree, directory)
+    previous = config.load_yaml(directory.config) if directory.config.is_file() else None
+    directory.claim(tree, previous)
+    config.save_yaml(tree, directory.config)
+    handler = open_log(directory.log)
+    try:
+        return _train(tree, directory)
+    except BaseException:
+        _log.debug("%s", traceback.format_exc())
+        raise
+    finally:
+        close_log(handler)
+
+
+def _train(tree: Mapping[str, Any], directory: RunDirectory) -> dict[str, Any]:
+    seed, options = int(tree["seed"]), tree["run"]
+    training.seed_everything(seed, tf32=options["tf32"])
+    data = config.instantiate(tree["data"], "data")
+    data.prepare()
+    stamp = config.stamp(seed=seed, fingerprint=data.fingerprint())
+    if _is_first():
+        directory.write_stamp(stamp)
+    measured = {**data.statistics.model_arguments(), "cutoff": data.cutoff}
+    model = config.instantiate(tree["model"], "model", **measured)
+    optimizer = config.instantiate(tree["optim"], "optim")
+    task = config.instantiate(tree["task"], "task", model=model, optimizer=optimizer)
+    callbacks = {**tree["callbacks"], "schedule": tree["schedule"]}
+    loggers = [_logger(node, name, directory) for name, node in (tree["logger"] or {}).items()]
+    settings = {"max_epochs": -1, **tree["trainer"], "enable_model_summary": False}
+    return training.fit(
+        task,
+        data,
+        make_trainer=partial(
+            _make_trainer, settings, [logger for logger in loggers if logger], directory
+        ),
+        callbacks=[
+            config.instantiate(node, f"callbacks.{name}")
+            for name, node in callbacks.items()
+            if node
+        ],
+        directory=directory,
+        stamp=stamp,
+        seed=seed,
+        checkpoint_minutes=options["checkpoint_minutes"],
+        log_seconds=options["log_seconds"],
+    )
+
+
+def _make_trainer(
+    settings: Mapping[str, Any], loggers: list[Any], directory: RunDirectory, callbacks: list[Any]
+) -> Any:
+    settings = dict(settings)
+    try:
+        # Always a timer: the seconds of metrics.csv and the cosine count from it.
+        timer = Timer(duration=settings.pop("max_time"), verbose=False)
+        return config.instantiate(
+            settings,
+            "trainer",
+            callbacks=[timer, *callbacks],
+            logger=loggers or False,
+            default_root_dir=directory.path,
+            enable_progress_bar=any(isinstance(c, training.ErrorBar) for c in callbacks),
+            inference_mode=False,  # forces are gradients, also in validation
+            num_sanity_val_steps=0,  # the first batch is checked instead
+            use_distributed_sampler=False,  # EpochLoader shares the batches
+        )
+    except MisconfigurationException as error:
+        raise ConfigError(f"trainer: {error}") from error
+
+
+def _logger(node: Mapping[str, Any], name: str, directory: RunDirectory) -> Any:
+    try:
+        return config.instantiate(node, f"logger.{name}", save_dir=directory.path)
+    except ModuleNotFoundError:
+        _log.info("Logger   %s is not installed and left out: pip install 'equinet[log]'", name)
+        return None
+
+
+def _is_first() -> bool:
+    return os.environ.get("LOCAL_RANK", "0") == "0" and os.environ.get("RANK", "0") == "0"
+
+
+def _job(composed: DictConfig) -> None:
+    # Hydra's directory, not run.dir: it is numbered in a sweep, and Lightning hands the first
+    # process's choice to the others.
+    chosen = Path(HydraConfig.get().runtime.output_dir).resolve()
+    tree = config.plain(composed)
+    tree["run"]["dir"] = str(chosen)
+    run(tree)
+
+
+def main() -> None:
+    """Run the command line and exit with 0, 1 (data, model), 2 (configuration) or 130 (Ctrl-C)."""
+    sys.exit(config.command("train", _job))
+
+
+if __name__ == "__main__":
+    main()

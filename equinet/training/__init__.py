@@ -1,0 +1,36 @@
+"""Training on Lightning: tasks, losses, metrics, schedules, checkpoints, reports."""
+
+from equinet.training.check import FirstBatchCheck, ModelCheckError, measure
+from equinet.training.checkpoints import RunCheckpoint, StepSeed, TrainingInterruptedError
+from equinet.training.evaluation import Predictions, predict, table
+from equinet.training.loader import EpochLoader
+from equinet.training.losses import LossWeights, Residuals, residuals
+from equinet.training.metrics import PotentialErrors
+from equinet.training.progress import ErrorBar, MetricsTable
+from equinet.training.schedules import Cosine, Plateau
+from equinet.training.session import fit, seed_everything
+from equinet.training.task import PotentialTask
+
+__all__ = [
+    "Cosine",
+    "EpochLoader",
+    "ErrorBar",
+    "FirstBatchCheck",
+    "LossWeights",
+    "MetricsTable",
+    "ModelCheckError",
+    "Plateau",
+    "PotentialErrors",
+    "PotentialTask",
+    "Predictions",
+    "Residuals",
+    "RunCheckpoint",
+    "StepSeed",
+    "TrainingInterruptedError",
+    "fit",
+    "measure",
+    "predict",
+    "residuals",
+    "seed_everything",
+    "table",
+]

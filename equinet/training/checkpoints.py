@@ -1,0 +1,236 @@
+"""Checkpoints that resume to the bit, and stops that leave one behind."""
+
+import hashlib
+import logging
+import signal
+import threading
+import time
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint
+
+from equinet.errors import EquinetError
+
+_log = logging.getLogger(__name__)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class TrainingInterruptedError(EquinetError):
+    """Training was stopped from outside and left a checkpoint that resumes."""
+
+    exit_code = 128 + signal.SIGINT
+
+
+class RunCheckpoint(Checkpoint):
+    """Keeps ``last.ckpt`` to resume from and ``best.ckpt`` to use.
+
+    ``last.ckpt`` is written at the end of every epoch, every few minutes within one, when training
+    stops, and on Ctrl-C or SIGTERM before the next batch (a second Ctrl-C quits at once). Writing
+    replaces the file in one step, so a killed process leaves the previous one whole. The file is
+    always brought to the same form, "epoch e with k batches done", so there is one way to resume.
+
+    ``best.ckpt`` is written when the monitored metric falls. Under ``EMAWeightAveraging`` the
+    averaged weights are those in ``state_dict`` of both files.
+
+    A validation is also forced when training stops for time, steps or epochs, whatever the
+    validation interval: the last weights are usually the best.
+
+    Args:
+        folder: Where to write.
+        monitor: Metric of the best checkpoint; smaller is better.
+        minutes: Longest time between two writes of ``last.ckpt``.
+    """
+
+    def __init__(
+        self, *, folder: str | Path, monitor: str = "val/loss", minutes: float = 5.0
+    ) -> None:
+        self.folder = Path(folder)
+        self.monitor = monitor
+        self.minutes = minutes
+        self.best_score = float("inf")
+        self.stop_requested = False
+        self._written = time.monotonic()
+        self._previous: dict[signal.Signals, Any] = {}
+
+    @property
+    def last_path(self) -> Path:
+        """The checkpoint to resume from."""
+        return self.folder / "last.ckpt"
+
+    @property
+    def best_path(self) -> Path:
+        """The checkpoint with the lowest monitored metric."""
+        return self.folder / "best.ckpt"
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
+        """Listen for Ctrl-C and SIGTERM; in place of Lightning's handlers, which save nothing."""
+        self._written = time.monotonic()
+        if threading.current_thread() is threading.main_thread():
+            for number in _SIGNALS:
+                self._previous[number] = signal.signal(number, self._request_stop)
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
+        """Validate after the last epoch."""
+        if trainer.current_epoch + 1 == trainer.max_epochs and trainer.check_val_every_n_epoch:
+            trainer.check_val_every_n_epoch = 1
+
+    def on_train_batch_start(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,  # noqa: ARG002
+        batch: Any,  # noqa: ARG002
+        batch_idx: int,
+    ) -> None:
+        """Write between two steps if it is time, and stop if that was asked for.
+
+        Raises:
+            TrainingInterruptedError: After a signal, with the checkpoint written.
+        """
+        if batch_idx % trainer.accumulate_grad_batches:
+            return  # half-accumulated gradients are not saved
+        stop, due = self.stop_requested, time.monotonic() - self._written > 60 * self.minutes
+        if trainer.world_size > 1:
+            stop = trainer.strategy.reduce_boolean_decision(stop, all=False)
+            due = trainer.strategy.reduce_boolean_decision(due, all=False)
+        if stop or due:
+            self._write_last(trainer)
+        if stop:
+            raise TrainingInterruptedError(
+                f"stopped at step {trainer.global_step}, checkpoint written"
+            )
+
+    def on_train_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,  # noqa: ARG002
+        outputs: Any,  # noqa: ARG002
+        batch: Any,  # noqa: ARG002
+        batch_idx: int,  # noqa: ARG002
+    ) -> None:
+        """Make Lightning validate before it stops for steps or time."""
+        if 0 < trainer.max_steps <= trainer.global_step:
+            trainer.should_stop = True
+        if trainer.should_stop and trainer.check_val_every_n_epoch:
+            trainer.check_val_every_n_epoch = 1
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
+        """Write the best checkpoint if this is it."""
+        score = trainer.callback_metrics.get(self.monitor)
+        if score is None or trainer.state.fn != "fit":
+            return
+        if float(score) < self.best_score:
+            self.best_score = float(score)
+            self._write(trainer, self.best_path)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
+        """Write at the end of an epoch, also one that was cut short."""
+        self._write_last(trainer)
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:  # noqa: ARG002
+        """Give the signals back."""
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+        self._previous = {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the best score so far."""
+        return {"best_score": self.best_score}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue with the best score so far."""
+        self.best_score = state_dict["best_score"]
+
+    def on_save_checkpoint(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,  # noqa: ARG002
+        checkpoint: dict[str, Any],
+    ) -> None:
+        """Bring Lightning's loop counters to the one form we resume from."""
+        checkpoint["loops"]["fit_loop"] = _between_batches(trainer, checkpoint["loops"]["fit_loop"])
+
+    def _request_stop(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        if self.stop_requested:
+            raise KeyboardInterrupt
+        self.stop_requested = True
+        _log.warning("Stopping after this step; once more to quit without a checkpoint.")
+
+    def _write_last(self, trainer: Trainer) -> None:
+        self._write(trainer, self.last_path)
+        self._written = time.monotonic()
+
+    def _write(self, trainer: Trainer, path: Path) -> None:
+        partial = path.with_name(path.name + ".partial")
+        trainer.save_checkpoint(partial, weights_only=False)
+        if trainer.is_global_zero:
+            partial.replace(path)
+
+
+class StepSeed(Callback):
+    """Seeds torch before every step by the run's seed, the step and the process alone.
+
+    A resumed run then draws what the uninterrupted one would have drawn, whatever else used random
+    numbers in between, and no generator state needs to be kept.
+
+    Args:
+        seed: Of the run.
+    """
+
+    def __init__(self, *, seed: int) -> None:
+        self.seed = seed
+
+    def on_train_batch_start(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,  # noqa: ARG002
+        batch: Any,  # noqa: ARG002
+        batch_idx: int,
+    ) -> None:
+        """Seed the coming step."""
+        place = (self.seed, trainer.current_epoch, batch_idx, trainer.global_rank)
+        digest = hashlib.sha256(repr(place).encode()).digest()
+        torch.manual_seed(int.from_bytes(digest[:7], "little"))
+
+
+def load_weights(path: Path) -> dict[str, Any]:
+    """Read the weights of a checkpoint, without running anything that it may contain.
+
+    Returns:
+        The ``state_dict`` of the task; averaged weights where the run kept an average.
+
+    Raises:
+        EquinetError: The file cannot be read.
+    """
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        return dict(checkpoint["state_dict"])
+    except (OSError, RuntimeError, KeyError, EOFError, ValueError) as error:
+        reason = str(error).split("\n", 1)[0]
+        raise EquinetError(f"{path} cannot be read as a checkpoint: {reason}") from error
+
+
+def _between_batches(trainer: Trainer, loops: dict[str, Any]) -> dict[str, Any]:
+    """Rewrite the counters of the fit loop as "epoch e with k batches done, none under way"."""
+    epochs = trainer.fit_loop.epoch_progress.current
+    batches = trainer.fit_loop.epoch_loop.batch_progress
+    epoch, done = epochs.processed, batches.current.processed
+    if epochs.processed == epochs.started:  # the epoch is closed
+        if batches.is_last_batch:
+            done = 0
+        else:
+            epoch -= 1  # it was cut short and is to be continued
+    total = batches.total.processed
+    under_way = {"ready": epoch + 1, "started": epoch + 1, "processed": epoch, "completed": epoch}
+    loops["epoch_progress"] = {"total": under_way, "current": dict(under_way)}
+    loops["epoch_loop.batch_progress"] = {
+        "total": dict.fromkeys(("ready", "started", "processed", "completed"), total),
+        "current": dict.fromkeys(("ready", "started", "processed", "completed"), done),
+        "is_last_batch": False,
+    }
+    loops["epoch_loop.state_dict"] = {"_batches_that_stepped": trainer.global_step}
+    loops["state_dict"] = {"combined_loader": [{"done": done}]}
+    return loops

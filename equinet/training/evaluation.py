@@ -1,0 +1,110 @@
+"""Predictions on a whole set, their errors, and the table that shows them."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import nn
+
+from equinet.training.benchmarks import PublishedRow
+from equinet.training.losses import residuals
+from equinet.training.metrics import PotentialErrors
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """True and predicted labels of a set, in its order, and the errors between them.
+
+    Attributes:
+        energy: Predicted total energies, eV.
+        true_energy: Labels, eV.
+        atoms: Number of atoms of each structure.
+        forces: Predicted forces of all atoms, structure after structure, eV/Å.
+        true_forces: Labels, eV/Å.
+        errors: By name, in the units of :data:`equinet.training.metrics.UNITS`.
+    """
+
+    energy: Float[np.ndarray, " graph"]
+    true_energy: Float[np.ndarray, " graph"]
+    atoms: np.ndarray
+    forces: Float[np.ndarray, "atom 3"]
+    true_forces: Float[np.ndarray, "atom 3"]
+    errors: dict[str, float]
+
+    @property
+    def split_forces(self) -> list[Float[np.ndarray, "atom 3"]]:
+        """Predicted forces of each structure."""
+        return np.split(self.forces, np.cumsum(self.atoms)[:-1])
+
+
+def predict(
+    model: nn.Module,
+    loader: Iterable[Any],
+    *,
+    device: torch.device | str = "cpu",
+    free_atoms_only: bool = False,
+) -> Predictions:
+    """Evaluate a potential on every structure of a loader.
+
+    Args:
+        model: ``model(graph) -> {"energy", "forces"}``; it is moved to ``device`` and left in
+            evaluation mode.
+        loader: Batches with energies and forces.
+        device: Where to compute.
+        free_atoms_only: Leave atoms marked ``fixed`` out of the force errors.
+    """
+    model = model.to(device).eval()
+    errors = PotentialErrors().to(device)
+    parts: dict[str, list[torch.Tensor]] = {
+        name: [] for name in ("energy", "true_energy", "atoms", "forces", "true_forces")
+    }
+    for graph in loader:
+        graph = graph.to(device)  # noqa: PLW2901
+        results = {name: value.detach() for name, value in model(graph).items()}
+        batch_residuals = residuals(results, graph, free_atoms_only=free_atoms_only)
+        errors.update(batch_residuals)
+        parts["energy"].append(results["energy"].double())
+        parts["true_energy"].append(graph.energy)
+        parts["atoms"].append(batch_residuals.atoms.long())
+        parts["forces"].append(results["forces"].double())
+        parts["true_forces"].append(graph.forces)
+    arrays = {name: torch.cat(tensors).cpu().numpy() for name, tensors in parts.items()}
+    found = {name: float(value) for name, value in errors.compute().items() if name != "loss"}
+    return Predictions(**arrays, errors=found)
+
+
+def table(rows: Sequence[Mapping[str, Any]], published: Sequence[PublishedRow] = ()) -> str:
+    """Lay out errors with their units, and published ones below.
+
+    Args:
+        rows: Each with ``name``, ``structures`` and the errors of :class:`Predictions`.
+        published: To print beside them.
+
+    Returns:
+        Text of a few lines.
+    """
+    width = max(
+        [len("set"), *(len(str(r["name"])) for r in rows), *(len(p.model) for p in published)]
+    )
+    heads = ("E RMSE", "E MAE", "E RMSE/atom", "F RMSE", "F MAE")
+    units = ("meV", "meV", "meV", "meV/Å", "meV/Å")
+    keys = ("energy_rmse", "energy_mae", "energy_rmse_per_atom", "forces_rmse", "forces_mae")
+    lines = [
+        f"{'set':<{width}}  {'structures':>10}  " + "  ".join(f"{head:>11}" for head in heads),
+        f"{'':<{width}}  {'':>10}  " + "  ".join(f"{unit:>11}" for unit in units),
+    ]
+    for row in rows:
+        values = "  ".join(f"{row[key]:>11.2f}" for key in keys)
+        lines.append(f"{row['name']:<{width}}  {row['structures']:>10}  {values}")
+    if published:
+        lines.append("published, trained on train_300K:")
+    for entry in published:
+        blank = " " * 11
+        lines.append(
+            f"{entry.model:<{width}}  {'':>10}  {entry.energy_rmse:>11.2f}  {blank}  {blank}  "
+            f"{entry.forces_rmse:>11.2f}  {blank}  {entry.source}".rstrip()
+        )
+    return "\n".join(lines)

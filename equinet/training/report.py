@@ -1,0 +1,181 @@
+"""What a run says at its start and leaves at its end."""
+
+import logging
+import os
+from collections.abc import Mapping
+from itertools import islice
+from typing import Any
+
+import torch
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import Timer
+
+from equinet.ops import available_backends
+from equinet.training.checkpoints import RunCheckpoint, load_weights
+from equinet.training.directory import RunDirectory, write_json
+from equinet.training.evaluation import Predictions, predict, table
+from equinet.training.metrics import UNITS
+from equinet.training.plots import learning_curve, parity
+from equinet.training.progress import clock, elapsed, read_metrics
+from equinet.training.task import PotentialTask
+
+_log = logging.getLogger(__name__)
+
+_OPS = ("gaunt_product", "gaunt_powers", "gaunt_convolution")
+
+
+def announce(task: PotentialTask, trainer: Trainer, directory: RunDirectory) -> None:
+    """Log what is about to happen: model, device, precision, backends, files, how to stop."""
+    model = task.model
+    parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    device = trainer.strategy.root_device
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    processes = f"{trainer.world_size} processes, " if trainer.world_size > 1 else ""
+    _log.info(
+        "Model    %s, %s parameters, cutoff %g Å", type(model).__name__, f"{parameters:,}",
+        getattr(model, "cutoff", float("nan")),
+    )  # fmt: skip
+    _log.info(
+        "Device   %s%s, %d threads, precision %s",
+        processes,
+        name,
+        torch.get_num_threads(),
+        trainer.precision,
+    )
+    if device.type == "cpu" and torch.cuda.is_available():
+        _log.info("         a GPU is there too; trainer=gpu uses it")
+    for backends, ops in _backends().items():
+        _log.info("Backends %s: %s", ", ".join(ops), backends)
+    _log.info("Budget   %s", _budget(trainer))
+    _log.info("Output   %s", directory.path)
+    step = directory.resumes_from
+    if step:
+        _log.info("Resume   from %s", step)
+    _log.info("Stop     Ctrl-C; the same command with run.dir=%s resumes", relative(directory.path))
+
+
+def finish(
+    task: PotentialTask,
+    data: Any,
+    trainer: Trainer,
+    directory: RunDirectory,
+    checkpoint: RunCheckpoint,
+    stamp: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Evaluate the best weights on all sets, and write everything that a run leaves behind.
+
+    Args:
+        task: As trained.
+        data: Data module with ``val_loader()`` and ``test_loaders()``.
+        trainer: That trained it.
+        directory: Of the run.
+        checkpoint: That knows the best weights.
+        stamp: Record of the run, for the model card.
+
+    Returns:
+        The content of ``metrics.json``.
+    """
+    best = checkpoint.best_path if checkpoint.best_path.is_file() else checkpoint.last_path
+    task.load_state_dict(load_weights(best))
+    sets = {"val": (data.val_loader(), trainer.limit_val_batches)}
+    sets |= {name: (loader, trainer.limit_test_batches) for name, loader in _tests(data)}
+    rows, results, shown = [], {}, None
+    for name, (loader, limit) in sets.items():
+        count = limit if isinstance(limit, int) else None
+        found = predict(
+            task.model,
+            islice(loader, count),
+            device=trainer.strategy.root_device,
+            free_atoms_only=task.free_atoms_only,
+        )
+        rows.append({"name": name, "structures": len(found.energy), **found.errors})
+        results[name] = {"structures": len(found.energy), **found.errors}
+        if shown is None or shown[0] == "val":
+            shown = (name, found)
+    write_curves(directory)
+    if shown is not None:
+        draw_parity(shown[1], directory.path / "parity.png", shown[0])
+    metrics = {
+        "sets": results,
+        "units": {name: unit for name, unit in UNITS.items() if unit},
+        "weights": best.name,
+        "best_val_loss": checkpoint.best_score,
+        "steps": trainer.global_step,
+        "epochs": trainer.current_epoch,
+        "train_seconds": round(elapsed(trainer), 1),
+        "data": data.describe(),
+    }
+    write_json(metrics, directory.metrics)
+    _save_model(task, directory, metrics, stamp)
+    time = clock(elapsed(trainer))
+    _log.info("\nTrained for %s, %d steps. Errors:\n%s", time, trainer.global_step, table(rows))
+    _log.info("\nRun directory: %s", relative(directory.path))
+    _log.info(
+        "Next: python -m equinet.evaluate checkpoint=%s data.file=FILE", relative(directory.path)
+    )
+    return metrics
+
+
+def write_curves(directory: RunDirectory) -> None:
+    """Draw the learning curve as far as it goes."""
+    if directory.table.is_file():
+        learning_curve(read_metrics(directory.table), directory.path / "curves.png")
+
+
+def draw_parity(found: Predictions, path: Any, title: str) -> None:
+    """Draw the parity plot of one set: energies per atom and force components."""
+    energies = (found.true_energy / found.atoms, found.energy / found.atoms)
+    parity(energies, (found.true_forces.ravel(), found.forces.ravel()), path, title)
+
+
+def relative(path: Any) -> str:
+    """Write a path as one would type it here."""
+    short = os.path.relpath(path)
+    return short if not short.startswith("..") else str(path)
+
+
+def _backends() -> dict[str, list[str]]:
+    """Ops by what they can run on; those that agree share a line."""
+    found: dict[str, list[str]] = {}
+    for op in _OPS:
+        reasons = available_backends(op)
+        running = ", ".join(key for key, reason in reasons.items() if not reason)
+        absent = "; ".join(f"{key}: {reason}" for key, reason in reasons.items() if reason)
+        found.setdefault(f"{running} ({absent})" if absent else running, []).append(op)
+    return found
+
+
+def _tests(data: Any) -> list[tuple[str, Any]]:
+    return list(data.test_loaders().items())
+
+
+def _budget(trainer: Trainer) -> str:
+    limits = []
+    if trainer.max_steps > 0:
+        limits.append(f"{trainer.max_steps} steps")
+    if trainer.max_epochs is not None and trainer.max_epochs > 0:
+        limits.append(f"{trainer.max_epochs} epochs")
+    for timer in (callback for callback in trainer.callbacks if isinstance(callback, Timer)):
+        remaining = timer.time_remaining()
+        if remaining is not None:
+            limits.append(f"{clock(remaining + timer.time_elapsed())} of training")
+    return ", ".join(limits) + (", whichever comes first" if len(limits) > 1 else "")
+
+
+def _save_model(
+    task: PotentialTask,
+    directory: RunDirectory,
+    metrics: Mapping[str, Any],
+    stamp: Mapping[str, Any],
+) -> None:
+    from equinet import zoo
+
+    card = {
+        "data": metrics["data"],
+        "data_fingerprint": stamp["data_fingerprint"],
+        "metrics": metrics["sets"],
+        "units": metrics["units"],
+        "command": " ".join(stamp["command"]),
+        "commit": stamp["commit"],
+    }
+    zoo.save(task.model.cpu(), directory.model, card)

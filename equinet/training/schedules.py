@@ -1,0 +1,147 @@
+"""Learning-rate schedules that know the training budget and survive a resume."""
+
+import math
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import Timer
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+from equinet.errors import ConfigError
+
+
+def progress(trainer: Trainer) -> float | None:
+    """Share of the training budget that is spent, from 0 to 1; ``None`` without any budget.
+
+    The budget is whichever of ``max_steps``, ``max_epochs`` and ``max_time`` runs out first. The
+    time counts over all sessions of a resumed run.
+    """
+    shares = []
+    if trainer.max_steps > 0:
+        shares.append(trainer.global_step / trainer.max_steps)
+    if trainer.max_epochs is not None and trainer.max_epochs > 0:
+        batches = trainer.fit_loop.epoch_loop.batch_progress.current.processed
+        epochs = trainer.current_epoch + batches / max(float(trainer.num_training_batches), 1.0)
+        shares.append(epochs / trainer.max_epochs)
+    for timer in (callback for callback in trainer.callbacks if isinstance(callback, Timer)):
+        remaining = timer.time_remaining()
+        if remaining is not None:
+            shares.append(timer.time_elapsed() / (timer.time_elapsed() + remaining))
+    if not shares:
+        return None
+    spent = min(max(shares), 1.0)
+    if trainer.world_size > 1:
+        # Clocks differ; the processes must agree or their weights drift apart.
+        local = torch.tensor(spent, dtype=torch.float64, device=trainer.strategy.root_device)
+        spent = float(trainer.strategy.reduce(local, reduce_op="mean"))
+    return spent
+
+
+class Cosine(Callback):
+    r"""Linear warm-up, then a cosine from the optimizer's rate down to a fraction of it.
+
+    .. math:: \eta(p) = \eta_0 \left[f + (1 - f)\,\tfrac12 (1 + \cos \pi p)\right]
+
+    with the spent share :math:`p` of the budget, see :func:`progress`. The rate is a function of
+    the progress alone, so a resumed run continues where it was, and a run that is given
+    ``trainer.max_time="00:00:30:00"`` is annealed after thirty minutes on any machine.
+
+    Args:
+        warmup_steps: Steps over which the rate rises from zero.
+        final_fraction: :math:`f`, the last rate over the first.
+
+    Source: Loshchilov, Hutter, SGDR (ICLR 2017), one period.
+    """
+
+    def __init__(self, *, warmup_steps: int = 100, final_fraction: float = 0.01) -> None:
+        self.warmup_steps = warmup_steps
+        self.final_fraction = final_fraction
+
+    def factor(self, spent: float, step: int) -> float:
+        """Multiple of the optimizer's rate after a share of the budget and a number of steps."""
+        rise = min(1.0, (step + 1) / max(self.warmup_steps, 1))
+        fall = 0.5 * (1 + math.cos(math.pi * min(spent, 1.0)))
+        return rise * (self.final_fraction + (1 - self.final_fraction) * fall)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
+        """Refuse to anneal over nothing.
+
+        Raises:
+            ConfigError: The trainer has no limit of steps, epochs or time.
+        """
+        if progress(trainer) is None:
+            raise ConfigError(
+                "the cosine schedule needs a budget; "
+                "give trainer.max_time, trainer.max_epochs or trainer.max_steps, "
+                "or choose schedule=plateau"
+            )
+
+    def on_train_batch_start(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,  # noqa: ARG002
+        batch: Any,  # noqa: ARG002
+        batch_idx: int,  # noqa: ARG002
+    ) -> None:
+        """Set the rate for the coming step."""
+        factor = self.factor(progress(trainer) or 0.0, trainer.global_step)
+        for optimizer in trainer.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = group.setdefault("initial_lr", group["lr"]) * factor
+
+
+class Plateau(Callback):
+    """Multiply the rate by a factor when a validation metric has stopped falling.
+
+    Torch's ``ReduceLROnPlateau``, stepped once per validation: patience counts validations.
+
+    Args:
+        monitor: Metric to watch; smaller is better.
+        factor: Of the reduction.
+        patience: Validations without improvement before it.
+        minimum: The rate never falls below it.
+
+    Source: the 3BPA protocol of Batatia et al., MACE (NeurIPS 2022).
+    """
+
+    def __init__(
+        self,
+        *,
+        monitor: str = "val/loss",
+        factor: float = 0.8,
+        patience: int = 50,
+        minimum: float = 0.0,
+    ) -> None:
+        self.monitor = monitor
+        self.factor = factor
+        self.patience = patience
+        self.minimum = minimum
+        self._schedulers: list[ReduceLROnPlateau] = []
+        self._loaded: list[dict[str, Any]] = []
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
+        """Attach to the optimizers, continuing from a checkpoint where there was one."""
+        self._schedulers = [
+            ReduceLROnPlateau(
+                optimizer, factor=self.factor, patience=self.patience, min_lr=self.minimum
+            )
+            for optimizer in trainer.optimizers
+        ]
+        for scheduler, state in zip(self._schedulers, self._loaded, strict=False):
+            scheduler.load_state_dict(state)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
+        """Take the metric of the validation that just ended."""
+        if self.monitor in trainer.callback_metrics:
+            for scheduler in self._schedulers:
+                scheduler.step(float(trainer.callback_metrics[self.monitor]))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the schedulers' counters."""
+        states = [scheduler.state_dict() for scheduler in self._schedulers]
+        return {"schedulers": states or self._loaded}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Keep the counters until there are optimizers to attach to."""
+        self._loaded = state_dict["schedulers"]

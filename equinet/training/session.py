@@ -1,0 +1,107 @@
+"""One run: train, keep, evaluate, report."""
+
+import logging
+import sys
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.fabric.utilities.warnings import PossibleUserWarning
+from lightning.pytorch import Callback, Trainer
+
+from equinet.errors import EquinetError
+from equinet.training.checkpoints import (
+    RunCheckpoint,
+    StepSeed,
+    TrainingInterruptedError,
+    load_weights,
+)
+from equinet.training.directory import RunDirectory
+from equinet.training.loader import EpochLoader
+from equinet.training.progress import ErrorBar, MetricsTable
+from equinet.training.report import announce, finish, relative, write_curves
+from equinet.training.task import PotentialTask
+
+_log = logging.getLogger(__name__)
+
+
+def fit(
+    task: PotentialTask,
+    data: Any,
+    *,
+    make_trainer: Callable[[list[Callback]], Trainer],
+    callbacks: Sequence[Callback],
+    directory: RunDirectory,
+    stamp: Mapping[str, Any],
+    seed: int = 0,
+    checkpoint_minutes: float = 5.0,
+    log_seconds: float = 10.0,
+) -> dict[str, Any]:
+    """Train a task in a run directory, from its last checkpoint if it has one.
+
+    Args:
+        task: What to train.
+        data: Data module: ``train_loader()``, ``val_loader()``, ``test_loaders()``, ``describe()``.
+        make_trainer: Builds the trainer around a list of callbacks.
+        callbacks: The user's own; checkpoints, table, seeds and progress are added here.
+        directory: A claimed run directory.
+        stamp: Record of the run, see :func:`equinet.config.stamp`.
+        seed: Of everything random in a step.
+        checkpoint_minutes: Longest time between two checkpoints.
+        log_seconds: Shortest time between two lines in the log.
+
+    Returns:
+        The content of ``metrics.json``; empty on processes other than the first.
+
+    Raises:
+        TrainingInterruptedError: Ctrl-C or SIGTERM; the checkpoint is written.
+        EquinetError: The checkpoint cannot be read, or the model failed its check.
+    """
+    has_bar = sys.stdout.isatty()
+    checkpoint = RunCheckpoint(folder=directory.checkpoints, minutes=checkpoint_minutes)
+    table = MetricsTable(path=directory.table, seconds=log_seconds, quiet=has_bar)
+    own: list[Callback] = [StepSeed(seed=seed), table, checkpoint]
+    trainer = make_trainer([*callbacks, *own, *([ErrorBar()] if has_bar else [])])
+    if directory.resumes_from:
+        load_weights(directory.resumes_from)  # a broken file is named before anything is touched
+    if trainer.is_global_zero:
+        announce(task, trainer, directory)
+    try:
+        with warnings.catch_warnings():
+            # Advice about worker counts and logging intervals, which small data do not need.
+            warnings.simplefilter("ignore", PossibleUserWarning)
+            trainer.fit(
+                task,
+                EpochLoader(
+                    data.train_loader(), drop_uneven=True, fixed=trainer.overfit_batches > 0
+                ),
+                EpochLoader(data.val_loader(), drop_uneven=False),
+                ckpt_path=directory.resumes_from,
+                weights_only=True,
+            )
+    except TrainingInterruptedError as stop:
+        write_curves(directory)
+        raise TrainingInterruptedError(
+            f"{stop}; the same command with run.dir={relative(directory.path)} resumes"
+        ) from None
+    except torch.OutOfMemoryError as error:
+        raise EquinetError(
+            "the GPU ran out of memory; lower data.batch_size (and raise "
+            "trainer.accumulate_grad_batches to keep the step as it is) or model.channels"
+        ) from error
+    if not trainer.is_global_zero:
+        return {}
+    return finish(task, data, trainer, directory, checkpoint, stamp)
+
+
+def seed_everything(seed: int, *, tf32: bool = False) -> None:
+    """Seed Python, NumPy and torch, here and in the loading processes.
+
+    Args:
+        seed: Of the run.
+        tf32: Let recent GPUs round the factors of float32 products to 10 bits.
+    """
+    pl.seed_everything(seed, workers=True, verbose=False)
+    torch.set_float32_matmul_precision("high" if tf32 else "highest")
