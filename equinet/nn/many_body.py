@@ -127,7 +127,7 @@ def power_variance(lmax: int, lmax_out: int, order: int) -> Float[Tensor, " degr
 
     Example:
         >>> power_variance(1, 2, 1)
-        tensor([1., 1., 0.], dtype=torch.float64)
+        tensor([1.0000, 1.0000, 0.0000], dtype=torch.float64)
     """
     t, weights = np.polynomial.legendre.leggauss((order * lmax + lmax_out) // 2 + 1)
     degrees = np.arange(max(lmax, lmax_out) + 1)
