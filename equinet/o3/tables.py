@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -33,25 +34,22 @@ def constant_table(build: Callable[..., np.ndarray]) -> Table:
     Returns:
         A function of the same arguments and the keywords ``dtype`` and ``device``.
     """
-    arrays: dict[tuple[int, ...], np.ndarray] = {}
     tensors: dict[tuple[tuple[int, ...], torch.dtype, torch.device], Tensor] = {}
+
+    def make(arguments: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+        return torch.tensor(build(*arguments), dtype=dtype, device=device)
 
     # Returns a tuple: given bare tensors, torch.compile confuses two tables of one function.
     def lookup(
         arguments: tuple[int, ...], dtype: torch.dtype, device: torch.device
     ) -> tuple[Tensor]:
         key = (arguments, dtype, device)
-        if key in tensors:
-            return (tensors[key],)
-        if arguments not in arrays:
-            arrays[arguments] = build(*arguments)
-        # A tensor made in inference mode could never be used in training afterwards.
-        with torch.inference_mode(mode=False):
-            tensor = torch.tensor(arrays[arguments], dtype=dtype, device=device)
-        # Tracers hand out stand-ins (fake, functional tensors) which must not outlive the trace.
-        if type(tensor) is Tensor:
-            tensors[key] = tensor
-        return (tensor,)
+        if key not in tensors:
+            # A new thread is free of the caller's modes: a table made in inference mode could not
+            # be trained with later, one made by a tracer would be a fake one.
+            with ThreadPoolExecutor(max_workers=1) as thread:
+                tensors[key] = thread.submit(make, *key).result()
+        return (tensors[key],)
 
     # What torch.compiler.assume_constant_result sets, without its 1.5 s import of the compiler.
     lookup._dynamo_marked_constant = True  # type: ignore[attr-defined]  # noqa: SLF001
