@@ -133,7 +133,8 @@ def rotate(
     for degree, block in enumerate(blocks):
         inversion = (parity or 1) * (-1) ** degree
         matrix = torch.where(sign[..., None, None] < 0, inversion * block, block).to(x.dtype)
-        parts.append(matrix @ x[..., degree**2 : (degree + 1) ** 2, :])
+        with torch.autocast(x.device.type, enabled=False):
+            parts.append(matrix @ x[..., degree**2 : (degree + 1) ** 2, :])
     return torch.cat(parts, dim=-2)
 
 
@@ -150,7 +151,9 @@ def _determinant_sign(rotation: Tensor) -> Tensor:
     _check_shape(rotation)
     with torch.no_grad():
         identity = torch.eye(3, dtype=rotation.dtype, device=rotation.device)
-        deviation = (rotation @ rotation.mT - identity).abs().amax(dim=(-2, -1))
+        # Products one by one: TF32 or autocast must not make a rotation look wrong.
+        gram = (rotation[..., :, None, :] * rotation[..., None, :, :]).sum(-1)
+        deviation = (gram - identity).abs().amax(dim=(-2, -1))
         # Written so that NaN is refused as well.
         if not bool((deviation < _ORTHOGONALITY_TOLERANCE).all()):
             raise ValueError(

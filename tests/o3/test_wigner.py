@@ -137,6 +137,16 @@ def test_rotate_broadcasts_and_keeps_the_dtype():
     assert rotate(x[0, 0], random_rotations(4)).shape == (4, 9, 3)
 
 
+def test_autocast_costs_no_digits():
+    x = random_coefficients(4, lmax=3, dtype=torch.float32)
+    rotations = random_rotations(4, dtype=torch.float32)
+    expected = wigner_d(3, rotations), rotate(x, rotations)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = wigner_d(3, rotations), rotate(x, rotations)
+    for value, truth in zip(found, expected, strict=True):
+        assert torch.equal(value, truth)
+
+
 def test_bad_arguments_are_named():
     mirror = torch.diag(torch.tensor([1.0, -1, 1]))
     x = random_coefficients(lmax=1)
