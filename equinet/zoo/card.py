@@ -1,0 +1,126 @@
+"""Model cards: what a saved model is, in JSON."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import equinet
+from equinet.errors import DataError
+from equinet.models import Model
+from equinet.zoo.index import find
+
+SCHEMA = 1
+"""Version of the card's layout; readers refuse any other."""
+
+WEIGHTS = "model.safetensors"
+CARD = "card.json"
+
+_UNITS = {"length": "Å", "energy": "eV", "forces": "eV/Å", "stress": "eV/Å³"}
+_REQUIRED = {"schema": int, "class": str, "arguments": dict, "dtype": str, "sha256": str}
+_OWN = ("schema", "class", "arguments", "dtype", "parameters", "equinet", "sha256")
+
+
+def load_card(name_or_path: str | Path) -> dict[str, Any]:
+    """Read the card of a saved model.
+
+    Args:
+        name_or_path: A run directory, a model folder, or a name from the zoo.
+
+    Returns:
+        The card: ``schema``, ``class``, ``arguments``, ``units``, ``dtype``, ``parameters``,
+        ``equinet``, ``sha256`` of the weights, and what was added when it was saved, such as
+        ``metrics``, ``data``, ``command`` and ``commit``.
+
+    Raises:
+        ConfigError: There is no such model.
+        DataError: The card is broken, or of another version.
+    """
+    return read_card(find(name_or_path))
+
+
+def read_card(folder: Path) -> dict[str, Any]:
+    """Read and check the card in a model folder; see :func:`load_card`."""
+    path = folder / CARD
+    try:
+        card = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read as a model card: {error}") from error
+    if not isinstance(card, dict):
+        raise DataError(f"{path} is not a model card: it holds no JSON object")
+    for key, kind in _REQUIRED.items():
+        if not isinstance(card.get(key), kind):
+            raise DataError(
+                f"{path} is not a model card: it has no {key!r} of type {kind.__name__}"
+            )
+    if card["schema"] != SCHEMA:
+        raise DataError(
+            f"{path} has schema {card['schema']}, this equinet {equinet.__version__} reads "
+            f"{SCHEMA}; load it with equinet {card.get('equinet', 'of another version')}"
+        )
+    return card
+
+
+def make_card(
+    model: Model, dtype: torch.dtype, sha256: str, added: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Describe a model.
+
+    Args:
+        model: To be described.
+        dtype: Of its parameters.
+        sha256: Of the file of its weights.
+        added: Further entries; ``units`` extends the model's own.
+
+    Returns:
+        What :func:`load_card` returns, ready for :func:`json.dumps`.
+
+    Raises:
+        ValueError: ``added`` holds a key that the card fills itself, or something is not JSON.
+    """
+    taken = sorted(set(added) & set(_OWN))
+    if taken:
+        raise ValueError(f"card must not hold {', '.join(taken)}: zoo.save fills these in itself")
+    further = {key: to_json(value, f"card[{key!r}]") for key, value in added.items()}
+    return {
+        "schema": SCHEMA,
+        "class": type(model).__name__,
+        "arguments": to_json(model.arguments, "arguments"),
+        "units": {**_UNITS, **further.pop("units", {})},
+        "dtype": str(dtype).removeprefix("torch."),
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "equinet": equinet.__version__,
+        "sha256": sha256,
+        **further,
+    }
+
+
+def to_json(value: Any, place: str) -> Any:
+    """Turn a value into plain JSON: tuples become lists, scalars Python numbers, NaN null.
+
+    Args:
+        value: Anything made of mappings, sequences, scalars of any library, paths and strings.
+        place: What to call it in the error.
+
+    Raises:
+        ValueError: Something in it has no JSON form.
+    """
+    if isinstance(value, Mapping):
+        return {str(key): to_json(item, f"{place}[{key!r}]") for key, item in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        return [to_json(item, f"{place}[{i}]") for i, item in enumerate(value)]
+    if isinstance(value, Path):
+        return str(value)
+    if hasattr(value, "tolist"):  # arrays and scalars of numpy and torch
+        return to_json(
+            value.detach().tolist() if isinstance(value, Tensor) else value.tolist(), place
+        )
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if value is None or isinstance(value, str | bool | int | float):
+        return value
+    raise ValueError(f"{place} must be made of numbers, strings and lists, found {type(value)}")

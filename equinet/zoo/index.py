@@ -1,0 +1,95 @@
+"""Where models are found: run directories, model folders, and the names of the zoo."""
+
+import difflib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from equinet.errors import ConfigError, DataError
+
+_HERE = Path(__file__).resolve().parent
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One model of the zoo.
+
+    Attributes:
+        name: What to give :func:`equinet.zoo.load`.
+        summary: One line: architecture, training data, errors.
+        sha256: Of its weights.
+    """
+
+    name: str
+    summary: str
+    sha256: str
+
+    @property
+    def folder(self) -> Path:
+        """The model folder, inside the package."""
+        return _HERE / "models" / self.name
+
+
+def entries() -> tuple[Entry, ...]:
+    """List the models that come with equinet.
+
+    Returns:
+        Entries, sorted by name.
+
+    Example:
+        >>> all(entry.folder.is_dir() for entry in entries())
+        True
+    """
+    index = json.loads((_HERE / "index.json").read_text(encoding="utf-8"))
+    return tuple(sorted((Entry(**entry) for entry in index), key=lambda entry: entry.name))
+
+
+def find(name_or_path: str | Path) -> Path:
+    """Find a model folder.
+
+    Args:
+        name_or_path: A run directory, a model folder, or a name from the zoo; a folder of that
+            name goes first.
+
+    Returns:
+        A folder that holds a card.
+
+    Raises:
+        ConfigError: There is no such folder or name.
+        DataError: The folder holds no model.
+    """
+    path = Path(name_or_path)
+    if path.is_file():
+        raise DataError(
+            f"{path} is a file; give the folder that holds card.json and model.safetensors"
+        )
+    if not path.exists():
+        return _find_name(str(name_or_path))
+    for folder in (path, path / "model"):
+        if (folder / "card.json").is_file():
+            return folder
+    if (path / "checkpoints").is_dir():
+        raise DataError(
+            f"{path} is a run that has not saved its model yet; repeat its command to finish it"
+        )
+    raise DataError(f"{path} holds no model: there is neither card.json nor model/card.json in it")
+
+
+def find_entry(name: str) -> Entry | None:
+    """Return the entry of that name, if there is one."""
+    return next((entry for entry in entries() if entry.name == name), None)
+
+
+def _find_name(name: str) -> Path:
+    entry = find_entry(name)
+    if entry is not None:
+        return entry.folder
+    names = [entry.name for entry in entries()]
+    near = difflib.get_close_matches(name, names, 1)
+    if near:
+        hint = f"did you mean {near[0]!r}?"
+    elif names:
+        hint = f"the zoo has {', '.join(names)}"
+    else:
+        hint = "the zoo is empty so far, so give the path of a run directory"
+    raise ConfigError(f"there is no folder or zoo model {name!r}; {hint}")
