@@ -78,8 +78,8 @@ class GauntManyBody(nn.Module):
         if kind is None:
             kind = torch.zeros(x.shape[0], dtype=torch.long, device=x.device)
         powers = gaunt_powers(x, self.correlation, self.lmax_out, backend=self.backend)
-        weights = (self.weight * self.gain)[kind][:, :, self.degrees]
-        z = torch.einsum("vndc,nvdc->ndc", powers, weights)
+        weights = (self.weight * self.gain).transpose(0, 1)[:, kind][:, :, self.degrees]
+        z = (powers * weights).sum(0)
         if self.bracket is not None:
             z = z + self.bracket(x, kind)
         return z
