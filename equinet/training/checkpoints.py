@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import pickle  # only for the name of its exception
 import signal
 import threading
 import time
@@ -16,6 +17,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from equinet.errors import EquinetError
 
 _log = logging.getLogger(__name__)
+_UNREADABLE = (OSError, RuntimeError, KeyError, EOFError, ValueError, pickle.UnpicklingError)
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -208,8 +210,8 @@ def load_weights(path: Path) -> dict[str, Any]:
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
         return dict(checkpoint["state_dict"])
-    except (OSError, RuntimeError, KeyError, EOFError, ValueError) as error:
-        reason = str(error).split("\n", 1)[0]
+    except _UNREADABLE as error:
+        reason = str(error).split(". ", 1)[0].split("\n", 1)[0]
         raise EquinetError(f"{path} cannot be read as a checkpoint: {reason}") from error
 
 

@@ -11,7 +11,7 @@ import torch
 from lightning.fabric.utilities.warnings import PossibleUserWarning
 from lightning.pytorch import Callback, Trainer
 
-from equinet.errors import EquinetError
+from equinet.errors import ConfigError, EquinetError
 from equinet.training.checkpoints import (
     RunCheckpoint,
     StepSeed,
@@ -57,6 +57,7 @@ def fit(
 
     Raises:
         TrainingInterruptedError: Ctrl-C or SIGTERM; the checkpoint is written.
+        ConfigError: The budget allows no step.
         EquinetError: The checkpoint cannot be read, or the model failed its check.
     """
     has_bar = sys.stdout.isatty()
@@ -93,6 +94,10 @@ def fit(
         ) from error
     if not trainer.is_global_zero:
         return {}
+    if not directory.resumes_from:
+        raise ConfigError(
+            "the budget allows no step; raise trainer.max_time, max_epochs or max_steps"
+        )
     return finish(task, data, trainer, directory, checkpoint, stamp)
 
 
