@@ -100,11 +100,15 @@ def _edge_by_edge(
 def _from_scalars(
     x: Tensor, directions: Tensor, radial: Tensor, edge_index: Tensor, lmax_out: int
 ) -> Tensor:
-    """Multiply by constant functions, which needs no grid: the filter itself, scaled."""
+    """Multiply by constant functions: the filter itself, scaled. Components take the points' part.
+
+    Neither grid nor projection, and no degree of the filter beyond ``lmax_out``.
+    """
     sender, receiver = edge_index
     harmonics = spherical_harmonics(lmax_out, directions) / math.sqrt(4 * math.pi)
-    weights = radial[:, : lmax_out + 1] * x.index_select(0, sender)
-    return segment_sum(torch.bmm(_by_degree(harmonics), weights), receiver, len(x))
+    scalars = x.expand(-1, harmonics.shape[1], -1)
+    radial = radial[:, : lmax_out + 1]
+    return filter_sum(_by_degree(harmonics), radial, scalars, sender, receiver, len(x))
 
 
 def _on_grid(
