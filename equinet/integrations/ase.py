@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -45,15 +45,19 @@ class EquinetCalculator(Calculator):
             trained for, positions that are not finite, or a cell without volume.
 
     Example:
-        >>> from ase.build import molecule  # doctest: +SKIP
-        >>> atoms = molecule("CH3CH2OH")
-        >>> atoms.calc = EquinetCalculator("runs/3bpa")
-        >>> atoms.get_potential_energy()
+        >>> from ase.build import molecule
+        >>> from equinet.models import MACEGaunt
+        >>> atoms = molecule("H2")
+        >>> atoms.calc = EquinetCalculator(
+        ...     MACEGaunt(elements=[1], cutoff=4, reference_energies=[-13.6], average_neighbors=1)
+        ... )
+        >>> atoms.get_forces().shape
+        (2, 3)
     """
 
-    implemented_properties: ClassVar[list[str]] = ["energy", "free_energy", "forces", "stress"]
+    implemented_properties = ["energy", "free_energy", "forces", "stress"]  # noqa: RUF012
     # The models know nothing of charges and magnetic moments.
-    ignored_changes: ClassVar[set[str]] = {"initial_charges", "initial_magmoms"}
+    ignored_changes = {"initial_charges", "initial_magmoms"}  # noqa: RUF012
 
     def __init__(
         self,
@@ -65,11 +69,11 @@ class EquinetCalculator(Calculator):
     ) -> None:
         if dtype not in (None, torch.float32, torch.float64):
             raise ConfigError(f"dtype must be torch.float32 or torch.float64, found {dtype}")
-        super().__init__(**options)
-        if isinstance(model_or_name, Potential):
-            model = copy.deepcopy(model_or_name).to(device=device, dtype=dtype).eval()
-        else:
+        super().__init__(**options)  # type: ignore[no-untyped-call]
+        if isinstance(model_or_name, str | Path):
             model = zoo.load(model_or_name, device=device, dtype=dtype)
+        else:
+            model = copy.deepcopy(model_or_name).to(device=device, dtype=dtype).eval()
         if not isinstance(model, Potential):
             raise ConfigError(f"{model_or_name} is no potential but a {type(model).__name__}")
         self.model = model.requires_grad_(requires_grad=False)
@@ -84,7 +88,7 @@ class EquinetCalculator(Calculator):
         """Evaluate the model; energy and forces always, the stress wherever it is defined.
 
         Args:
-            atoms: The structure; None takes the one of the previous call.
+            atoms: The structure; None takes the one of the previous call, or the calculator's own.
             properties: What is asked for.
             system_changes: What changed since the previous call.
 
@@ -93,14 +97,17 @@ class EquinetCalculator(Calculator):
             PropertyNotImplementedError: The stress of a structure that is not periodic in all
                 three directions.
         """
-        super().calculate(atoms, list(properties), list(system_changes))
-        self.results = {}
-        is_bulk = bool(self.atoms.pbc.all())
+        super().calculate(atoms, list(properties), list(system_changes))  # type: ignore[no-untyped-call]
+        self.results = {}  # should the evaluation fail, nothing of the previous one is left
+        atoms = self.atoms if atoms is None else atoms
+        if atoms is None:
+            raise ValueError("atoms must be given, as the calculator has none yet")
+        is_bulk = bool(atoms.pbc.all())
         if "stress" in properties and not is_bulk:
             raise PropertyNotImplementedError(
-                f"the stress needs three periodic directions, found pbc {self.atoms.pbc.tolist()}"
+                f"the stress needs three periodic directions, found pbc {atoms.pbc.tolist()}"
             )
-        frame = frame_from_atoms(self.atoms, source="atoms")
+        frame = frame_from_atoms(atoms, source="atoms")
         graph = to_graph(frame, self.model.cutoff).to(self.device)
         found = self.model(graph, forces=True, stress=is_bulk)
         energy = found["energy"].item()
@@ -111,4 +118,4 @@ class EquinetCalculator(Calculator):
         }
         if is_bulk:
             stress = found["stress"][0].detach().cpu().numpy()
-            self.results["stress"] = full_3x3_to_voigt_6_stress(stress)
+            self.results["stress"] = full_3x3_to_voigt_6_stress(stress)  # type: ignore[no-untyped-call]

@@ -35,9 +35,6 @@ def save(model: Model, path: str | Path, card: Mapping[str, Any]) -> None:
     Raises:
         ValueError: The model's class is not known to the zoo, its parameters are of several dtypes,
             or an entry of the card cannot be written as JSON.
-
-    Example:
-        >>> save(model, "runs/first/model", {"data": "3BPA, 450 frames"})  # doctest: +SKIP
     """
     if CLASSES.get(type(model).__name__) is not type(model):
         raise ValueError(
@@ -84,7 +81,14 @@ def load(
             this version does not have.
 
     Example:
-        >>> load("runs/first")  # doctest: +SKIP
+        >>> import tempfile
+        >>> model = MACEGaunt(
+        ...     elements=[1], cutoff=4.0, reference_energies=[-13.6], average_neighbors=1.0
+        ... )
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save(model, folder, {"data": "none"})
+        ...     load(folder).elements
+        (1,)
     """
     folder = find(name_or_path)
     card = read_card(folder)

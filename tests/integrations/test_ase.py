@@ -128,6 +128,14 @@ def test_unknown_elements_are_named(model):
     assert math.isfinite(atoms.get_potential_energy())
 
 
+def test_a_failure_leaves_no_results_behind(model):
+    calculator = EquinetCalculator(model)
+    calculator.calculate(molecule("H2O"))
+    with pytest.raises(DataError):
+        calculator.calculate(molecule("CH3Cl"))
+    assert calculator.results == {}
+
+
 def test_exploded_positions_are_refused(model):
     atoms = molecule("H2O")
     atoms.positions[0, 0] = np.nan

@@ -1,0 +1,102 @@
+"""The same operations on e3nn's tensor products: what a user of e3nn pays for them."""
+
+from collections.abc import Callable
+
+import torch
+from e3nn import o3
+from torch import Tensor
+
+from equinet.bench.problems import Problem
+from equinet.o3 import bracket_gain, gaunt_gain, to_e3nn
+
+
+def build(problem: Problem) -> tuple[Callable[..., Tensor], tuple[Tensor, ...]]:
+    """Set up a problem in e3nn's layout.
+
+    Args:
+        problem: Its precision and device are taken.
+
+    Returns:
+        A function and its arguments: those of the problem, features in e3nn's layout, as is the
+        result (of ``gaunt_powers``, the highest power alone).
+    """
+    lmax = problem.lmax
+    features, *others = problem.inputs
+    channels = features.shape[-1]
+    x = to_e3nn(features, str(natural(lmax, channels)))
+    if problem.op == "gaunt_powers":
+        return _cube(lmax, channels, features), (x,)
+    odd = problem.op == "bracket_product"
+    product = tensor_product((lmax, lmax, lmax), channels, like=features, odd=odd)
+    if problem.op == "gaunt_convolution":
+        return _convolution(product, problem), (x, *others)
+    return product, (x, to_e3nn(others[0], str(natural(lmax, channels))))
+
+
+def natural(lmax: int, channels: int) -> o3.Irreps:
+    """Return the irreps of channels of functions on the sphere."""
+    return o3.Irreps([(channels, (degree, (-1) ** degree)) for degree in range(lmax + 1)])
+
+
+def tensor_product(
+    lmax: tuple[int, int, int], channels: int, *, like: Tensor, odd: bool = False
+) -> o3.TensorProduct:
+    """Build the product of functions, channel by channel ("uuu"), as a sum over paths.
+
+    Args:
+        lmax: Of both operands and of the result.
+        channels: Of each of them.
+        like: Has the precision and the device wanted.
+        odd: Take the paths of the bracket in place of the Gaunt product's.
+
+    Source:
+        e3nn multiplies by the square root of a path's weight; with its own normalizations off, the
+        weight is the square of the path's gain.
+    """
+    gain = bracket_gain if odd else gaunt_gain
+    sign = -1 if odd else 1
+    out = o3.Irreps([(mul, (ir.l, sign * ir.p)) for mul, ir in natural(lmax[2], channels)])
+    paths = [
+        (l1, l2, l3, "uuu", False, gain(l1, l2, l3) ** 2)
+        for l1 in range(lmax[0] + 1)
+        for l2 in range(lmax[1] + 1)
+        for l3 in range(abs(l1 - l2), min(l1 + l2, lmax[2]) + 1)
+        if gain(l1, l2, l3) != 0
+    ]
+    return o3.TensorProduct(
+        natural(lmax[0], channels),
+        natural(lmax[1], channels),
+        out,
+        paths,
+        irrep_normalization="none",
+        path_normalization="none",
+    ).to(like)
+
+
+def _cube(lmax: int, channels: int, like: Tensor) -> Callable[[Tensor], Tensor]:
+    """x^3, projected once: the square is kept to its full degree."""
+    square = tensor_product((lmax, lmax, 2 * lmax), channels, like=like)
+    times = tensor_product((2 * lmax, lmax, lmax), channels, like=like)
+    return lambda x: times(square(x, x), x)
+
+
+def _convolution(product: o3.TensorProduct, problem: Problem) -> Callable[..., Tensor]:
+    sender, receiver = problem.edge_index
+    nodes, degrees = len(problem.inputs[0]), range(problem.lmax + 1)
+
+    def convolve(x: Tensor, directions: Tensor, radial: Tensor) -> Tensor:
+        harmonics = [
+            o3.spherical_harmonics(degree, directions, normalize=True, normalization="integral")
+            for degree in degrees
+        ]
+        filters = torch.cat(
+            [
+                (radial[:, degree, :, None] * harmonics[degree][:, None]).flatten(1)
+                for degree in degrees
+            ],
+            dim=1,
+        )
+        messages: Tensor = product(x.index_select(0, sender), filters)
+        return messages.new_zeros(nodes, messages.shape[1]).index_add(0, receiver, messages)
+
+    return convolve

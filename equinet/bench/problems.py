@@ -1,0 +1,121 @@
+"""Small random problems for each op, and their derivatives: what doctor checks and bench times."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from equinet import ops
+
+ORDER = 3
+"""Highest power in the problem of ``gaunt_powers``."""
+
+NEIGHBORS = 16
+"""Edges that end at each node in the problem of ``gaunt_convolution``."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One op with arguments, all degrees up to the same lmax.
+
+    Attributes:
+        op: Its name in equinet.ops.
+        lmax: Of all operands and of the result.
+        inputs: Floating-point arguments, to be differentiated.
+        edge_index: Senders and receivers [2, E] for the convolution.
+    """
+
+    op: str
+    lmax: int
+    inputs: tuple[Tensor, ...]
+    edge_index: Tensor
+
+    def call(self, *inputs: Tensor, backend: str) -> Tensor:
+        """Run the op on other inputs of the same shapes."""
+        if self.op == "gaunt_powers":
+            return ops.gaunt_powers(inputs[0], ORDER, self.lmax, backend=backend)
+        if self.op == "gaunt_convolution":
+            x, directions, radial = inputs
+            return ops.gaunt_convolution(
+                x, directions, radial, self.edge_index, self.lmax, backend=backend
+            )
+        x, y = inputs
+        if self.op == "bracket_product":
+            return ops.bracket_product(x, y, self.lmax, backend=backend)
+        return ops.gaunt_product(x, y, self.lmax, backend=backend)
+
+    def to(self, device: torch.device | str, dtype: torch.dtype) -> "Problem":
+        """Move the arguments and change their precision."""
+        inputs = tuple(x.to(device=device, dtype=dtype) for x in self.inputs)
+        return replace(self, inputs=inputs, edge_index=self.edge_index.to(device))
+
+
+def make_problem(op: str, lmax: int, *, batch: int, channels: int, seed: int = 0) -> Problem:
+    """Draw a problem in float64, so that all precisions see the same one.
+
+    Args:
+        op: One of :data:`equinet.bench.OPS`.
+        lmax: Of operands and result.
+        batch: Number of functions to multiply; of edges for the convolution.
+        channels: Of all operands.
+        seed: Of the numbers.
+    """
+    generator = torch.Generator().manual_seed(seed)
+
+    def draw(*shape: int) -> Tensor:
+        return torch.randn(shape, generator=generator, dtype=torch.float64)
+
+    size = (lmax + 1) ** 2
+    edge_index = torch.zeros(2, 0, dtype=torch.int64)
+    if op == "gaunt_powers":
+        inputs: tuple[Tensor, ...] = (draw(batch, size, channels),)
+    elif op == "gaunt_convolution":
+        nodes = -(-batch // NEIGHBORS)
+        sender = torch.randint(nodes, (batch,), generator=generator)
+        edge_index = torch.stack([sender, torch.arange(batch) // NEIGHBORS])
+        inputs = (draw(nodes, size, channels), draw(batch, 3), draw(batch, lmax + 1, channels))
+    else:
+        inputs = (draw(batch, size, channels), draw(batch, size, channels))
+    return Problem(op, lmax, inputs, edge_index)
+
+
+def draw_probes(output: Tensor, inputs: Sequence[Tensor], seed: int = 1) -> tuple[Tensor, ...]:
+    """Draw the vectors with which derivatives are contracted: one for the output and each input."""
+    generator = torch.Generator().manual_seed(seed)
+    return tuple(
+        torch.randn(x.shape, generator=generator, dtype=torch.float64).to(x)
+        for x in (output, *inputs)
+    )
+
+
+def derivatives(
+    function: Callable[..., Tensor],
+    inputs: Sequence[Tensor],
+    probes: Sequence[Tensor],
+    order: int,
+) -> list[tuple[Tensor, ...]]:
+    """Evaluate a function and its contracted derivatives.
+
+    Args:
+        function: Of the inputs.
+        inputs: Floating-point tensors.
+        probes: As of :func:`draw_probes`.
+        order: 0 for the value alone, without recording gradients; 1 adds the gradient by all
+            inputs of the value times the first probe; 2 adds the gradient, by all inputs and by
+            that probe, of the first gradient times the other probes.
+
+    Returns:
+        For each order from 0, its tensors.
+    """
+    if order == 0:
+        with torch.no_grad():
+            return [(function(*inputs),)]
+    leaves = [x.detach().requires_grad_() for x in (*inputs, probes[0])]
+    *variables, probe = leaves
+    output = function(*variables)
+    first = torch.autograd.grad(output, variables, probe, create_graph=order > 1)
+    if order == 1:
+        return [(output,), first]
+    second = torch.autograd.grad(first, leaves, probes[1:], materialize_grads=True)
+    return [(output,), first, second]

@@ -1,0 +1,71 @@
+"""Time rival implementations side by side."""
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+_SHORTEST = 0.002  # seconds; a sample repeats the call until it lasts as long
+_MOST_ROUNDS = 30
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Times of one call.
+
+    Attributes:
+        samples: Seconds a call, one number for each round.
+    """
+
+    samples: tuple[float, ...]
+
+    @property
+    def median(self) -> float:
+        """Middle of the samples, seconds."""
+        return statistics.median(self.samples)
+
+    @property
+    def spread(self) -> float:
+        """Distance between the quartiles, seconds."""
+        low, _, high = statistics.quantiles(self.samples, n=4)
+        return high - low
+
+
+def race(
+    calls: Mapping[str, Callable[[], object]],
+    *,
+    synchronize: Callable[[], None],
+    seconds: float,
+) -> dict[str, Timing]:
+    """Time several calls in turns, so that a busy moment of the machine hits all alike.
+
+    Args:
+        calls: What to time, by name.
+        synchronize: Waits until the device has finished.
+        seconds: To spend on each call; slow ones still get three rounds.
+
+    Returns:
+        Timings by name, after one call to warm up and one to find how often to repeat.
+    """
+    repeats = {}
+    for name, call in calls.items():
+        _sample(call, 1, synchronize)
+        once = _sample(call, 1, synchronize)
+        repeats[name] = max(1, round(_SHORTEST / max(once, 1e-7)))
+    samples: dict[str, list[float]] = {name: [] for name in calls}
+    start = time.perf_counter()
+    for rounds in range(1, _MOST_ROUNDS + 1):
+        for name, call in calls.items():
+            samples[name].append(_sample(call, repeats[name], synchronize))
+        if rounds >= 3 and time.perf_counter() - start > seconds * len(calls):
+            break
+    return {name: Timing(tuple(values)) for name, values in samples.items()}
+
+
+def _sample(call: Callable[[], object], repeats: int, synchronize: Callable[[], None]) -> float:
+    synchronize()
+    start = time.perf_counter()
+    for _ in range(repeats):
+        call()
+    synchronize()
+    return (time.perf_counter() - start) / repeats

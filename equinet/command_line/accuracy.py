@@ -1,0 +1,98 @@
+"""Run every backend of every op against the float64 reference, derivatives included."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from equinet.bench import OPS
+from equinet.bench.problems import Problem, derivatives, draw_probes, make_problem
+from equinet.command_line.environment import devices
+from equinet.ops import available_backends
+from equinet.testing import OPERATION
+
+_DTYPES = {
+    "cpu": (torch.float64, torch.float32),
+    "cuda": (torch.float64, torch.float32, torch.bfloat16, torch.float16),
+}
+
+
+@dataclass(frozen=True)
+class Check:
+    """How one backend of one op does at one precision on one device.
+
+    Attributes:
+        op: Name of the op.
+        backend: Name of the backend.
+        device: "cpu" or "cuda".
+        dtype: Of the arguments, without "torch.".
+        errors: Largest error of the value, the gradient and the second gradient, relative to the
+            largest true number; empty where it does not run.
+        reason: Why it does not run, or "".
+        is_good: Whether it runs as accurately as the precision allows.
+    """
+
+    op: str
+    backend: str
+    device: str
+    dtype: str
+    errors: tuple[float, ...]
+    reason: str
+    is_good: bool
+
+
+def check_ops(lmax: int = 4, batch: int = 32, channels: int = 8) -> Iterator[Check]:
+    """Check all that says it runs here.
+
+    Args:
+        lmax: Of the problems.
+        batch: Of the problems.
+        channels: Of the problems.
+
+    Yields:
+        One check for each op, backend, device and precision.
+    """
+    for op in OPS:
+        problem = make_problem(op, lmax, batch=batch, channels=channels)
+        usable = [name for name, reason in available_backends(op).items() if not reason]
+        for device in devices():
+            for dtype in _DTYPES[device]:
+                for backend in usable:
+                    yield check_backend(problem, backend, device, dtype)
+
+
+def check_backend(problem: Problem, backend: str, device: str, dtype: torch.dtype) -> Check:
+    """Compare one backend with the reference in float64 on the same, rounded arguments."""
+    rounded = problem.to(device, dtype)
+    exact = rounded.to("cpu", torch.float64)
+    name = str(dtype).removeprefix("torch.")
+    try:
+        truth = _differentiate(exact, "reference")
+        found = _differentiate(rounded, backend)
+    # Whatever a broken backend raises, the others deserve their check.
+    except Exception as error:  # noqa: BLE001
+        reason = f"{type(error).__name__}: {error}".split("\n", 1)[0]
+        return Check(problem.op, backend, device, name, (), reason, is_good=False)
+    errors = tuple(
+        max(relative_error(x, y) for x, y in zip(ours, theirs, strict=True))
+        for ours, theirs in zip(found, truth, strict=True)
+    )
+    is_good = all(error <= OPERATION.of(dtype) for error in errors)
+    return Check(problem.op, backend, device, name, errors, "", is_good)
+
+
+def relative_error(found: Tensor, expected: Tensor) -> float:
+    """Return the largest difference, relative to the largest expected number; NaN is infinite."""
+    expected = expected.detach().double().cpu()
+    difference = (found.detach().double().cpu() - expected).abs()
+    if bool(difference.isnan().any()):
+        return float("inf")
+    return difference.max().item() / (expected.abs().max().item() or 1.0)
+
+
+def _differentiate(problem: Problem, backend: str) -> list[tuple[Tensor, ...]]:
+    function = partial(problem.call, backend=backend)
+    probes = draw_probes(function(*problem.inputs), problem.inputs)
+    return derivatives(function, problem.inputs, probes, order=2)

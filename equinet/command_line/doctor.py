@@ -1,0 +1,111 @@
+"""``python -m equinet doctor``: what runs on this machine, how accurately, and what is missing."""
+
+import argparse
+import os
+import platform
+from collections.abc import Iterator
+from typing import Any
+
+from equinet.bench import OPS
+from equinet.errors import BackendError
+
+
+def add_parser(verbs: Any) -> None:
+    """Add ``doctor``."""
+    parser = verbs.add_parser("doctor", help="check this installation and its numbers")
+    parser.set_defaults(run=run)
+
+
+def run(_: argparse.Namespace) -> Iterator[str]:
+    """Yield the report, section after section.
+
+    Raises:
+        BackendError: A backend fails or is less accurate than its precision allows.
+    """
+    yield from describe_machine()
+    yield ""
+    yield from describe_packages()
+    yield ""
+    yield from describe_backends()
+    yield ""
+    yield from describe_accuracy()
+
+
+def describe_machine() -> Iterator[str]:
+    """Yield versions, processor, GPUs and warnings."""
+    import torch
+
+    import equinet
+    from equinet.command_line import environment
+
+    machine = environment.hardware()
+    yield f"equinet {equinet.__version__}, Python {platform.python_version()}"
+    yield f"torch   {torch.__version__}, CUDA {torch.version.cuda or 'none'}"
+    yield (
+        f"CPU     {machine['cpu']}, {machine['cores']} cores, {machine['threads']} threads, "
+        f"{machine['instructions']}"
+    )
+    if machine["gpus"]:
+        nccl = "with" if torch.distributed.is_nccl_available() else "without"
+        yield f"GPU     {', '.join(machine['gpus'])}, {nccl} NCCL"
+    else:
+        yield "GPU     none that torch can use"
+    for warning in environment.warnings(os.environ):
+        yield f"WARNING {warning}"
+
+
+def describe_packages() -> Iterator[str]:
+    """Yield versions of what equinet uses, and how to get what is absent."""
+    from equinet.command_line import environment
+
+    found = {name: environment.version(name) for name in environment.REQUIRED}
+    yield "required: " + ", ".join(f"{name} {number or 'ABSENT'}" for name, number in found.items())
+    for name, (purpose, source) in environment.OPTIONAL.items():
+        state = environment.version(name) or (f"absent; {source}" if source else "absent")
+        note = purpose if source else f"not needed: {purpose}"
+        yield f"optional: {name:<13} {state} ({note})"
+
+
+def describe_backends() -> Iterator[str]:
+    """Yield, for each op, the backend that "auto" takes and the reason why others cannot run."""
+    from equinet.ops.backends import available_backends, resolve_backend
+
+    unusable: dict[tuple[str, str], list[str]] = {}
+    for op in OPS:
+        backends = available_backends(op)
+        usable = [name for name, reason in backends.items() if not reason]
+        yield f"{op}: auto takes {resolve_backend(op, 'auto')}, of {', '.join(usable)}"
+        for name, reason in backends.items():
+            if reason:
+                unusable.setdefault((name, reason), []).append(op)
+    for (name, reason), names in unusable.items():
+        yield f"no {name} for {', '.join(names)}: {reason}"
+
+
+def describe_accuracy() -> Iterator[str]:
+    """Run all checks, yield a table and the verdict.
+
+    Raises:
+        BackendError: Some fail.
+    """
+    from equinet.command_line.accuracy import check_ops
+
+    yield "largest errors relative to the float64 reference"
+    yield _row("op", "backend", "device", "dtype", "forward", "backward", "double backward")
+    total, failed = 0, []
+    for check in check_ops():
+        errors = [f"{error:.0e}" for error in check.errors] or [check.reason]
+        mark = "" if check.is_good else "FAILS"
+        yield _row(check.op, check.backend, check.device, check.dtype, *errors, mark)
+        total += 1
+        if not check.is_good:
+            failed.append(f"{check.op} {check.backend} {check.device} {check.dtype}")
+    yield ""
+    if failed:
+        raise BackendError(f"{len(failed)} of {total} checks fail: {', '.join(failed)}")
+    yield f"All {total} checks pass."
+
+
+def _row(op: str, backend: str, device: str, dtype: str, *cells: str) -> str:
+    start = f"{op:<18} {backend:<10} {device:<7} {dtype:<9}"
+    return (start + "".join(f"{cell:>9} " for cell in cells)).rstrip()

@@ -1,0 +1,86 @@
+"""What this machine is and what is installed on it."""
+
+import os
+import platform
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+
+REQUIRED = (
+    "torch",
+    "numpy",
+    "scipy",
+    "e3nn",
+    "torch-geometric",
+    "lightning",
+    "torchmetrics",
+    "hydra-core",
+    "safetensors",
+    "jaxtyping",
+    "matplotlib",
+)
+
+OPTIONAL: Mapping[str, tuple[str, str]] = {
+    "ase": ("reading files, the embedded set, the calculator", "pip install 'equinet[atoms]'"),
+    "vesin": ("neighbor lists", "pip install 'equinet[atoms]'"),
+    "lmdb": ("LMDB files", "pip install 'equinet[oc20]'"),
+    "tensorboard": ("the TensorBoard log", "pip install 'equinet[log]'"),
+    "wandb": ("the Weights & Biases log", "pip install 'equinet[log]'"),
+    "matscipy": ("vesin lists the neighbors", ""),
+    "torch-scatter": ("torch itself reduces segments", ""),
+}
+"""Packages that equinet runs without: what each is for and how to get it, or why to go without."""
+
+
+def version(package: str) -> str | None:
+    """Return the installed version of a package, None where it is absent."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def hardware() -> dict[str, Any]:
+    """Describe the machine in plain JSON: processor, cores, threads that torch uses, GPUs."""
+    return {
+        "cpu": _cpu_name(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
+        "platform": platform.platform(),
+    }
+
+
+def devices() -> list[str]:
+    """List the kinds of device that torch can use here."""
+    return ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
+
+
+def warnings(environment: Mapping[str, str]) -> list[str]:
+    """Find settings that make this process unsafe.
+
+    Args:
+        environment: Its variables, such as ``os.environ``.
+    """
+    found = []
+    variable = "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
+    if environment.get(variable, "0").lower() in {"1", "y", "yes", "true"}:
+        found.append(
+            f"{variable} is set: torch.load runs code from the files it reads, in every library of "
+            "this process; unset it (importing mace-torch sets it)"
+        )
+    return found
+
+
+def _cpu_name() -> str:
+    path = Path("/proc/cpuinfo")
+    if path.is_file():
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+            name, _, value = line.partition(":")
+            if name.strip() == "model name":
+                return value.strip()
+    return platform.processor() or platform.machine()

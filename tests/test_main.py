@@ -1,0 +1,103 @@
+"""The command line: verbs, exit codes, errors in one sentence."""
+
+import subprocess
+import sys
+
+import pytest
+
+import equinet
+from equinet import __main__ as entry
+from equinet import zoo
+from equinet.models import MACEGaunt
+
+
+@pytest.fixture
+def run_directory(tmp_path):
+    model = MACEGaunt(
+        elements=[1, 8], cutoff=4.0, reference_energies=[-13.6, -2040.0], average_neighbors=7.0
+    )
+    card = {
+        "data": "3BPA, 450 frames",
+        "metrics": {"test_300K": {"forces_rmse": 24.125, "structures": 1669}},
+        "units": {"forces_rmse": "meV/Å"},
+    }
+    zoo.save(model, tmp_path / "model", card)
+    return tmp_path
+
+
+def test_info_shows_numbers_with_their_units(run_directory, capsys):
+    assert entry.main(["zoo", "info", str(run_directory)]) == 0
+    words = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert words[0][0] == "MACEGaunt,"
+    assert ["elements", "H", "O"] in words
+    assert ["cutoff", "4"] in words
+    assert ["forces_rmse", "24.125", "meV/Å"] in words
+    assert ["structures", "1669"] in words
+    assert ["data", "3BPA,", "450", "frames"] in words
+
+
+def test_verify_accepts_what_is_whole(run_directory, capsys):
+    assert entry.main(["zoo", "verify", str(run_directory)]) == 0
+    assert "whole, MACEGaunt" in capsys.readouterr().out
+
+
+def test_verify_refuses_damage_in_one_sentence(run_directory, capsys):
+    with (run_directory / "model" / "model.safetensors").open("ab") as file:
+        file.write(b"\0")
+    assert entry.main(["zoo", "verify", str(run_directory)]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("equinet: ")
+    assert "SHA-256" in err
+    assert err.count("\n") == 1
+
+
+def test_list_and_verify_without_names_cover_the_zoo(capsys):
+    assert entry.main(["zoo", "list"]) == 0
+    listed = capsys.readouterr().out
+    assert entry.main(["zoo", "verify"]) == 0
+    verified = capsys.readouterr().out
+    for each in zoo.list():
+        assert each.name in listed
+        assert each.name in verified
+    assert listed
+
+
+@pytest.mark.parametrize("arguments", [[], ["nonsense"], ["zoo"], ["zoo", "info"]])
+def test_wrong_usage_exits_with_2(arguments, capsys):
+    with pytest.raises(SystemExit) as caught:
+        entry.main(arguments)
+    assert caught.value.code == 2
+    assert "usage: python -m equinet" in capsys.readouterr().err
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit) as caught:
+        entry.main(["--version"])
+    assert caught.value.code == 0
+    assert capsys.readouterr().out == f"equinet {equinet.__version__}\n"
+
+
+def test_interruption_exits_with_130(monkeypatch, capsys):
+    def interrupt():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(zoo, "list", interrupt)
+    assert entry.main(["zoo", "list"]) == 130
+    assert capsys.readouterr().err == "equinet: interrupted\n"
+
+
+def test_help_needs_no_torch():
+    code = "import sys, equinet.__main__ as m; m.build_parser(); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_closed_pipe_is_no_error():
+    with subprocess.Popen(
+        [sys.executable, "-m", "equinet", "zoo", "list"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait() == 0
