@@ -30,6 +30,7 @@ class Result:
         implementation: A backend, or "e3nn".
         stage: One of :data:`STAGES`.
         median_ms: Milliseconds.
+        best_ms: Smallest sample, milliseconds.
         spread_ms: Distance of the quartiles, milliseconds.
         rounds: Number of samples.
         speedup: Time of e3nn over this one; None where e3nn did not run.
@@ -40,6 +41,7 @@ class Result:
     implementation: str
     stage: str
     median_ms: float
+    best_ms: float
     spread_ms: float
     rounds: int
     speedup: float | None
@@ -53,7 +55,7 @@ def compete(
     channels: int,
     dtype: torch.dtype = torch.float32,
     device: str = "cpu",
-    seconds: float = 0.2,
+    seconds: float = 0.1,
 ) -> Iterator[list[Result]]:
     """Time one op on all its implementations.
 
@@ -76,7 +78,7 @@ def compete(
         problem = make_problem(op, lmax, batch=batch, channels=channels).to(device, dtype)
         results = _compete_at(problem, names, seconds)
         yield results
-        slow = {r.implementation for r in results if r.median_ms > 1000 * _PATIENCE}
+        slow = {r.implementation for r in results if r.best_ms > 1000 * _PATIENCE}
         names = [name for name in names if name not in slow]
 
 
@@ -101,6 +103,7 @@ def _compete_at(problem: Problem, names: Sequence[str], seconds: float) -> list[
                     name,
                     stage,
                     1000 * timing.median,
+                    1000 * timing.best,
                     1000 * timing.spread,
                     len(timing.samples),
                     rival.median / timing.median if rival else None,

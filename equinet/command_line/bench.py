@@ -13,6 +13,7 @@ from equinet.errors import ConfigError
 if TYPE_CHECKING:
     from equinet.bench.contest import Result
 
+_BUSY = 0.5
 _STAMP = ("time", "command", "commit", "dirty", "versions")
 
 
@@ -51,12 +52,17 @@ def run(arguments: argparse.Namespace) -> Iterator[str]:
     from equinet.command_line import environment
 
     _check(arguments, environment.devices())
-    machine = environment.hardware()
+    machine = environment.hardware() | {"load_before": round(environment.load_of_others(), 2)}
     title = (
         f"{arguments.batch} × {arguments.channels} channels, {arguments.dtype}, "
         f"{_where(arguments.device, machine)}"
     )
     yield f"{title}; median ms a call (times faster than e3nn)"
+    if machine["load_before"] > _BUSY:
+        yield (
+            f"WARNING: other programs kept {100 * machine['load_before']:.0f} % of the cores busy "
+            "over the last minute; do not trust these times"
+        )
     results: list[Result] = []
     for op in arguments.ops:
         yield ""

@@ -55,6 +55,11 @@ def hardware() -> dict[str, Any]:
     }
 
 
+def load_of_others() -> float:
+    """Return the fraction of the cores that was busy over the last minute; 0 where unknown."""
+    return os.getloadavg()[0] / (os.cpu_count() or 1) if hasattr(os, "getloadavg") else 0.0
+
+
 def devices() -> list[str]:
     """List the kinds of device that torch can use here."""
     return ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
