@@ -19,7 +19,7 @@ lint: $(VENV)/.installed ## style and types
 
 docs: $(VENV)/.installed ## the documentation, as HTML in docs/_build/html
 	$(RUN) -m pip install --quiet -c constraints.txt -e ".[docs]"
-	$(RUN) -m sphinx -W -n -b html docs docs/_build/html
+	$(RUN) -m sphinx -q -W -b html docs docs/_build/html
 
 bench: $(VENV)/.installed ## time the operations against each other and against e3nn
 	$(RUN) -m equinet bench
