@@ -26,6 +26,7 @@ import hydra
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from equinet.errors import ConfigError, EquinetError
 
@@ -40,16 +41,19 @@ _KEYWORDS = ("_target_", "_partial_")
 _PACKAGES = ("torch", "lightning", "numpy", "e3nn", "torch-geometric", "hydra-core", "ase")
 
 
-def plain(config: DictConfig) -> dict[str, Any]:
+def plain(config: Any) -> dict[str, Any]:
     """Return a composed configuration as plain dictionaries with every reference resolved.
+
+    Args:
+        config: An OmegaConf ``DictConfig``, as Hydra composes it.
 
     Raises:
         ConfigError: A mandatory value is missing or a reference cannot be resolved.
     """
-    missing = sorted(OmegaConf.missing_keys(config))
-    if missing:
-        raise ConfigError(f"{missing[0]} has no value; give {missing[0]}=...")
     try:
+        missing = sorted(OmegaConf.missing_keys(config))
+        if missing:
+            raise ConfigError(f"{missing[0]} has no value; give {missing[0]}=...")
         tree = OmegaConf.to_container(config, resolve=True)
     except OmegaConfBaseException as error:
         raise ConfigError(_first_line(error)) from error
@@ -72,12 +76,15 @@ def load_yaml(path: Path) -> dict[str, Any]:
         ConfigError: The file cannot be parsed or holds something other than a mapping.
     """
     try:
-        return plain(OmegaConf.create(path.read_text(encoding="utf-8")))
-    except (OmegaConfBaseException, ValueError, OSError) as error:
+        loaded = OmegaConf.create(path.read_text(encoding="utf-8"))
+    except (OmegaConfBaseException, YAMLError, ValueError, OSError) as error:
         raise ConfigError(f"{path} cannot be read: {_first_line(error)}") from error
+    if not isinstance(loaded, DictConfig):
+        raise ConfigError(f"{path} holds no mapping")
+    return plain(loaded)
 
 
-def locate(target: str, path: str = "_target_") -> Any:
+def locate(target: object, path: str = "_target_") -> Any:
     """Import the class or function that a configuration names, if it is on the allow-list.
 
     The name is checked as written and again as the object it leads to calls itself, so that an
@@ -277,15 +284,12 @@ def explain(error: Exception, known: Iterable[str] = ()) -> str:
         wanted = str(error.missing_cfg_file)
         group, _, name = wanted.rpartition("/")
         options = sorted(str(option) for option in error.options)
-        return (
-            f"{group}: there is no {name!r}{_nearest(name, options)}; "
-            f"available: {', '.join(options)}"
-        )
+        return f"{group}: there is no {name!r}{_nearest(name, options)} ({', '.join(options)})"
     if found := re.search(r"Could not override '([^']+)'", text):
         key = found[1]
         if "No match in the defaults list" in text:
             return f"{key} is not set by default; write +{key}=... to choose one"
-        return f"there is no key {key!r}{_nearest(key, known)}; write +{key}=... to add it"
+        return f"there is no key {key!r}{_nearest(key, known)} (+{key}=... would add it)"
     if found := re.search(r"You must specify '([^']+)'", text):
         group = found[1]
         options = sorted(path.stem for path in (CONFIG_DIR / group).glob("*.yaml"))
@@ -316,7 +320,7 @@ def _first_line(error: Exception) -> str:
     return str(error).strip().split("\n", 1)[0]
 
 
-def command(name: str, job: Callable[[DictConfig], None]) -> int:
+def command(name: str, job: Callable[[Any], None]) -> int:
     """Compose ``configs/<name>.yaml`` with the command line, run a job on it, return an exit code.
 
     A mistake that a user can mend ends in one sentence on standard error and no traceback.
@@ -334,7 +338,7 @@ def command(name: str, job: Callable[[DictConfig], None]) -> int:
     _speak()
     stopped: list[BaseException] = []
 
-    def guarded(composed: DictConfig) -> None:
+    def guarded(composed: Any) -> None:
         try:
             job(composed)
         except (EquinetError, KeyboardInterrupt) as error:
@@ -349,7 +353,7 @@ def command(name: str, job: Callable[[DictConfig], None]) -> int:
     except EquinetError as error:
         sentence, code = str(error), getattr(error, "exit_code", 1)
     except (HydraException, OmegaConfBaseException) as error:
-        sentence, code = explain(error, _known_keys(name)), 2
+        sentence, code = _without_plus() or explain(error, _known_keys(name)), 2
     except KeyboardInterrupt:
         sentence, code = "interrupted", 130
     else:
@@ -358,16 +362,29 @@ def command(name: str, job: Callable[[DictConfig], None]) -> int:
     return code
 
 
+def process_rank() -> int:
+    """This process's number among those of the run, as its launcher says; 0 where it is alone."""
+    for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK"):
+        if name in os.environ:
+            return int(os.environ[name])
+    return 0
+
+
 def _speak() -> None:
     """Let equinet's own messages reach standard output, plain; warnings go to log files."""
     logger = logging.getLogger("equinet")
     logger.setLevel(logging.DEBUG)
     handler = logging.StreamHandler(sys.stdout)
-    is_first = os.environ.get("LOCAL_RANK", "0") == "0" and os.environ.get("RANK", "0") == "0"
-    handler.setLevel(logging.INFO if is_first else logging.ERROR)
+    handler.setLevel(logging.INFO if process_rank() == 0 else logging.ERROR)
     handler.setFormatter(logging.Formatter("%(message)s"))
     logger.handlers = [handler]
     logging.captureWarnings(capture=True)
+
+
+def _without_plus() -> str:
+    """The sentence for ``experiment=NAME``, which Hydra refuses for one reason or another."""
+    given = next((word for word in sys.argv[1:] if word.startswith("experiment=")), None)
+    return f"write +{given}, with a plus: no experiment is chosen by default" if given else ""
 
 
 def _known_keys(name: str) -> list[str]:

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import DictConfig
 
 from equinet import config, zoo
 from equinet.data import AtomicDataset, Frame, evaluation_loader, frame_to_atoms, official_3bpa_file
+from equinet.elements import symbol
 from equinet.errors import ConfigError, DataError
 from equinet.training import Predictions, predict, table
 from equinet.training.benchmarks import published_rows
@@ -114,11 +114,7 @@ def _device(name: str) -> torch.device:
 def _refuse_unseen(dataset: AtomicDataset, model: Any, file: Path) -> None:
     unseen = sorted(set(dataset.elements) - set(model.elements))
     if unseen:
-        from ase.data import chemical_symbols
-
-        names, known = (
-            ", ".join(chemical_symbols[z] for z in numbers) for numbers in (unseen, model.elements)
-        )
+        names, known = (", ".join(map(symbol, found)) for found in (unseen, model.elements))
         raise DataError(f"{file} holds {names}, which the model was not trained for ({known})")
 
 
@@ -130,18 +126,17 @@ def _output(given: str | None, directory: RunDirectory | None, file: Path) -> Pa
 
 
 def _write_predictions(frames: Sequence[Frame], found: Predictions, path: Path) -> None:
-    from ase.io import write
-
-    images = []
+    partial = path.with_name(path.name + ".partial")
+    partial.unlink(missing_ok=True)
     for frame, energy, forces in zip(frames, found.energy, found.split_forces, strict=True):
-        atoms = frame_to_atoms(frame)
+        atoms: Any = frame_to_atoms(frame)
         atoms.info["predicted_energy"] = float(energy)
         atoms.arrays["predicted_forces"] = forces
-        images.append(atoms)
-    write(path, images, format="extxyz")
+        atoms.write(partial, format="extxyz", append=True)
+    partial.replace(path)
 
 
-def _job(composed: DictConfig) -> None:
+def _job(composed: Any) -> None:
     run(config.plain(composed))
 
 

@@ -12,7 +12,6 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Timer
-from omegaconf import DictConfig
 
 from equinet import config, training
 from equinet.errors import ConfigError
@@ -57,7 +56,7 @@ def run(tree: Mapping[str, Any]) -> dict[str, Any]:
     """
     check(tree)
     directory = RunDirectory(Path(tree["run"]["dir"]).resolve())
-    if not _is_first():
+    if config.process_rank() != 0:
         return _train(tree, directory)
     previous = config.load_yaml(directory.config) if directory.config.is_file() else None
     directory.claim(tree, previous)
@@ -78,7 +77,7 @@ def _train(tree: Mapping[str, Any], directory: RunDirectory) -> dict[str, Any]:
     data = config.instantiate(tree["data"], "data")
     data.prepare()
     stamp = config.stamp(seed=seed, fingerprint=data.fingerprint())
-    if _is_first():
+    if config.process_rank() == 0:
         directory.write_stamp(stamp)
     measured = {**data.statistics.model_arguments(), "cutoff": data.cutoff}
     model = config.instantiate(tree["model"], "model", **measured)
@@ -136,17 +135,25 @@ def _logger(node: Mapping[str, Any], name: str, directory: RunDirectory) -> Any:
         return None
 
 
-def _is_first() -> bool:
-    return os.environ.get("LOCAL_RANK", "0") == "0" and os.environ.get("RANK", "0") == "0"
-
-
-def _job(composed: DictConfig) -> None:
+def _job(composed: Any) -> None:
     # Hydra's directory, not run.dir: it is numbered in a sweep, and Lightning hands the first
     # process's choice to the others.
     chosen = Path(HydraConfig.get().runtime.output_dir).resolve()
-    tree = config.plain(composed)
-    tree["run"]["dir"] = str(chosen)
-    run(tree)
+    launched = "TORCHELASTIC_RUN_ID" in os.environ or os.environ.get("SLURM_NTASKS", "1") != "1"
+    if launched and not any(word.startswith("run.dir=") for word in sys.argv):
+        raise ConfigError(
+            "give run.dir=...: processes started by torchrun or srun must agree on it"
+        )
+    for console in logging.getLogger("lightning.pytorch").handlers:
+        console.setLevel(logging.ERROR)  # what it says goes to train.log
+    try:
+        tree = config.plain(composed)
+        tree["run"]["dir"] = str(chosen)
+        run(tree)
+    except ConfigError:
+        if chosen.is_dir() and not any(chosen.iterdir()):
+            chosen.rmdir()  # Hydra made it before anything was checked
+        raise
 
 
 def main() -> None:

@@ -2,12 +2,13 @@
 
 import copy
 import logging
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from jaxtyping import Float
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import Callback, Trainer
 from torch import Tensor, nn
 from torch_geometric.data import Batch
 
@@ -45,7 +46,8 @@ def random_rotation(generator: torch.Generator, *, improper: bool) -> Float[Tens
     orthogonal, triangle = torch.linalg.qr(gauss)
     orthogonal = orthogonal * triangle.diagonal().sign()
     wanted = -1.0 if improper else 1.0
-    return orthogonal * torch.linalg.det(orthogonal).sign() * wanted
+    rotation: Tensor = orthogonal * torch.linalg.det(orthogonal).sign() * wanted
+    return rotation
 
 
 def turned(graph: Any, rotation: Float[Tensor, "3 3"]) -> Any:
@@ -82,22 +84,21 @@ def measure(
     generator = torch.Generator().manual_seed(seed)
     exact = copy.deepcopy(model).double().eval()
     energy, forces = _evaluate(exact, graph)
-    rotation_energy, rotation_forces = 0.0, 0.0
+    turned_energies, turned_forces, slopes = [], [], []
     for improper in (False, True):
         rotation = random_rotation(generator, improper=improper).to(forces)
         other_energy, other_forces = _evaluate(exact, turned(graph, rotation))
-        rotation_energy = max(rotation_energy, abs(other_energy - energy))
-        rotation_forces = max(rotation_forces, _largest(other_forces - forces @ rotation.T))
-    gradient = 0.0
+        turned_energies.append(other_energy - energy)
+        turned_forces.append(_largest(other_forces - forces @ rotation.T))
     for _ in range(directions):
         direction = torch.randn(graph.pos.shape, generator=generator, dtype=torch.float64)
         direction = (direction / direction.norm()).to(forces)
         slope = _slope(exact, graph, direction, step)
-        gradient = max(gradient, abs(slope + float((forces * direction).sum())))
+        slopes.append(slope + float((forces * direction).sum()))
     return Measured(
-        rotation_energy=rotation_energy,
-        rotation_forces=rotation_forces,
-        gradient=gradient,
+        rotation_energy=_largest(torch.tensor(turned_energies)),
+        rotation_forces=_largest(torch.tensor(turned_forces)),
+        gradient=_largest(torch.tensor(slopes)),
         force_scale=float(forces.square().mean().sqrt()),
     )
 
@@ -128,7 +129,7 @@ class FirstBatchCheck(Callback):
     def on_train_batch_start(
         self,
         trainer: Trainer,
-        pl_module: LightningModule,
+        pl_module: Any,
         batch: Any,
         batch_idx: int,  # noqa: ARG002
     ) -> None:
@@ -156,6 +157,10 @@ class FirstBatchCheck(Callback):
 
     def judge(self, found: Measured) -> None:
         """Raise a ModelCheckError if a measured error is above its tolerance."""
+        if not math.isfinite(found.force_scale):
+            raise ModelCheckError(
+                "the model failed its check on the first batch: its forces are not finite"
+            )
         limit = self.floor + self.tolerance * found.force_scale
         errors = {
             "the energy changes under a rotation or reflection by": (found.rotation_energy, "eV"),
@@ -170,7 +175,7 @@ class FirstBatchCheck(Callback):
                 "eV/Å",
             )
         for what, (value, unit) in errors.items():
-            if not value <= limit:  # NaN fails too
+            if not value <= limit:  # a NaN fails too
                 raise ModelCheckError(
                     f"the model failed its check on the first batch: {what} {value:.2e} {unit}, "
                     f"more than {limit:.1e} {unit}; train nothing with it before this is mended"
@@ -203,4 +208,5 @@ def _slope(model: nn.Module, graph: Any, direction: Tensor, step: float) -> floa
 
 
 def _largest(x: Tensor) -> float:
+    """Largest absolute value; NaN if there is one, which Python's max would pass over."""
     return float(x.abs().max()) if x.numel() else 0.0

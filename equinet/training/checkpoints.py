@@ -15,6 +15,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
 from equinet.errors import EquinetError
+from equinet.training.processes import mean_over_processes
 
 _log = logging.getLogger(__name__)
 _UNREADABLE = (OSError, RuntimeError, KeyError, EOFError, ValueError, pickle.UnpicklingError)
@@ -94,10 +95,10 @@ class RunCheckpoint(Checkpoint):
         """
         if batch_idx % trainer.accumulate_grad_batches:
             return  # half-accumulated gradients are not saved
-        stop, due = self.stop_requested, time.monotonic() - self._written > 60 * self.minutes
-        if trainer.world_size > 1:
-            stop = trainer.strategy.reduce_boolean_decision(stop, all=False)
-            due = trainer.strategy.reduce_boolean_decision(due, all=False)
+        is_due = time.monotonic() - self._written > 60 * self.minutes
+        # If one process says so, all do: writing is a joint act.
+        wishes = [float(self.stop_requested), float(is_due)]
+        stop, due = mean_over_processes(wishes, trainer.strategy.root_device)
         if stop or due:
             self._write_last(trainer)
         if stop:
@@ -217,8 +218,8 @@ def load_weights(path: Path) -> dict[str, Any]:
 
 def _between_batches(trainer: Trainer, loops: dict[str, Any]) -> dict[str, Any]:
     """Rewrite the counters of the fit loop as "epoch e with k batches done, none under way"."""
-    epochs = trainer.fit_loop.epoch_progress.current
-    batches = trainer.fit_loop.epoch_loop.batch_progress
+    epochs: Any = trainer.fit_loop.epoch_progress.current
+    batches: Any = trainer.fit_loop.epoch_loop.batch_progress
     epoch, done = epochs.processed, batches.current.processed
     if epochs.processed == epochs.started:  # the epoch is closed
         if batches.is_last_batch:

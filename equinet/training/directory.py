@@ -174,12 +174,9 @@ def open_log(path: Path) -> logging.Handler:
     """
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.getLogger("equinet").setLevel(logging.DEBUG)
     for name in _LOGGERS:
-        logger = logging.getLogger(name)
-        for console in logger.handlers:
-            if name != "equinet" and isinstance(console, logging.StreamHandler):
-                console.setLevel(logging.ERROR)
-        logger.addHandler(handler)
+        logging.getLogger(name).addHandler(handler)
     return handler
 
 

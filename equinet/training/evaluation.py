@@ -57,7 +57,7 @@ def predict(
         free_atoms_only: Leave atoms marked ``fixed`` out of the force errors.
     """
     model = model.to(device).eval()
-    errors = PotentialErrors().to(device)
+    errors = PotentialErrors(shared=False).to(device)
     parts: dict[str, list[torch.Tensor]] = {
         name: [] for name in ("energy", "true_energy", "atoms", "forces", "true_forces")
     }

@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
-import torch
 from torch.utils.data import DataLoader, Sampler
+
+from equinet.training.processes import rank_and_world
 
 
 class EpochBatches(Sampler[list[int]]):
@@ -15,7 +16,8 @@ class EpochBatches(Sampler[list[int]]):
         batches: A batch sampler whose order depends on the epoch alone, set by ``set_epoch`` on
             itself or on its ``sampler``.
         drop_uneven: Give every process equally many batches, as training must; evaluation keeps
-            them all and lets the last ones fall where they may, never repeating a structure.
+            them all and lets the last ones fall where they may, repeating none; where there are
+            fewer batches than processes, every process takes them all, which no mean notices.
         fixed: Repeat the first epoch's order for ever, to overfit its first batches.
     """
 
@@ -40,17 +42,22 @@ class EpochBatches(Sampler[list[int]]):
 
     def __len__(self) -> int:
         """Batches of a whole epoch on this process."""
-        rank, world = _rank_and_world()
+        rank, world = self._place()
         share, rest = divmod(len(self.batches), world)
         return share + (not self.drop_uneven and rank < rest)
 
     def __iter__(self) -> Iterator[list[int]]:
         """Yield this process's batches that are not done; the next epoch is whole again."""
         start, self.done = self.done, 0
-        rank, world = _rank_and_world()
+        rank, world = self._place()
         stop = len(self) * world if self.drop_uneven else None
         mine = islice(iter(self.batches), rank, stop, world)
         yield from islice(mine, start, None)
+
+    def _place(self) -> tuple[int, int]:
+        rank, world = rank_and_world()
+        alone = not self.drop_uneven and len(self.batches) < world
+        return (0, 1) if alone else (rank, world)
 
 
 class EpochLoader(DataLoader[Any]):
@@ -89,9 +96,3 @@ class EpochLoader(DataLoader[Any]):
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Leave out the batches that are done in the epoch that follows."""
         self.epoch_batches.done = state["done"]
-
-
-def _rank_and_world() -> tuple[int, int]:
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        return torch.distributed.get_rank(), torch.distributed.get_world_size()
-    return 0, 1

@@ -26,20 +26,6 @@ _SUFFIX = {
     "meV/Å": "_meV_per_A",
     "meV/Å³": "_meV_per_A3",
 }
-_SUMS = (
-    "graphs",
-    "energy_square",
-    "energy_absolute",
-    "energy_square_by_atoms",
-    "atomic_energy_square",
-    "atomic_energy_absolute",
-    "components",
-    "forces_square",
-    "forces_absolute",
-    "stress_components",
-    "stress_square",
-    "stress_absolute",
-)
 
 
 def column(name: str) -> str:
@@ -61,15 +47,29 @@ class PotentialErrors(Metric):
 
     Args:
         weights: Of the loss that everything added so far amounts to, as if it were one batch.
+        shared: Sum over processes; false where only one of them evaluates.
     """
 
     full_state_update = False
     higher_is_better = False
 
-    def __init__(self, weights: LossWeights | None = None) -> None:
-        super().__init__()
+    graphs: Tensor
+    energy_square: Tensor
+    energy_absolute: Tensor
+    energy_square_by_atoms: Tensor
+    atomic_energy_square: Tensor
+    atomic_energy_absolute: Tensor
+    components: Tensor
+    forces_square: Tensor
+    forces_absolute: Tensor
+    stress_components: Tensor
+    stress_square: Tensor
+    stress_absolute: Tensor
+
+    def __init__(self, weights: LossWeights | None = None, *, shared: bool = True) -> None:
+        super().__init__(sync_on_compute=shared)
         self.weights = weights or LossWeights()
-        for name in _SUMS:
+        for name in PotentialErrors.__annotations__:
             zero = torch.zeros((), dtype=torch.float64)
             self.add_state(name, default=zero, dist_reduce_fx="sum")
 

@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import Timer, TQDMProgressBar
+from lightning.pytorch.callbacks import TQDMProgressBar
+
+from equinet.training.schedules import timers
+from equinet.training.task import PotentialTask
 
 _log = logging.getLogger(__name__)
 
@@ -78,7 +81,8 @@ class MetricsTable(Callback):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the row of the validation that just ended."""
-        training = pl_module.pop_training_errors()  # sums over processes: all of them call it
+        # Sums over processes: all of them call it.
+        training = pl_module.pop_training_errors() if isinstance(pl_module, PotentialTask) else {}
         if not trainer.is_global_zero or trainer.state.fn != "fit":
             return
         row: dict[str, Any] = {
@@ -130,19 +134,16 @@ def clock(seconds: float) -> str:
 
 def elapsed(trainer: Trainer) -> float:
     """Seconds of training so far, over all sessions of a resumed run."""
-    timers = [callback for callback in trainer.callbacks if isinstance(callback, Timer)]
-    return timers[0].time_elapsed() if timers else 0.0
+    return max((timer.time_elapsed() for timer in timers(trainer)), default=0.0)
 
 
 def read_metrics(path: Path) -> list[dict[str, float]]:
     """Read ``metrics.csv``; empty cells are left out, an unfinished last line is dropped."""
-    rows = []
+    rows: list[dict[str, float]] = []
     with path.open(newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file):
+        for cells in csv.DictReader(file):
             try:
-                rows.append({name: float(value) for name, value in row.items() if value})
+                rows.append({name: float(value) for name, value in cells.items() if value})
             except (TypeError, ValueError):
                 break
-    for row in rows:
-        row["epoch"], row["step"] = int(row["epoch"]), int(row["step"])
-    return rows
+    return [{**row, "epoch": int(row["epoch"]), "step": int(row["step"])} for row in rows]

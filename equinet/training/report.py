@@ -4,12 +4,14 @@ import logging
 import os
 from collections.abc import Mapping
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import Timer
 
+from equinet import zoo
+from equinet.models import Model
 from equinet.ops import available_backends
 from equinet.training.checkpoints import RunCheckpoint, load_weights
 from equinet.training.directory import RunDirectory, write_json
@@ -17,6 +19,7 @@ from equinet.training.evaluation import Predictions, predict, table
 from equinet.training.metrics import UNITS
 from equinet.training.plots import learning_curve, parity
 from equinet.training.progress import clock, elapsed, read_metrics
+from equinet.training.schedules import timers
 from equinet.training.task import PotentialTask
 
 _log = logging.getLogger(__name__)
@@ -75,13 +78,14 @@ def finish(
     Returns:
         The content of ``metrics.json``.
     """
-    best = checkpoint.best_path if checkpoint.best_path.is_file() else checkpoint.last_path
-    task.load_state_dict(load_weights(best))
+    best = _load_best(task, checkpoint)
     sets = {"val": (data.val_loader(), trainer.limit_val_batches)}
     sets |= {name: (loader, trainer.limit_test_batches) for name, loader in _tests(data)}
     rows, results, shown = [], {}, None
     for name, (loader, limit) in sets.items():
         count = limit if isinstance(limit, int) else None
+        if limit == 0:
+            continue
         found = predict(
             task.model,
             islice(loader, count),
@@ -92,7 +96,7 @@ def finish(
         results[name] = {"structures": len(found.energy), **found.errors}
         if shown is None or shown[0] == "val":
             shown = (name, found)
-    write_curves(directory)
+    _write_curves(directory)
     if shown is not None:
         draw_parity(shown[1], directory.path / "parity.png", shown[0])
     metrics = {
@@ -116,10 +120,17 @@ def finish(
     return metrics
 
 
-def write_curves(directory: RunDirectory) -> None:
-    """Draw the learning curve as far as it goes."""
-    if directory.table.is_file():
-        learning_curve(read_metrics(directory.table), directory.path / "curves.png")
+def leave_usable(
+    task: PotentialTask,
+    data: Any,
+    directory: RunDirectory,
+    checkpoint: RunCheckpoint,
+    stamp: Mapping[str, Any],
+) -> None:
+    """Write the learning curve and the model of an interrupted run, as far as they go."""
+    _write_curves(directory)
+    _load_best(task, checkpoint)
+    _save_model(task, directory, {"data": data.describe(), "sets": {}, "units": {}}, stamp)
 
 
 def draw_parity(found: Predictions, path: Any, title: str) -> None:
@@ -132,6 +143,18 @@ def relative(path: Any) -> str:
     """Write a path as one would type it here."""
     short = os.path.relpath(path)
     return short if not short.startswith("..") else str(path)
+
+
+def _load_best(task: PotentialTask, checkpoint: RunCheckpoint) -> Path:
+    """Give the task the best weights so far; return the checkpoint they are from."""
+    best = checkpoint.best_path if checkpoint.best_path.is_file() else checkpoint.last_path
+    task.load_state_dict(load_weights(best))
+    return best
+
+
+def _write_curves(directory: RunDirectory) -> None:
+    if directory.table.is_file():
+        learning_curve(read_metrics(directory.table), directory.path / "curves.png")
 
 
 def _backends() -> dict[str, list[str]]:
@@ -155,7 +178,7 @@ def _budget(trainer: Trainer) -> str:
         limits.append(f"{trainer.max_steps} steps")
     if trainer.max_epochs is not None and trainer.max_epochs > 0:
         limits.append(f"{trainer.max_epochs} epochs")
-    for timer in (callback for callback in trainer.callbacks if isinstance(callback, Timer)):
+    for timer in timers(trainer):
         remaining = timer.time_remaining()
         if remaining is not None:
             limits.append(f"{clock(remaining + timer.time_elapsed())} of training")
@@ -168,8 +191,6 @@ def _save_model(
     metrics: Mapping[str, Any],
     stamp: Mapping[str, Any],
 ) -> None:
-    from equinet import zoo
-
     card = {
         "data": metrics["data"],
         "data_fingerprint": stamp["data_fingerprint"],
@@ -178,4 +199,5 @@ def _save_model(
         "command": " ".join(stamp["command"]),
         "commit": stamp["commit"],
     }
-    zoo.save(task.model.cpu(), directory.model, card)
+    if isinstance(task.model, Model):
+        zoo.save(task.model.cpu(), directory.model, card)

@@ -3,12 +3,17 @@
 import math
 from typing import Any
 
-import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import Timer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from equinet.errors import ConfigError
+from equinet.training.processes import mean_over_processes
+
+
+def timers(trainer: Any) -> list[Timer]:
+    """The timers of a trainer; they count the seconds of all sessions of a resumed run."""
+    return [callback for callback in trainer.callbacks if isinstance(callback, Timer)]
 
 
 def progress(trainer: Trainer) -> float | None:
@@ -21,21 +26,19 @@ def progress(trainer: Trainer) -> float | None:
     if trainer.max_steps > 0:
         shares.append(trainer.global_step / trainer.max_steps)
     if trainer.max_epochs is not None and trainer.max_epochs > 0:
-        batches = trainer.fit_loop.epoch_loop.batch_progress.current.processed
+        loop: Any = trainer.fit_loop.epoch_loop
+        batches = loop.batch_progress.current.processed
         epochs = trainer.current_epoch + batches / max(float(trainer.num_training_batches), 1.0)
         shares.append(epochs / trainer.max_epochs)
-    for timer in (callback for callback in trainer.callbacks if isinstance(callback, Timer)):
+    for timer in timers(trainer):
         remaining = timer.time_remaining()
         if remaining is not None:
             shares.append(timer.time_elapsed() / (timer.time_elapsed() + remaining))
     if not shares:
         return None
     spent = min(max(shares), 1.0)
-    if trainer.world_size > 1:
-        # Clocks differ; the processes must agree or their weights drift apart.
-        local = torch.tensor(spent, dtype=torch.float64, device=trainer.strategy.root_device)
-        spent = float(trainer.strategy.reduce(local, reduce_op="mean"))
-    return spent
+    # Clocks differ; the processes must agree or their weights drift apart.
+    return mean_over_processes([spent], trainer.strategy.root_device)[0]
 
 
 class Cosine(Callback):

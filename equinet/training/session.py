@@ -21,7 +21,7 @@ from equinet.training.checkpoints import (
 from equinet.training.directory import RunDirectory
 from equinet.training.loader import EpochLoader
 from equinet.training.progress import ErrorBar, MetricsTable
-from equinet.training.report import announce, finish, relative, write_curves
+from equinet.training.report import announce, finish, leave_usable, relative
 from equinet.training.task import PotentialTask
 
 _log = logging.getLogger(__name__)
@@ -57,16 +57,22 @@ def fit(
 
     Raises:
         TrainingInterruptedError: Ctrl-C or SIGTERM; the checkpoint is written.
-        ConfigError: The budget allows no step.
+        ConfigError: The budget allows no step, or there are fewer batches than processes.
         EquinetError: The checkpoint cannot be read, or the model failed its check.
     """
     has_bar = sys.stdout.isatty()
     checkpoint = RunCheckpoint(folder=directory.checkpoints, minutes=checkpoint_minutes)
     table = MetricsTable(path=directory.table, seconds=log_seconds, quiet=has_bar)
     own: list[Callback] = [StepSeed(seed=seed), table, checkpoint]
-    trainer = make_trainer([*callbacks, *own, *([ErrorBar()] if has_bar else [])])
+    trainer: Any = make_trainer([*callbacks, *own, *([ErrorBar()] if has_bar else [])])
     if directory.resumes_from:
         load_weights(directory.resumes_from)  # a broken file is named before anything is touched
+    batches = EpochLoader(data.train_loader(), drop_uneven=True, fixed=trainer.overfit_batches > 0)
+    if len(batches) < trainer.world_size:
+        raise ConfigError(
+            f"there are {len(batches)} training batches for {trainer.world_size} processes; "
+            "lower data.batch_size or trainer.devices"
+        )
     if trainer.is_global_zero:
         announce(task, trainer, directory)
     try:
@@ -75,15 +81,14 @@ def fit(
             warnings.simplefilter("ignore", PossibleUserWarning)
             trainer.fit(
                 task,
-                EpochLoader(
-                    data.train_loader(), drop_uneven=True, fixed=trainer.overfit_batches > 0
-                ),
+                batches,
                 EpochLoader(data.val_loader(), drop_uneven=False),
                 ckpt_path=directory.resumes_from,
                 weights_only=True,
             )
     except TrainingInterruptedError as stop:
-        write_curves(directory)
+        if trainer.is_global_zero:
+            leave_usable(task, data, directory, checkpoint, stamp)
         raise TrainingInterruptedError(
             f"{stop}; the same command with run.dir={relative(directory.path)} resumes"
         ) from None

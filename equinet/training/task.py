@@ -8,8 +8,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from equinet.errors import ConfigError
 from equinet.training.losses import LossWeights, Residuals, residuals
 from equinet.training.metrics import PotentialErrors, column
+from equinet.training.processes import mean_over_processes
 
 
 class PotentialTask(pl.LightningModule):
@@ -48,7 +50,8 @@ class PotentialTask(pl.LightningModule):
 
     def forward(self, graph: Any) -> dict[str, Tensor]:
         """Evaluate the model with the derivatives that the loss needs."""
-        return self.model(graph, forces=True, stress=self.weights.stress > 0)
+        results: dict[str, Tensor] = self.model(graph, forces=True, stress=self.weights.stress > 0)
+        return results
 
     def errors(self, graph: Any) -> Residuals:
         """Evaluate the model on a batch and compare it with the labels."""
@@ -90,22 +93,42 @@ class PotentialTask(pl.LightningModule):
         return values
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Build the optimizer; learning rates are set by a schedule callback."""
-        return self._optimizer(parameter_groups(self.model))
+        """Build the optimizer; learning rates are set by a schedule callback.
 
-    def _mean_counts(self, errors: Residuals) -> tuple[float | None, float | None]:
+        Raises:
+            ConfigError: The optimizer refuses one of its settings.
+        """
+        try:
+            return self._optimizer(parameter_groups(self.model))
+        except ValueError as error:
+            raise ConfigError(f"optim: {error}") from error
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip as Lightning does, but fused optimizers under bfloat16 too.
+
+        Lightning refuses them for the sake of float16, whose gradients are scaled.
+        """
+        if self.trainer.precision != "bf16-mixed" or not gradient_clip_val:
+            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
+        elif gradient_clip_algorithm == "value":
+            nn.utils.clip_grad_value_(self.parameters(), gradient_clip_val)
+        else:
+            nn.utils.clip_grad_norm_(self.parameters(), gradient_clip_val)
+
+    def _mean_counts(self, errors: Residuals) -> tuple[float, float]:
         """Mean structures and force components per process, to weigh unequal shares equally.
 
         Gradients are averaged over processes; dividing each share by the mean count instead of its
         own makes that average the gradient of the loss of the joint batch.
         """
-        if self._trainer is None or self.trainer.world_size == 1:
-            return None, None
-        counts = torch.tensor(
-            [errors.energy.numel(), errors.forces.numel()], dtype=torch.float64, device=self.device
-        )
-        mean = self.trainer.strategy.reduce(counts, reduce_op="mean")
-        return float(mean[0]), float(mean[1])
+        counts = [float(errors.energy.numel()), float(errors.forces.numel())]
+        graphs, components = mean_over_processes(counts, self.device)
+        return max(graphs, 1.0), max(components, 1.0)
 
 
 def parameter_groups(model: nn.Module) -> list[dict[str, Any]]:
@@ -115,10 +138,9 @@ def parameter_groups(model: nn.Module) -> list[dict[str, Any]]:
     knows better names the decaying ones itself in ``weight_decay_parameters()``.
     """
     trainable = [p for p in model.parameters() if p.requires_grad]
-    if hasattr(model, "weight_decay_parameters"):
-        chosen = {id(p) for p in model.weight_decay_parameters()}
-    else:
-        chosen = {id(p) for p in trainable if p.ndim >= 2}
+    own_choice: Any = getattr(model, "weight_decay_parameters", None)
+    matrices = [p for p in trainable if p.ndim >= 2]
+    chosen = {id(p) for p in (own_choice() if own_choice else matrices)}
     decaying = [p for p in trainable if id(p) in chosen]
     others = [p for p in trainable if id(p) not in chosen]
     groups: list[dict[str, Any]] = [{"params": decaying}, {"params": others, "weight_decay": 0.0}]

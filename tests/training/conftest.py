@@ -177,11 +177,3 @@ def whole(
 ) -> SimpleNamespace:
     """An undisturbed run of three epochs."""
     return short_run(tmp_path_factory.mktemp("runs") / "whole")
-
-
-@pytest.fixture(autouse=True)
-def _zoo_stand_in(monkeypatch):
-    from equinet import zoo
-
-    if not hasattr(zoo, "save"):
-        monkeypatch.setattr(zoo, "save", lambda model, path, card: None, raising=False)

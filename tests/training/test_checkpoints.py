@@ -72,9 +72,7 @@ def test_killed_and_resumed_equals_uninterrupted(run_fit, whole):
         run_fit("parts", extra=(_StopAt(8, None),))
     parts = run_fit("parts")
     _assert_same(_without_times(_state(whole)), _without_times(_state(parts)))
-    rows = [
-        [row["step"] for row in read_metrics(run.directory.table)] for run in (whole, parts)
-    ]
+    rows = [[row["step"] for row in read_metrics(run.directory.table)] for run in (whole, parts)]
     assert rows[0] == rows[1] == [5, 10, 15]
 
 
@@ -139,7 +137,7 @@ def test_broken_checkpoint_is_named(run_fit, tmp_path):
     run = run_fit(max_epochs=1)
     path = run.directory.checkpoints / "last.ckpt"
     path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(EquinetError, match="last.ckpt cannot be read as a checkpoint"):
+    with pytest.raises(EquinetError, match=r"last\.ckpt cannot be read as a checkpoint"):
         run_fit(max_epochs=2)
     with pytest.raises(EquinetError, match="cannot be read"):
         load_weights(tmp_path / "absent.ckpt")

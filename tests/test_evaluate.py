@@ -1,0 +1,145 @@
+"""The evaluation command on a run and any labeled file."""
+
+import json
+from pathlib import Path
+
+import ase.io
+import numpy as np
+import pytest
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.constraints import FixAtoms
+from labeled_files import write_clusters
+from test_train import TINY, compose
+
+from equinet import evaluate, train
+from equinet.errors import ConfigError, DataError
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("trained")
+    write_clusters(folder / "train.xyz", 12, seed=0)
+    train.run(
+        compose(
+            "data=files",
+            f"data.train={folder / 'train.xyz'}",
+            "data.val=3",
+            f"run.dir={folder / 'run'}",
+            "logger=csv",
+            "trainer.max_epochs=1",
+            *TINY,
+        )
+    )
+    return folder / "run"
+
+
+@pytest.fixture
+def evaluated(trained):
+    def run(file, checkpoint=trained, *overrides: str):
+        names = (f"checkpoint={checkpoint}", f"data.file={file}")
+        return evaluate.run(compose(*names, *overrides, name="evaluate"))
+
+    return run
+
+
+def test_predictions_and_errors_agree(evaluated, trained, tmp_path, caplog):
+    file = write_clusters(tmp_path / "mine.xyz", 4, seed=5)
+    with caplog.at_level("INFO", "equinet"):
+        metrics = evaluated(file)
+    output = trained / "evaluate" / "mine"
+    assert json.loads((output / "metrics.json").read_text()) == metrics
+    assert (output / "parity.png").is_file()
+    images = ase.io.read(output / "predictions.extxyz", ":")
+    energy = np.array([a.info["predicted_energy"] - a.get_potential_energy() for a in images])
+    forces = np.concatenate([a.arrays["predicted_forces"] - a.get_forces() for a in images])
+    assert metrics["errors"]["energy_rmse"] == pytest.approx(1e3 * np.sqrt((energy**2).mean()))
+    # the file holds eight decimals
+    assert metrics["errors"]["forces_mae"] == pytest.approx(1e3 * np.abs(forces).mean(), rel=1e-4)
+    assert "meV/Å" in caplog.text
+    assert str(tmp_path) not in str(output)
+
+
+def test_fixed_atoms_keep_their_raw_labels_in_the_predictions(evaluated, trained, tmp_path):
+    file = write_clusters(tmp_path / "free.xyz", 2, seed=6)
+    images = ase.io.read(file, ":")
+    for atoms in images:
+        atoms.set_constraint(FixAtoms([0]))
+        atoms.calc.results["forces"] = atoms.get_forces(apply_constraint=False)
+    ase.io.write(tmp_path / "held.xyz", images, format="extxyz")
+    output = tmp_path / "out"
+    given = (tmp_path / "held.xyz", trained, f"output={output}")
+    all_atoms = evaluated(*given)
+    free_only = evaluated(*given, "free_atoms_only=true")
+    assert all_atoms["errors"] != free_only["errors"]
+    for atoms, raw in zip(ase.io.read(output / "predictions.extxyz", ":"), images, strict=True):
+        found = atoms.get_forces(apply_constraint=False)
+        assert np.allclose(found, raw.get_forces(apply_constraint=False), atol=1e-7)
+
+
+def test_elements_unseen_in_training_are_named(evaluated, tmp_path):
+    file = write_clusters(tmp_path / "gold.xyz", 2, symbols="Cu2Au2")
+    with pytest.raises(DataError, match=r"gold\.xyz holds Au, which .* not trained for \(Al, Cu\)"):
+        evaluated(file)
+
+
+def test_unlabeled_files_are_refused_with_the_keys_they_have(evaluated, tmp_path):
+    images = ase.io.read(write_clusters(tmp_path / "a.xyz", 2), ":")
+    for atoms in images:
+        atoms.calc = None
+        atoms.info["charge"] = 1
+    ase.io.write(tmp_path / "bare.xyz", images, format="extxyz")
+    with pytest.raises(DataError, match="charge"):
+        evaluated(tmp_path / "bare.xyz")
+
+
+def test_single_atoms_and_no_edges_work(evaluated, tmp_path):
+    atoms = ase.Atoms("CuCu", positions=[[0, 0, 0], [90, 0, 0]])
+    atoms.calc = SinglePointCalculator(atoms, energy=1.0, forces=np.full((2, 3), 0.1))
+    single = atoms[:1]
+    single.calc = SinglePointCalculator(single, energy=1.0, forces=np.full((1, 3), 0.1))
+    ase.io.write(tmp_path / "far.xyz", [atoms, single], format="extxyz")
+    assert evaluated(tmp_path / "far.xyz")["structures"] == 2
+
+
+def test_model_folder_and_double_precision(evaluated, trained, tmp_path):
+    file = write_clusters(tmp_path / "b.xyz", 3, seed=7)
+    single = evaluated(file, trained / "model")
+    double = evaluated(file, trained, "dtype=float64")
+    assert single["errors"]["forces_rmse"] == pytest.approx(
+        double["errors"]["forces_rmse"], rel=1e-4
+    )
+    assert (trained / "evaluate" / "b" / "metrics.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "sentence"),
+    [
+        (("dtype=float8",), "dtype: 'float8' is not one of"),
+        (("device=tpus",), "device: 'tpus' is none"),
+    ],
+)
+def test_odd_settings_get_a_sentence(evaluated, trained, tmp_path, overrides, sentence):
+    file = write_clusters(tmp_path / "c.xyz", 2)
+    with pytest.raises(ConfigError, match=sentence):
+        evaluated(file, trained, *overrides)
+
+
+def test_absent_and_unfinished_models(evaluated, trained, tmp_path):
+    file = write_clusters(tmp_path / "d.xyz", 2)
+    with pytest.raises(ConfigError, match="nowhere"):
+        evaluated(file, "nowhere")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.yaml").write_text((trained / "config.yaml").read_text())
+    with pytest.raises(ConfigError, match="holds no model yet"):
+        evaluated(file, tmp_path / "run")
+
+
+def test_published_rows_stand_beside_an_official_file(
+    evaluated, trained, tmp_path, monkeypatch, caplog
+):
+    monkeypatch.setattr(evaluate, "official_3bpa_file", lambda _: "test_300K.xyz")
+    with caplog.at_level("INFO", "equinet"):
+        metrics = evaluated(write_clusters(tmp_path / "e.xyz", 2))
+    assert metrics["official_name"] == "test_300K.xyz"
+    assert "MACE-Gaunt" in caplog.text
+    assert "Luo et al. 2024" in caplog.text

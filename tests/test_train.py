@@ -1,0 +1,243 @@
+"""The training command, from overrides to a run directory, and what may befall it."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import hydra
+import pytest
+import torch
+from labeled_files import write_clusters
+
+from equinet import config, train, zoo
+from equinet.errors import ConfigError, DataError
+
+TINY = (
+    "model.channels=2",
+    "model.layers=1",
+    "model.lmax_filter=1",
+    "model.lmax_hidden=1",
+    "model.correlation=2",
+    "model.radial_hidden=[4]",
+    "optim.lr=0.005",
+)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> tuple[str, ...]:
+    folder = tmp_path_factory.mktemp("data")
+    write_clusters(folder / "train.xyz", 16, seed=0)
+    write_clusters(folder / "test.xyz", 5, seed=1)
+    return (
+        "data=files",
+        f"data.root={folder}",
+        "data.train=train.xyz",
+        "data.val=4",
+        "data.test={test:test.xyz}",
+        "data.batch_size=4",
+    )
+
+
+def compose(*overrides: str, name: str = "train") -> dict[str, Any]:
+    with hydra.initialize_config_dir(str(config.CONFIG_DIR), version_base="1.3"):
+        return config.plain(hydra.compose(name, list(overrides)))
+
+
+@pytest.fixture
+def run(data):
+    def start(path: Path, *overrides: str) -> dict[str, Any]:
+        chosen = ("logger=csv", "trainer.max_epochs=2", f"run.dir={path}", *overrides)
+        return train.run(compose(*data, *TINY, *chosen))
+
+    return start
+
+
+@pytest.fixture(scope="module")
+def finished(data, tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("runs") / "finished"
+    chosen = (f"run.dir={path}", "trainer.max_epochs=2", "run.log_seconds=0")
+    train.run(compose(*data, *TINY, *chosen))
+    return path
+
+
+def test_a_run_leaves_everything_behind(finished):
+    files = {str(path.relative_to(finished)) for path in finished.rglob("*") if path.is_file()}
+    wanted = "config.yaml stamp.json metrics.csv metrics.json curves.png parity.png train.log"
+    assert set(wanted.split()) <= files
+    assert {f"checkpoints/{name}.ckpt" for name in ("last", "best")} <= files
+    assert {"model/card.json", "model/model.safetensors"} <= files
+    assert not [name for name in files if name.endswith(".partial")]
+    assert any(name.startswith("tensorboard/events") for name in files)
+
+
+def test_what_a_run_records(finished):
+    metrics = json.loads((finished / "metrics.json").read_text())
+    assert metrics["sets"].keys() == {"val", "test"}
+    assert metrics["units"]["forces_rmse"] == "meV/Å"
+    assert metrics["steps"] == 6
+    stamp = json.loads((finished / "stamp.json").read_text())
+    assert stamp["seed"] == 0
+    assert len(stamp["data_fingerprint"]) == 64
+    assert config.load_yaml(finished / "config.yaml")["trainer"]["max_epochs"] == 2
+    log = (finished / "train.log").read_text()
+    for word in ("Model    MACEGaunt", "Device   cpu", "Checks   rotation", "Stop     Ctrl-C"):
+        assert word in log
+
+
+def test_exported_model_has_the_best_averaged_weights(finished):
+    model = zoo.load(finished)
+    best = torch.load(finished / "checkpoints" / "best.ckpt", weights_only=True)["state_dict"]
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, best[f"model.{name}"]), name
+    assert zoo.load_card(finished)["metrics"]["test"]["forces_rmse"] > 0
+
+
+def test_the_same_command_again_continues_and_another_is_refused(run, tmp_path):
+    first = run(tmp_path / "r", "trainer.max_epochs=1")
+    longer = run(tmp_path / "r", "trainer.max_epochs=2")
+    assert (first["steps"], longer["steps"]) == (3, 6)
+    assert longer["train_seconds"] >= first["train_seconds"]
+    with pytest.raises(ConfigError, match=r"other settings \(model.channels\)"):
+        run(tmp_path / "r", "model.channels=3")
+    with pytest.raises(ConfigError, match=r"other settings \(data.train\)"):
+        run(tmp_path / "r", "data.train=test.xyz")
+    assert config.load_yaml(tmp_path / "r" / "config.yaml")["model"]["channels"] == 2
+    assert len(json.loads((tmp_path / "r" / "stamp.json").read_text())["resumed"]) == 1
+
+
+def test_changed_data_are_noticed(run, tmp_path):
+    write_clusters(tmp_path / "train.xyz", 8, seed=3)
+    write_clusters(tmp_path / "test.xyz", 2, seed=1)
+    root = f"data.root={tmp_path}"
+    run(tmp_path / "r", root, "trainer.max_epochs=1")
+    write_clusters(tmp_path / "train.xyz", 8, seed=4)
+    with pytest.raises(ConfigError, match="trained on other data"):
+        run(tmp_path / "r", root)
+
+
+@pytest.mark.parametrize("precision", ["64-true", "bf16-mixed"])
+def test_other_precisions_train(run, tmp_path, precision):
+    metrics = run(tmp_path / "r", f"trainer.precision={precision}", "trainer.max_steps=2")
+    assert metrics["steps"] == 2
+    dtype = torch.float64 if precision == "64-true" else torch.float32
+    assert zoo.load(tmp_path / "r").dtype == dtype
+
+
+def test_half_precision_of_the_positions_is_refused(run, tmp_path):
+    with pytest.raises(ConfigError, match="use bf16-mixed"):
+        run(tmp_path / "r", "trainer.precision=bf16-true")
+    assert not (tmp_path / "r").exists()
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ("debug=overfit", "trainer.max_epochs=3", "schedule=plateau", "data.batch_size=12"),
+        ("debug=fast", "optim=adamw", "callbacks.ema=null", "callbacks.early_stopping=null"),
+        ("debug=profile", "trainer.max_steps=3", "trainer.accumulate_grad_batches=2"),
+        ("trainer.limit_val_batches=0", "callbacks.early_stopping=null"),
+    ],
+    ids=" ".join,
+)
+def test_switches(run, tmp_path, overrides):
+    assert run(tmp_path / "r", *overrides)["steps"] > 0
+
+
+def test_early_stopping_stops(run, tmp_path):
+    metrics = run(
+        tmp_path / "r",
+        "trainer.max_epochs=50",
+        "callbacks.early_stopping.patience=1",
+        "+callbacks.early_stopping.min_delta=1e9",
+    )
+    assert metrics["epochs"] < 5
+
+
+def test_absent_tensorboard_is_left_out_with_one_line(run, tmp_path, monkeypatch, caplog):
+    build = config.instantiate
+
+    def without(node, path="config", **extra):
+        if path == "logger.tensorboard":
+            raise ModuleNotFoundError(path)
+        return build(node, path, **extra)
+
+    monkeypatch.setattr(config, "instantiate", without)
+    with caplog.at_level("INFO", "equinet"):
+        run(tmp_path / "r", "logger=[tensorboard]", "trainer.max_steps=1")
+    assert caplog.text.count("tensorboard is not installed") == 1
+
+
+def test_missing_data_are_named_and_logged(run, tmp_path):
+    with pytest.raises(DataError, match=r"absent\.xyz"):
+        run(tmp_path / "r", "data.train=absent.xyz")
+    assert "Traceback" in (tmp_path / "r" / "train.log").read_text()
+    run(tmp_path / "r", "trainer.max_steps=1")  # nothing was trained, so it may be corrected
+
+
+# Subprocesses: signals, exit codes, several processes.
+
+
+def _start(*arguments: str) -> subprocess.Popen[str]:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    environment.pop("LOCAL_RANK", None)
+    return subprocess.Popen(
+        [sys.executable, "-m", "equinet.train", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=Path(train.__file__).parents[1],
+        env=environment,
+    )
+
+
+def _wait_for_rows(path: Path, count: int) -> None:
+    for _ in range(600):
+        if path.is_file() and len(path.read_text().splitlines()) > count:
+            return
+        time.sleep(0.1)
+    pytest.fail(f"{path} has no {count} rows after a minute")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_an_interrupted_command_resumes(data, tmp_path, number):
+    path = tmp_path / "r"
+    command = (*data, *TINY, f"run.dir={path}", "logger=csv", "schedule=plateau")
+    process = _start(*command, "trainer.max_epochs=100000")
+    _wait_for_rows(path / "metrics.csv", 2)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == (130 if number == signal.SIGINT else -number), errors
+    if number == signal.SIGINT:
+        assert errors.splitlines()[-1].endswith(f"the same command with run.dir={path} resumes")
+        assert "Traceback" not in errors
+        assert zoo.load(path).elements
+    with (path / "metrics.csv").open() as file:
+        step = int(list(csv.DictReader(file))[-1]["step"])
+    more = step // 3 + 2
+    metrics = train.run(compose(*command, f"trainer.max_epochs={more}"))
+    assert metrics["steps"] == 3 * more
+    with (path / "metrics.csv").open() as file:
+        assert [int(row["step"]) for row in csv.DictReader(file)] == list(range(3, 3 * more + 1, 3))
+
+
+def test_two_processes_take_the_steps_of_one_with_twice_the_batch(data, run, tmp_path):
+    """Uneven structures, so a mean of the processes' means would be another step."""
+    same = ("trainer.precision=64-true", "trainer.max_steps=2", "callbacks.ema=null")
+    one = run(tmp_path / "one", *same)
+    chosen = (f"run.dir={tmp_path / 'two'}", "logger=csv", "data.batch_size=2")
+    process = _start(*data[:-1], *TINY, *chosen, *same, "trainer=ddp_cpu", "trainer.max_epochs=2")
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+    two = json.loads((tmp_path / "two" / "metrics.json").read_text())
+    for name, value in one["sets"]["test"].items():
+        assert two["sets"]["test"][name] == pytest.approx(value, rel=1e-9), name
+    with (tmp_path / "two" / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    shared = float(rows[-1]["val_forces_rmse_meV_per_A"])
+    assert shared == pytest.approx(two["sets"]["val"]["forces_rmse"], rel=1e-9)

@@ -1,0 +1,68 @@
+"""The loss and its residuals against numbers worked out by hand."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from equinet.training import LossWeights, residuals
+
+
+def _example():
+    graph = SimpleNamespace(
+        energy=torch.tensor([-17660.0, -100.0], dtype=torch.float64),
+        forces=torch.zeros(3, 3, dtype=torch.float64),
+        batch=torch.tensor([0, 0, 1]),
+        atomic_numbers=torch.tensor([1, 1, 8]),
+        fixed=torch.tensor([False, True, False]),
+    )
+    predicted = {
+        "energy": torch.tensor([-17660.0 + 0.2, -99.0], dtype=torch.float64),
+        "forces": torch.tensor([[0.3, 0.0, 0.0], [9.0, 9.0, 9.0], [0.0, -0.4, 0.0]]),
+    }
+    return predicted, graph
+
+
+def test_loss_by_hand():
+    predicted, graph = _example()
+    errors = residuals(predicted, graph, free_atoms_only=True)
+    assert errors.forces.shape == (2, 3)
+    loss = LossWeights(energy=2.0, forces=10.0).loss(errors)
+    expected = 2.0 * (0.2**2 / 2 + 1.0**2 / 1) / 2 + 10.0 * (0.3**2 + 0.4**2) / 6
+    assert float(loss) == pytest.approx(expected, rel=1e-7)
+
+
+def test_fixed_atoms_count_unless_left_out():
+    predicted, graph = _example()
+    assert residuals(predicted, graph).forces.shape == (3, 3)
+    del graph.fixed
+    assert residuals(predicted, graph, free_atoms_only=True).forces.shape == (3, 3)
+
+
+def test_energy_is_subtracted_before_any_cast():
+    predicted, graph = _example()
+    predicted["energy"] = graph.energy + 1e-4
+    assert torch.allclose(residuals(predicted, graph).energy, torch.tensor(1e-4).double())
+
+
+def test_stress_enters_where_predicted():
+    predicted, graph = _example()
+    graph.stress = torch.zeros(2, 3, 3, dtype=torch.float64)
+    predicted["stress"] = torch.full((2, 3, 3), 0.5)
+    errors = residuals(predicted, graph)
+    with_stress = LossWeights(energy=0.0, forces=0.0, stress=4.0).loss(errors)
+    assert float(with_stress) == pytest.approx(4.0 * 0.25)
+
+
+def test_a_single_graph_without_batch_vector():
+    predicted, graph = _example()
+    graph.batch = None
+    graph.energy, predicted["energy"] = graph.energy[:1], predicted["energy"][:1]
+    assert residuals(predicted, graph).atoms.tolist() == [3.0]
+
+
+def test_no_atoms_at_all_is_no_division_by_zero():
+    predicted, graph = _example()
+    graph.fixed = torch.ones(3, dtype=torch.bool)
+    loss = LossWeights(energy=0.0).loss(residuals(predicted, graph, free_atoms_only=True))
+    assert float(loss) == 0.0

@@ -1,0 +1,39 @@
+"""One run from start to end."""
+
+import pytest
+import torch
+
+from equinet.errors import ConfigError, EquinetError
+from equinet.training import seed_everything
+
+
+def test_training_helps(whole, run_fit):
+    short = run_fit(max_steps=1)
+    test = [run.metrics["sets"]["test"]["forces_rmse"] for run in (short, whole)]
+    assert test[1] < test[0]
+
+
+def test_memory_errors_say_what_to_change(run_fit, monkeypatch):
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr("equinet.training.PotentialTask.training_step", full)
+    with pytest.raises(EquinetError, match=r"lower data\.batch_size"):
+        run_fit()
+
+
+def test_fewer_batches_than_processes_are_refused(run_fit, monkeypatch):
+    from lightning.pytorch import Trainer
+
+    monkeypatch.setattr(Trainer, "world_size", 8)
+    with pytest.raises(ConfigError, match="5 training batches for 8 processes"):
+        run_fit()
+
+
+def test_seeding_is_repeatable_and_sets_the_precision_of_products():
+    draws = []
+    for tf32 in (True, False):
+        seed_everything(5, tf32=tf32)
+        draws.append(torch.rand(3).tolist())
+        assert torch.get_float32_matmul_precision() == ("high" if tf32 else "highest")
+    assert draws[0] == draws[1]

@@ -1,0 +1,76 @@
+"""The Lightning task."""
+
+from functools import partial
+
+import pytest
+import torch
+from torch import nn
+
+from equinet.training import PotentialTask, residuals
+from equinet.training.task import parameter_groups
+
+
+@pytest.fixture
+def task(make_model):
+    return PotentialTask(model=make_model(), optimizer=partial(torch.optim.SGD, lr=0.1))
+
+
+def test_forces_are_exact_derivatives_during_validation_too(task, batch):
+    task.eval()
+    with torch.no_grad():
+        task.validation_step(batch, 0)
+        errors = task.errors(batch)
+    assert errors.forces.abs().max() > 0
+    expected = residuals(task.model.eval()(batch), batch)
+    assert torch.equal(errors.forces, expected.forces.detach())
+
+
+def test_gradient_of_the_loss_reaches_every_parameter(task, batch):
+    task.train()
+    task.weights.loss(task.errors(batch)).backward()
+    without = [n for n, p in task.named_parameters() if p.grad is None]
+    assert not without
+
+
+def test_stress_is_asked_for_only_when_weighted(make_model, batch):
+    made = partial(PotentialTask, model=make_model(), optimizer=torch.optim.SGD)
+    assert "stress" not in made()(batch)
+    assert "stress" in made(stress_weight=1.0)(batch)
+
+
+def test_running_training_errors_start_afresh(task, batch):
+    assert task.pop_training_errors() == {}
+    task.train_errors.update(task.errors(batch))
+    assert task.pop_training_errors().keys() >= {"loss", "forces_rmse_meV_per_A"}
+    assert task.pop_training_errors() == {}
+
+
+def test_weight_decay_acts_on_matrices_only():
+    model = nn.Sequential(nn.Linear(2, 3), nn.LayerNorm(3))
+    groups = parameter_groups(model)
+    assert [p.ndim for p in groups[0]["params"]] == [2]
+    assert groups[1]["weight_decay"] == 0.0
+    assert sum(len(g["params"]) for g in groups) == 4
+
+
+def test_a_model_may_choose_what_decays():
+    class Chooses(nn.Linear):
+        def weight_decay_parameters(self):
+            return [self.bias]
+
+    groups = parameter_groups(Chooses(2, 3))
+    assert [p.ndim for p in groups[0]["params"]] == [1]
+
+
+def test_frozen_parameters_are_left_out():
+    model = nn.Linear(2, 3)
+    model.bias.requires_grad_(requires_grad=False)
+    assert len(parameter_groups(model)) == 1
+
+
+def test_optimizer_is_built_from_the_groups(task):
+    optimizer = task.configure_optimizers()
+    assert isinstance(optimizer, torch.optim.SGD)
+    assert sum(p.numel() for g in optimizer.param_groups for p in g["params"]) == sum(
+        p.numel() for p in task.parameters()
+    )
