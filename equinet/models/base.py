@@ -14,7 +14,7 @@ class Model(nn.Module):
 
     arguments: dict[str, Any]
 
-    def __new__(cls, *_: Any, **arguments: Any) -> "Model":
+    def __new__(cls, *_: Any, **arguments: Any) -> "Model":  # noqa: PYI034
         """Create the instance and note the keywords before the constructor runs."""
         self = super().__new__(cls)
         object.__setattr__(self, "arguments", dict(arguments))

@@ -29,6 +29,8 @@ class Potential(Model):
         shift: Constant per atom, eV.
     """
 
+    species_of: Tensor
+
     def __init__(
         self,
         *,

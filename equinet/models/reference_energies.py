@@ -24,7 +24,9 @@ class ReferenceEnergies(nn.Module):
         super().__init__()
         self.register_buffer("energies", torch.tensor(list(energies), dtype=torch.float64))
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], *args: Any, **kwargs: Any) -> "ReferenceEnergies":
+    def _apply(
+        self, fn: Callable[[Tensor], Tensor], *args: Any, **kwargs: Any
+    ) -> "ReferenceEnergies":
         # model.to(dtype), .float() and .half() come through here: follow the device only.
         exact = self.energies
         super()._apply(fn, *args, **kwargs)

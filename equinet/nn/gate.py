@@ -22,6 +22,8 @@ class Gate(nn.Module):
         torch.Size([5, 9, 8])
     """
 
+    degrees: Tensor
+
     def __init__(self, lmax: int, channels: int, activation: nn.Module | None = None) -> None:
         super().__init__()
         self.lmax = lmax

@@ -28,6 +28,8 @@ class DegreeLinear(nn.Module):
         torch.Size([5, 9, 16])
     """
 
+    degrees: Tensor
+
     def __init__(
         self,
         lmax: int,

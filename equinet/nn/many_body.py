@@ -40,6 +40,9 @@ class GauntManyBody(nn.Module):
         torch.Size([5, 9, 8])
     """
 
+    gain: Tensor
+    degrees: Tensor
+
     def __init__(
         self,
         lmax: int,

@@ -27,6 +27,9 @@ class DegreeNorm(nn.Module):
         torch.Size([5, 9, 8])
     """
 
+    degrees: Tensor
+    weights: Tensor
+
     def __init__(self, lmax: int, channels: int, epsilon: float = 1e-6) -> None:
         super().__init__()
         self.epsilon = epsilon

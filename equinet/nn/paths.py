@@ -26,13 +26,17 @@ class PathWeights(nn.Module):
         [(3, 8), (4, 8), (2, 8)]
     """
 
+    factor_a: Tensor
+    factor_b: Tensor
+    factor_c: Tensor
+
     def __init__(self, lmax1: int, lmax2: int, lmax_out: int, channels: int, *, odd: bool) -> None:
         super().__init__()
-        factors = path_factors(lmax1, lmax2, lmax_out, odd=odd)
-        paths = paths_per_degree(lmax1, lmax2, lmax_out, odd=odd)
-        for name, factor, scale in zip("abc", factors, (1.0, 1.0, paths.rsqrt()), strict=True):
-            value = (factor * scale).to(torch.get_default_dtype()).unsqueeze(-1)
-            self.register_buffer(f"factor_{name}", value, persistent=False)
+        a, b, c = path_factors(lmax1, lmax2, lmax_out, odd=odd)
+        c = c * paths_per_degree(lmax1, lmax2, lmax_out, odd=odd).rsqrt()
+        for name, factor in (("factor_a", a), ("factor_b", b), ("factor_c", c)):
+            value = factor.to(torch.get_default_dtype()).unsqueeze(-1)
+            self.register_buffer(name, value, persistent=False)
         self.weight_a = nn.Parameter(torch.ones(lmax1 + 1, channels))
         self.weight_b = nn.Parameter(torch.ones(lmax2 + 1, channels))
         self.weight_c = nn.Parameter(torch.ones(lmax_out + 1, channels))

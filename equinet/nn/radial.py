@@ -55,6 +55,8 @@ class BesselBasis(nn.Module):
         torch.Size([2, 8])
     """
 
+    frequencies: Tensor
+
     def __init__(self, cutoff: float, size: int = 8, envelope_order: int = 5) -> None:
         super().__init__()
         self.cutoff = cutoff
