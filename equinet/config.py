@@ -26,6 +26,7 @@ import hydra
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from tqdm import tqdm
 from yaml import YAMLError
 
 from equinet.errors import ConfigError, EquinetError
@@ -370,11 +371,19 @@ def process_rank() -> int:
     return 0
 
 
+class _Console(logging.Handler):
+    """Standard output, above whatever progress bar is there."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one message."""
+        tqdm.write(self.format(record))
+
+
 def _speak() -> None:
     """Let equinet's own messages reach standard output, plain; warnings go to log files."""
     logger = logging.getLogger("equinet")
     logger.setLevel(logging.DEBUG)
-    handler = logging.StreamHandler(sys.stdout)
+    handler = _Console()
     handler.setLevel(logging.INFO if process_rank() == 0 else logging.ERROR)
     handler.setFormatter(logging.Formatter("%(message)s"))
     logger.handlers = [handler]

@@ -44,6 +44,7 @@ def run(tree: Mapping[str, Any]) -> dict[str, Any]:
         model.cutoff,
         energy_key=tree["data"]["energy_key"],
         forces_key=tree["data"]["forces_key"],
+        allow_zero_forces=tree["data"]["allow_zero_forces"],
     )
     _refuse_unseen(dataset, model, file)
     free_atoms_only = tree["free_atoms_only"]

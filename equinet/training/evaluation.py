@@ -52,7 +52,7 @@ def predict(
     Args:
         model: ``model(graph) -> {"energy", "forces"}``; it is moved to ``device`` and left in
             evaluation mode.
-        loader: Batches with energies and forces.
+        loader: Batches with energies and forces; stresses are compared where they are there.
         device: Where to compute.
         free_atoms_only: Leave atoms marked ``fixed`` out of the force errors.
     """
@@ -63,7 +63,8 @@ def predict(
     }
     for graph in loader:
         graph = graph.to(device)  # noqa: PLW2901
-        results = {name: value.detach() for name, value in model(graph).items()}
+        options = {"stress": True} if "stress" in graph else {}
+        results = {name: value.detach() for name, value in model(graph, **options).items()}
         batch_residuals = residuals(results, graph, free_atoms_only=free_atoms_only)
         errors.update(batch_residuals)
         parts["energy"].append(results["energy"].double())

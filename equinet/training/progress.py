@@ -59,13 +59,11 @@ class MetricsTable(Callback):
     Args:
         path: The file.
         seconds: Shortest time between two lines in the log; the file gets every row.
-        quiet: Keep the lines to the log file, where a progress bar owns the terminal.
     """
 
-    def __init__(self, *, path: str | Path, seconds: float = 10.0, quiet: bool = False) -> None:
+    def __init__(self, *, path: str | Path, seconds: float = 10.0) -> None:
         self.path = Path(path)
         self.seconds = seconds
-        self.level = logging.DEBUG if quiet else logging.INFO
         self._said = float("-inf")
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
@@ -101,7 +99,7 @@ class MetricsTable(Callback):
             csv.DictWriter(file, COLUMNS, extrasaction="ignore").writerow(row)
         if time.monotonic() - self._said > self.seconds or trainer.should_stop:
             self._said = time.monotonic()
-            _log.log(self.level, "%s", line(row))
+            _log.info("%s", line(row))
 
 
 def line(row: Mapping[str, Any]) -> str:

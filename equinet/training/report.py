@@ -172,12 +172,16 @@ def _tests(data: Any) -> list[tuple[str, Any]]:
     return list(data.test_loaders().items())
 
 
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}" + "s" * (number != 1)
+
+
 def _budget(trainer: Trainer) -> str:
     limits = []
     if trainer.max_steps > 0:
-        limits.append(f"{trainer.max_steps} steps")
+        limits.append(_count(trainer.max_steps, "step"))
     if trainer.max_epochs is not None and trainer.max_epochs > 0:
-        limits.append(f"{trainer.max_epochs} epochs")
+        limits.append(_count(trainer.max_epochs, "epoch"))
     for timer in timers(trainer):
         remaining = timer.time_remaining()
         if remaining is not None:

@@ -62,7 +62,7 @@ def fit(
     """
     has_bar = sys.stdout.isatty()
     checkpoint = RunCheckpoint(folder=directory.checkpoints, minutes=checkpoint_minutes)
-    table = MetricsTable(path=directory.table, seconds=log_seconds, quiet=has_bar)
+    table = MetricsTable(path=directory.table, seconds=log_seconds)
     own: list[Callback] = [StepSeed(seed=seed), table, checkpoint]
     trainer: Any = make_trainer([*callbacks, *own, *([ErrorBar()] if has_bar else [])])
     if directory.resumes_from:

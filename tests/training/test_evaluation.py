@@ -40,6 +40,16 @@ def test_fixed_atoms_are_predicted_but_not_counted(make_model, tiny_data):
     assert free.errors["forces_rmse"] != every.errors["forces_rmse"]
 
 
+def test_stress_is_compared_where_it_is_labeled(make_model, tiny_data):
+    graph = next(iter(evaluation_loader(tiny_data.val, 4)))
+    graph.cell = 20 * torch.eye(3, dtype=torch.float64).repeat(4, 1, 1)
+    graph.stress = torch.zeros(4, 3, 3, dtype=torch.float64)
+    model = make_model()
+    found = predict(model, [graph])
+    expected = model(graph, stress=True)["stress"].square().mean().sqrt()
+    assert found.errors["stress_rmse"] == pytest.approx(1000 * float(expected), rel=1e-6)
+
+
 def test_no_gradients_are_kept(make_model, tiny_data):
     found = predict(make_model(), evaluation_loader(tiny_data.val, 4))
     assert isinstance(found.forces, np.ndarray)
