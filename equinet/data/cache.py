@@ -98,6 +98,17 @@ def fetch(url: str, path: Path, *, blob_id: str | None = None, timeout: float = 
             raise DataError(f"{url}: the content has git blob id {git_blob_id(partial)}")
 
 
+def cached_file(name: str, split: str, cache: str | Path | None = None) -> Path:
+    """Return where a generated split is kept, whether it has been made or not.
+
+    Args:
+        name: Folder in the cache.
+        split: Name of the split.
+        cache: See :func:`cache_folder`.
+    """
+    return cache_folder(cache) / name / f"{split}.extxyz"
+
+
 def cached_splits(
     name: str,
     make: Callable[[], Mapping[str, Sequence[Frame]]],
@@ -118,8 +129,7 @@ def cached_splits(
     Raises:
         DataError: The cache folder cannot be made.
     """
-    folder = cache_folder(cache) / name
-    paths = {split: folder / f"{split}.extxyz" for split in splits}
+    paths = {split: cached_file(name, split, cache) for split in splits}
     if all(path.is_file() for path in paths.values()):
         try:
             return {split: read_frames(path) for split, path in paths.items()}
@@ -129,7 +139,8 @@ def cached_splits(
         return _make_splits(name, make, paths)
     except OSError as error:
         raise DataError(
-            f"cannot write {folder} ({error.strerror}); give another folder as data.cache"
+            f"cannot write {cache_folder(cache) / name} ({error.strerror}); "
+            "give another folder as data.cache"
         ) from error
 
 

@@ -91,7 +91,8 @@ class AtomisticFiles(AtomicDataModule):
                 self._place(self._isolated_atoms), energy_key=self._energy_key
             )
         about = f"{self._place(self._train)} (your own files, no benchmark)"
-        return Splits(train, val, tests, about, references)
+        files = {name: self._place(path) for name, path in self.test_files.items()}
+        return Splits(train, val, tests, about, references, files)
 
     def _place(self, path: str | Path) -> Path:
         return self.root / Path(path).expanduser()

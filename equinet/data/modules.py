@@ -30,6 +30,7 @@ class Splits:
         tests: Test frames by name.
         about: What the data are, in one clause.
         reference_energies: eV by atomic number; None has them fitted to the training set.
+        files: Files of those test sets that are one whole file.
     """
 
     train: list[Frame]
@@ -37,6 +38,7 @@ class Splits:
     tests: dict[str, list[Frame]]
     about: str
     reference_energies: Mapping[int, float] | None = None
+    files: Mapping[str, Path] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,7 @@ class _Prepared:
     train: AtomicDataset
     val: AtomicDataset
     tests: dict[str, AtomicDataset]
+    files: Mapping[str, Path]
     statistics: Statistics = field(repr=False)
 
 
@@ -120,6 +123,11 @@ class AtomicDataModule(ABC):
         return self._prepared().tests
 
     @property
+    def files(self) -> Mapping[str, Path]:
+        """Files of those test sets that are one whole file, by name of the set."""
+        return self._prepared().files
+
+    @property
     def statistics(self) -> Statistics:
         """Constants of the training set."""
         return self._prepared().statistics
@@ -185,7 +193,7 @@ class AtomicDataModule(ABC):
                 known = ", ".join(symbols[z] for z in train.elements)
                 raise DataError(f"{dataset.name}: {names} not in the training set ({known})")
         statistics = Statistics.of(train, splits.reference_energies)
-        return _Prepared(splits.about, train, val, tests, statistics)
+        return _Prepared(splits.about, train, val, tests, splits.files, statistics)
 
 
 def split_frames(

@@ -7,7 +7,7 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
-from equinet.data.cache import cached_splits
+from equinet.data.cache import cached_file, cached_splits
 from equinet.data.emt import make_surfaces
 from equinet.data.formats import read_frames, read_text
 from equinet.data.frames import Frame
@@ -83,7 +83,8 @@ class OC20(AtomicDataModule):
             made = cached_splits("surfaces-v1", make_surfaces, names, cache=self.cache)
             about = "EMT surfaces made on the spot, NOT OC20 (give its folder as data.root)"
             tests = {name: made[name] for name in names[2:]}
-            return Splits(made["train"], made["val"], tests, about)
+            files = {name: cached_file("surfaces-v1", name, self.cache) for name in tests}
+            return Splits(made["train"], made["val"], tests, about, files=files)
         train = read_s2ef(self.root / self.folders["train"])
         rest, val = split_frames(
             read_s2ef(self.root / self.folders["val"]), self.val_size, self.seed

@@ -7,10 +7,9 @@ https://github.com/davkovacs/BOTNet-datasets (MIT).
 import logging
 from pathlib import Path
 
-from equinet.data.cache import cache_folder, cached_splits, fetch, git_blob_id
+from equinet.data.cache import cache_folder, cached_file, cached_splits, fetch, git_blob_id
 from equinet.data.emt import make_molecules
 from equinet.data.formats import read_frames
-from equinet.data.frames import Frame
 from equinet.data.modules import AtomicDataModule, Splits, read_isolated_atoms, split_frames
 from equinet.errors import DataError
 
@@ -108,11 +107,10 @@ class ThreeBPA(AtomicDataModule):
             if not (root / name).is_file():
                 raise DataError(f"{root}: {name} is not there; the official file is {_url(name)}")
         used = ["iso_atoms.xyz", self.train_file]
-        tests: dict[str, list[Frame]] = {}
-        for name in _TESTS:
-            if (root / f"{name}.xyz").is_file():
-                used.append(f"{name}.xyz")
-                tests[name] = read_frames(root / f"{name}.xyz")
+        files = {name: root / f"{name}.xyz" for name in _TESTS}
+        files = {name: path for name, path in files.items() if path.is_file()}
+        used += [path.name for path in files.values()]
+        tests = {name: read_frames(path) for name, path in files.items()}
         unofficial = [name for name in used if not _is_official(root / name)]
         mixed = root / _MIXED
         # Trained on the mixed set, its 1200 K frames would be no test.
@@ -122,7 +120,8 @@ class ThreeBPA(AtomicDataModule):
         about = f"3BPA, official files of {root}"
         if unofficial:
             about = f"files of {root}, not known to be official 3BPA: {', '.join(unofficial)}"
-        return Splits(train, val, tests, about, read_isolated_atoms(root / "iso_atoms.xyz"))
+        references = read_isolated_atoms(root / "iso_atoms.xyz")
+        return Splits(train, val, tests, about, references, files)
 
     def _download(self) -> Path:
         folder = cache_folder(self.cache) / "3bpa"
@@ -141,7 +140,8 @@ class ThreeBPA(AtomicDataModule):
         frames = cached_splits("molecules-v1", make_molecules, ("train", "test"), cache=self.cache)
         train, val = split_frames(frames["train"], self.val_size, self.seed)
         about = "small molecules labeled by ASE's EMT potential, NOT the 3BPA benchmark"
-        return Splits(train, val, {"test": frames["test"]}, about)
+        files = {"test": cached_file("molecules-v1", "test", self.cache)}
+        return Splits(train, val, {"test": frames["test"]}, about, files=files)
 
 
 def official_3bpa_file(path: str | Path) -> str | None:

@@ -115,7 +115,9 @@ def finish(
     _log.info("\nTrained for %s, %d steps. Errors:\n%s", time, trainer.global_step, table(rows))
     _log.info("\nRun directory: %s", relative(directory.path))
     _log.info(
-        "Next: python -m equinet.evaluate checkpoint=%s data.file=FILE", relative(directory.path)
+        "Next: python -m equinet.evaluate checkpoint=%s data.file=%s",
+        relative(directory.path),
+        next((relative(file) for file in data.files.values()), "FILE"),
     )
     return metrics
 

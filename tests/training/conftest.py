@@ -60,6 +60,7 @@ class TinyData:
         self.val = AtomicDataset(harmonic_frames(4, seed=seed + 1), self.cutoff)
         self.tests = {"test": AtomicDataset(harmonic_frames(5, seed=seed + 2), self.cutoff)}
         self.statistics = Statistics.of(self.train)
+        self.files: dict[str, Path] = {}
 
     def prepare(self) -> None:
         pass
