@@ -299,6 +299,8 @@ def _stored_values(atoms: "ase.Atoms", source: str) -> dict[str, Any]:
     """All values a frame stores: ASE (3.23 and later) moves known labels into a calculator."""
     values = {**atoms.info, **atoms.arrays}
     if atoms.calc is not None:
+        # NaN differs from itself and would look like a change.
+        _finite(np.asarray(atoms.positions, dtype=np.float64), "positions", source)
         moved = {"positions", "numbers", "cell", "pbc"} & set(atoms.calc.check_state(atoms))
         if moved:
             raise DataError(

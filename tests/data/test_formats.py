@@ -102,6 +102,10 @@ def test_non_finite_numbers_name_the_frame(write, text, bad):
         changed[8] = " ".join([*entries[:column], bad, *entries[column + 1 :]])
         with pytest.raises(DataError, match=f"frame 2: {what} hold NaN or infinity .*atom 1"):
             read_frames(write("\n".join(changed)))
+    first = list(lines)
+    first[2] = " ".join([*lines[2].split()[:2], bad, *lines[2].split()[3:]])
+    with pytest.raises(DataError, match="frame 1: positions hold NaN or infinity"):
+        read_frames(write("\n".join(first)))
     with pytest.raises(DataError, match="frame 2: energy hold"):
         read_frames(write(text().replace("energy=-2.5", f"energy={bad}")))
 
