@@ -16,13 +16,16 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Mapping
+import types
+import typing
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import hydra
+import torch
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -130,7 +133,8 @@ def check(node: Any, path: str = "config", provided: Iterable[str] = ()) -> None
         provided: Arguments of ``node``'s own target that the program adds.
 
     Raises:
-        ConfigError: A forbidden target, an unknown option or a missing one.
+        ConfigError: A forbidden target, an unknown option or a missing one, or a value of another
+            kind than the signature takes.
     """
     if isinstance(node, Mapping):
         if node.get("_target_") is not None:
@@ -199,11 +203,49 @@ def _check_signature(node: Mapping[str, Any], path: str, provided: Iterable[str]
             raise ConfigError(
                 f"{path}: {target.__name__} has no option {key!r}{_nearest(key, named)}"
             )
+        if key in named:
+            check_kind(node[key], parameters[key].annotation, f"{path}.{key}")
     if node.get("_partial_"):
         return
     for name in named:
         if parameters[name].default is inspect.Parameter.empty and name not in given | {*provided}:
             raise ConfigError(f"{path}: {target.__name__} needs {name!r}; give {path}.{name}=...")
+
+
+def check_kind(value: object, annotation: Any, path: str) -> None:
+    """Refuse a value where numbers, switches or lists alone are taken and it is something else.
+
+    Any other annotation is left to the constructor, and None to the constructor's default rules.
+
+    Args:
+        value: As given in the configuration.
+        annotation: Of the parameter that takes it.
+        path: Dotted place in the configuration, for the message.
+
+    Raises:
+        ConfigError: The value is of another kind.
+
+    Example:
+        >>> check_kind(0.5, float | None, "optim.lr")
+    """
+    is_union = typing.get_origin(annotation) in {typing.Union, types.UnionType}
+    members = typing.get_args(annotation) if is_union else (annotation,)
+    kinds = {typing.get_origin(each) or each for each in members} - {type(None), torch.Tensor}
+    if value is None or not kinds:
+        return
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if kinds == {int}:
+        fits, wanted = is_number and isinstance(value, int), "a whole number"
+    elif kinds <= {int, float}:
+        fits, wanted = is_number, "a number"
+    elif kinds == {bool}:
+        fits, wanted = isinstance(value, bool), "true or false"
+    elif kinds <= {list, tuple, Sequence}:
+        fits, wanted = isinstance(value, list | tuple), "a list"
+    else:
+        return
+    if not fits:
+        raise ConfigError(f"{path}: {value!r} is not {wanted}")
 
 
 def _import_longest(parts: list[str]) -> tuple[Any, int]:

@@ -26,8 +26,15 @@ def check(tree: Mapping[str, Any]) -> None:
     """Compare all groups with the constructors they name, before anything is read or built.
 
     Raises:
-        ConfigError: A forbidden target, an unknown option or a missing one.
+        ConfigError: A forbidden target, an unknown option or a missing one, or a value of another
+            kind than is taken.
     """
+    config.check_kind(tree["seed"], int, "seed")
+    if not 0 <= tree["seed"] < 2**32:
+        raise ConfigError(f"seed: {tree['seed']} is not between 0 and 2**32 - 1")
+    config.check_kind(tree["run"]["tf32"], bool, "run.tf32")
+    for name in ("checkpoint_minutes", "log_seconds"):
+        config.check_kind(tree["run"][name], float, f"run.{name}")
     config.check(tree["data"], "data")
     config.check(tree["model"], "model", provided=_MEASURED)
     config.check(tree["optim"], "optim")
@@ -72,7 +79,7 @@ def run(tree: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _train(tree: Mapping[str, Any], directory: RunDirectory) -> dict[str, Any]:
-    seed, options = int(tree["seed"]), tree["run"]
+    seed, options = tree["seed"], tree["run"]
     training.seed_everything(seed, tf32=options["tf32"])
     data = config.instantiate(tree["data"], "data")
     data.prepare()

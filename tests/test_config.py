@@ -1,6 +1,7 @@
 """Configurations: what may be built, what is said about mistakes, what is recorded."""
 
 import functools
+import re
 import sys
 from pathlib import Path
 
@@ -152,6 +153,36 @@ def test_values_that_a_constructor_refuses_are_placed():
     node = {"_target_": "torch.optim.SGD", "lr": -1.0}
     with pytest.raises(ConfigError, match="optim: SGD: Invalid learning rate"):
         config.instantiate(node, "optim", params=[parameter])
+
+
+@pytest.mark.parametrize(
+    ("path", "sentence"),
+    [
+        ("model.channels=abc", "model.channels: 'abc' is not a whole number"),
+        ("model.channels=2.5", "model.channels: 2.5 is not a whole number"),
+        ("model.radial_hidden=64", "model.radial_hidden: 64 is not a list"),
+        ("data.batch_size=abc", "data.batch_size: 'abc' is not a whole number"),
+        ("data.allow_zero_forces=2", "data.allow_zero_forces: 2 is not true or false"),
+        ("optim.lr=abc", "optim.lr: 'abc' is not a number"),
+        ("task.forces_weight=[1]", "task.forces_weight: [1] is not a number"),
+        ("schedule.warmup_steps=abc", "schedule.warmup_steps: 'abc' is not a whole number"),
+        ("trainer.max_steps=abc", "trainer.max_steps: 'abc' is not a whole number"),
+        ("seed=abc", "seed: 'abc' is not a whole number"),
+        ("seed=-1", "seed: -1 is not between 0 and"),
+        ("run.checkpoint_minutes=abc", "run.checkpoint_minutes: 'abc' is not a number"),
+    ],
+)
+def test_values_of_another_kind_are_refused_before_anything_is_read(path, sentence):
+    with pytest.raises(ConfigError, match=re.escape(sentence)):
+        train.check(compose("data=files", "data.train=absent.xyz", path))
+
+
+def test_kinds_that_are_no_plain_numbers_are_left_to_the_constructor():
+    for value in ("cpu", 1, None, [0]):
+        config.check_kind(value, str | int | list[int], "x")
+    config.check_kind(1, float, "x")
+    config.check_kind("abc", "float", "x")
+    config.check_kind(torch.nn.Linear, None, "x")
 
 
 def test_yaml_round_trip_is_exact(tmp_path):
