@@ -36,6 +36,9 @@ class MACEGaunt(Potential):
         readout_hidden: Width of the last layer's readout.
         backend: Of the Gaunt operations.
 
+    Raises:
+        ValueError: A size is below one, or a degree below zero.
+
     Source: Batatia et al., MACE (NeurIPS 2022); Luo, Chen, Krishnapriyan, Gaunt tensor products
     (ICLR 2024), whose published block replaces the symmetric contraction and keeps
     Clebsch-Gordan convolutions; here the convolutions are Gaunt products too.
@@ -73,6 +76,19 @@ class MACEGaunt(Potential):
             scale=scale,
             shift=shift,
         )
+        for name, size in (
+            ("channels", channels),
+            ("layers", layers),
+            ("correlation", correlation),
+            ("radial_basis", radial_basis),
+            ("readout_hidden", readout_hidden),
+            *(("radial_hidden", width) for width in radial_hidden),
+        ):
+            if size < 1:
+                raise ValueError(f"{name} must be at least 1, found {size}")
+        for name, degree in (("lmax_filter", lmax_filter), ("lmax_hidden", lmax_hidden)):
+            if degree < 0:
+                raise ValueError(f"{name} must be at least 0, found {degree}")
         kinds = len(self.elements)
         self.embedding = nn.Parameter(torch.randn(kinds, 1, channels))
         self.basis = BesselBasis(cutoff, radial_basis)

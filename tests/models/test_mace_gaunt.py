@@ -166,6 +166,20 @@ def test_unknown_element_is_named() -> None:
         model()(data)
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "lowest"),
+    [
+        *((name, 0, 1) for name in ("channels", "layers", "correlation", "radial_basis")),
+        ("radial_hidden", (16, 0), 1),
+        ("lmax_filter", -1, 0),
+        ("lmax_hidden", -1, 0),
+    ],
+)
+def test_sizes_out_of_range_are_named(name: str, value: Any, lowest: int) -> None:
+    with pytest.raises(ValueError, match=f"{name} must be at least {lowest}, found"):
+        model(**{name: value})
+
+
 def test_arguments_are_remembered() -> None:
     network = model()
     twin = MACEGaunt(**network.arguments).double().eval()
