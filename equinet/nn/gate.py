@@ -28,12 +28,14 @@ class Gate(nn.Module):
         super().__init__()
         self.lmax = lmax
         self.activation = nn.SiLU() if activation is None else activation
-        self.gates = nn.Linear(channels, lmax * channels)
+        self.gates = nn.Linear(channels, lmax * channels) if lmax > 0 else None
         self.register_buffer("degrees", degree_index(lmax)[1:] - 1, persistent=False)
 
     def forward(self, x: Float[Tensor, "*batch lm channel"]) -> Float[Tensor, "*batch lm channel"]:
         """Apply the gate to coefficients of degrees 0 … lmax."""
         scalars = x[..., 0, :]
+        if self.gates is None:
+            return self.activation(x)
         gates = torch.sigmoid(self.gates(scalars)).unflatten(-1, (self.lmax, -1))
         higher = x[..., 1:, :] * gates[..., self.degrees, :]
         return torch.cat([self.activation(scalars).unsqueeze(-2), higher], dim=-2)
