@@ -18,7 +18,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from equinet.data.frames import Frame, LabelKeys, ase_library, frame_from_atoms, label_keys
+from equinet.data.frames import (
+    Frame,
+    LabelKeys,
+    ase_library,
+    frame_from_atoms,
+    label_keys,
+    with_stress_of,
+)
 from equinet.errors import DataError
 
 if TYPE_CHECKING:
@@ -51,7 +58,8 @@ def read_frames(
 ) -> list[Frame]:
     """Read every frame of a file.
 
-    The labels' names are settled on the first frame and required of all. Units are taken as they
+    The labels' names are settled on the first frame and required of all; only a stress that was not
+    asked for by name may be absent from some (molecules among crystals). Units are taken as they
     stand: Å, eV, eV/Å, eV/Å³ (ASE's sign of stress).
 
     Args:
@@ -92,6 +100,8 @@ def read_frames(
                 labels_required=labels_required,
                 source=source,
             )
+        elif stress_key is None:
+            keys = with_stress_of(atoms, keys, source=source)
         frames.append(
             frame_from_atoms(atoms, keys, allow_zero_forces=allow_zero_forces, source=source)
         )

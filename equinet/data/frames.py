@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -133,6 +133,27 @@ def label_keys(
     return LabelKeys(**found)
 
 
+def with_stress_of(atoms: "ase.Atoms", keys: LabelKeys, *, source: str = "frame") -> LabelKeys:
+    """Settle the stress anew for one frame: among crystals, molecules have none.
+
+    Args:
+        atoms: The frame.
+        keys: Names settled for the file.
+        source: Place named in errors.
+
+    Returns:
+        The same names of energy and forces, and this frame's name of the stress, if it has one.
+    """
+    found = label_keys(
+        atoms,
+        energy_key=keys.energy,
+        forces_key=keys.forces,
+        labels_required=False,
+        source=source,
+    )
+    return replace(keys, stress=found.stress)
+
+
 def frame_from_atoms(
     atoms: "ase.Atoms",
     keys: LabelKeys | None = None,
@@ -203,7 +224,7 @@ def frames_from_atoms(images: Iterable["ase.Atoms"], *, source: str = "frame") -
     """Turn ASE atoms into frames, with the labels they carry under common names.
 
     Args:
-        images: Atoms; all must carry the same labels.
+        images: Atoms; all must carry the same labels, but for the stress.
         source: What to call the images in errors.
 
     Returns:
@@ -218,6 +239,8 @@ def frames_from_atoms(images: Iterable["ase.Atoms"], *, source: str = "frame") -
         place = f"{source} {number}"
         if not frames:
             keys = label_keys(atoms, labels_required=False, source=place)
+        else:
+            keys = with_stress_of(atoms, keys, source=place)
         frames.append(frame_from_atoms(atoms, keys, source=place))
     return frames
 

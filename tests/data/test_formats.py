@@ -228,6 +228,19 @@ def test_stress_of_six_and_nine_numbers(tmp_path, write, text, name):
         np.testing.assert_array_equal(read_frames(write(content))[0].stress, full)
 
 
+@pytest.mark.parametrize("without", [1, 2])
+def test_some_frames_may_lack_the_stress_unless_it_is_asked_for(write, text, without):
+    named = text(2).replace("energy=", 'my_stress="1 2 3 4 5 6" energy=')
+    found = named.replace("my_stress", "stress")
+    lines = {1: "energy=-1.5", 2: "energy=-2.5"}
+    bare = found.replace(f'stress="1 2 3 4 5 6" {lines[without]}', lines[without])
+    frames = read_frames(write(bare))
+    assert [frame.stress is None for frame in frames] == [without == 1, without == 2]
+    bare = named.replace(f'my_stress="1 2 3 4 5 6" {lines[without]}', lines[without])
+    with pytest.raises(DataError, match=f"frame {without}: no stress named 'my_stress'"):
+        read_frames(write(bare), stress_key="my_stress")
+
+
 def test_stress_of_another_shape_or_not_symmetric_is_refused(write, text):
     for values, reason in (("1 2 3", "neither 6 nor 3 by 3"), ("1 2 3 4 5 6 7 8 9", "symmetric")):
         content = text(1).replace("energy=", f'REF_stress="{values}" energy=')
