@@ -10,9 +10,14 @@ import time
 from pathlib import Path
 from typing import Any
 
+import ase.io
 import hydra
+import numpy as np
 import pytest
 import torch
+from ase.build import bulk
+from ase.calculators.emt import EMT
+from ase.calculators.singlepoint import SinglePointCalculator
 from labeled_files import write_clusters
 
 from equinet import config, train, zoo
@@ -147,6 +152,50 @@ def test_half_precision_of_the_positions_is_refused(run, tmp_path):
 )
 def test_switches(run, tmp_path, overrides):
     assert run(tmp_path / "r", *overrides)["steps"] > 0
+
+
+def test_stress_is_trained_on_where_it_is_and_refused_where_it_is_not(run, tmp_path):
+    with pytest.raises(DataError, match="stress_weight is set, but not all training and valid"):
+        run(tmp_path / "clusters", "task.stress_weight=1")
+    rng = np.random.default_rng(0)
+    images = []
+    for _ in range(6):
+        atoms = bulk("Cu", cubic=True)
+        atoms.rattle(0.05, rng=rng)
+        atoms.calc = EMT()
+        atoms.get_stress()
+        images.append(atoms)
+    ase.io.write(tmp_path / "bulk.xyz", images, format="extxyz")
+    files = (f"data.train={tmp_path / 'bulk.xyz'}", "data.val=2", "data.test=null")
+    few = ("trainer.max_steps=2", "data.cutoff=3")
+    with_stress = run(tmp_path / "on", *files, *few, "task.stress_weight=1e4")
+    without = run(tmp_path / "off", *files, *few)
+    found = [metrics["sets"]["val"]["stress_rmse"] for metrics in (with_stress, without)]
+    assert found[0] != found[1]
+
+
+def test_structures_without_edges_train(run, tmp_path):
+    metrics = run(tmp_path / "r", "data.cutoff=0.2", "trainer.max_steps=3")
+    assert all(np.isfinite(list(errors.values())).all() for errors in metrics["sets"].values())
+
+
+def test_crystals_and_molecules_train_together(run, tmp_path):
+    write_clusters(tmp_path / "mixed.xyz", 5)
+    images = ase.io.read(tmp_path / "mixed.xyz", ":")
+    for number in range(4):
+        atoms = bulk("Cu" if number % 2 else "Al", cubic=True)
+        atoms.rattle(0.05, seed=number)
+        atoms.calc = EMT()
+        atoms.get_stress()
+        images.append(atoms)
+    single = ase.Atoms("Cu")
+    single.calc = SinglePointCalculator(single, energy=3.5, forces=np.zeros((1, 3)))
+    ase.io.write(tmp_path / "mixed.xyz", [*images, single], format="extxyz")
+    files = (f"data.train={tmp_path / 'mixed.xyz'}", "data.val=test.xyz", "data.test=mixed.xyz")
+    here = (f"data.root={write_clusters(tmp_path / 'test.xyz', 2).parent}", "data.cutoff=3")
+    metrics = run(tmp_path / "r", *files, *here, "trainer.max_steps=3")
+    assert metrics["sets"]["test"]["structures"] == 10
+    assert np.isfinite(metrics["sets"]["test"]["forces_rmse"])
 
 
 def test_early_stopping_stops(run, tmp_path):

@@ -11,7 +11,7 @@ import torch
 from lightning.fabric.utilities.warnings import PossibleUserWarning
 from lightning.pytorch import Callback, Trainer
 
-from equinet.errors import ConfigError, EquinetError
+from equinet.errors import ConfigError, DataError, EquinetError
 from equinet.training.checkpoints import (
     RunCheckpoint,
     StepSeed,
@@ -58,6 +58,7 @@ def fit(
     Raises:
         TrainingInterruptedError: Ctrl-C or SIGTERM; the checkpoint is written.
         ConfigError: The budget allows no step, or there are fewer batches than processes.
+        DataError: The loss asks for stresses that the data do not have.
         EquinetError: The checkpoint cannot be read, or the model failed its check.
     """
     has_bar = sys.stdout.isatty()
@@ -67,7 +68,13 @@ def fit(
     trainer: Any = make_trainer([*callbacks, *own, *([ErrorBar()] if has_bar else [])])
     if directory.resumes_from:
         load_weights(directory.resumes_from)  # a broken file is named before anything is touched
-    batches = EpochLoader(data.train_loader(), drop_uneven=True, fixed=trainer.overfit_batches > 0)
+    train, val = data.train_loader(), data.val_loader()
+    if task.weights.stress > 0 and any("stress" not in each.dataset[0] for each in (train, val)):
+        raise DataError(
+            "task.stress_weight is set, but not all training and validation frames have a stress; "
+            "give its name as data.stress_key, or set task.stress_weight=0"
+        )
+    batches = EpochLoader(train, drop_uneven=True, fixed=trainer.overfit_batches > 0)
     if len(batches) < trainer.world_size:
         raise ConfigError(
             f"there are {len(batches)} training batches for {trainer.world_size} processes; "
@@ -82,7 +89,7 @@ def fit(
             trainer.fit(
                 task,
                 batches,
-                EpochLoader(data.val_loader(), drop_uneven=False),
+                EpochLoader(val, drop_uneven=False),
                 ckpt_path=directory.resumes_from,
                 weights_only=True,
             )
