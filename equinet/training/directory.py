@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from equinet.errors import ConfigError
+from equinet.zoo.card import to_json
 
 MAY_CHANGE = (
     "run.dir",
@@ -159,9 +160,10 @@ def differences(old: Any, new: Any, path: str = "") -> list[str]:
 
 
 def write_json(content: Mapping[str, Any], path: Path) -> None:
-    """Write a JSON file that is complete or absent, never half-written."""
+    """Write a JSON file that is complete or absent; NaN and infinity become null."""
     partial = path.with_name(path.name + ".partial")
-    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=True)
+    plain = to_json(content, path.name)
+    text = json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False)
     partial.write_text(text + "\n", encoding="utf-8")
     partial.replace(path)
 

@@ -88,6 +88,12 @@ def test_json_is_readable(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
 
 
+def test_json_holds_no_bare_nan_or_infinity(tmp_path):
+    write_json({"loss": float("inf"), "rows": [float("nan"), 1.0]}, tmp_path / "a.json")
+    read = json.loads((tmp_path / "a.json").read_text(), parse_constant=pytest.fail)
+    assert read == {"loss": None, "rows": [None, 1.0]}
+
+
 def test_log_file_keeps_what_is_said(tmp_path):
     logger = logging.getLogger("equinet.training.anything")
     handler = open_log(tmp_path / "train.log")
