@@ -36,6 +36,11 @@ def run(tree: Mapping[str, Any]) -> dict[str, Any]:
         ConfigError: There is no such model, device or precision.
         DataError: The file cannot be used, or holds elements that the model was not trained for.
     """
+    config.check_kind(tree["batch_size"], int, "batch_size")
+    if tree["batch_size"] < 1:
+        raise ConfigError(f"batch_size: {tree['batch_size']} is not at least 1")
+    config.check_kind(tree["free_atoms_only"], bool, "free_atoms_only")
+    config.check_kind(tree["data"]["allow_zero_forces"], bool, "data.allow_zero_forces")
     name, file = str(tree["checkpoint"]), Path(str(tree["data"]["file"])).expanduser()
     directory = _run_directory(name)
     model = _load(name, directory, tree["dtype"])
@@ -52,7 +57,7 @@ def run(tree: Mapping[str, Any]) -> dict[str, Any]:
         free_atoms_only = config.load_yaml(directory.config)["task"].get("free_atoms_only")
     found = predict(
         model,
-        evaluation_loader(dataset, int(tree["batch_size"])),
+        evaluation_loader(dataset, tree["batch_size"]),
         device=_device(tree["device"]),
         free_atoms_only=bool(free_atoms_only),
     )
@@ -81,11 +86,11 @@ def run(tree: Mapping[str, Any]) -> dict[str, Any]:
 
 def _run_directory(name: str) -> RunDirectory | None:
     """The run that a checkpoint names, as its directory or as the model folder inside."""
-    path = Path(name).expanduser()
-    for candidate in (path, path.parent):
-        if candidate.is_dir() and RunDirectory(candidate.resolve()).config.is_file():
-            return RunDirectory(candidate.resolve())
-    return None
+    path = Path(name).expanduser().resolve()
+    directory = RunDirectory(path)
+    if path.name == directory.model.name and not directory.config.is_file():
+        directory = RunDirectory(path.parent)
+    return directory if path.is_dir() and directory.config.is_file() else None
 
 
 def _load(name: str, directory: RunDirectory | None, dtype: str | None) -> Any:

@@ -116,6 +116,8 @@ def test_model_folder_and_double_precision(evaluated, trained, tmp_path):
     [
         (("dtype=float8",), "dtype: 'float8' is not one of"),
         (("device=tpus",), "device: 'tpus' is none"),
+        (("batch_size=abc",), "batch_size: 'abc' is not a whole number"),
+        (("batch_size=0",), "batch_size: 0 is not at least 1"),
     ],
 )
 def test_odd_settings_get_a_sentence(evaluated, trained, tmp_path, overrides, sentence):
@@ -128,6 +130,8 @@ def test_absent_and_unfinished_models(evaluated, trained, tmp_path):
     file = write_clusters(tmp_path / "d.xyz", 2)
     with pytest.raises(ConfigError, match="nowhere"):
         evaluated(file, "nowhere")
+    with pytest.raises(ConfigError, match="modle"):  # not the run beside it
+        evaluated(file, trained / "modle")
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "config.yaml").write_text((trained / "config.yaml").read_text())
     with pytest.raises(ConfigError, match="holds no model yet"):
