@@ -208,8 +208,17 @@ def _check_signature(node: Mapping[str, Any], path: str, provided: Iterable[str]
     if node.get("_partial_"):
         return
     for name in named:
-        if parameters[name].default is inspect.Parameter.empty and name not in given | {*provided}:
+        required = parameters[name].default is inspect.Parameter.empty
+        given_null = name in given and node[name] is None and not _takes_none(parameters[name])
+        if required and (given_null or name not in given | {*provided}):
             raise ConfigError(f"{path}: {target.__name__} needs {name!r}; give {path}.{name}=...")
+
+
+def _takes_none(parameter: inspect.Parameter) -> bool:
+    annotation = parameter.annotation
+    if annotation in {inspect.Parameter.empty, Any} or isinstance(annotation, str):
+        return True  # not said
+    return type(None) in {annotation, *typing.get_args(annotation)}
 
 
 def check_kind(value: object, annotation: Any, path: str) -> None:
@@ -381,7 +390,11 @@ def command(name: str, job: Callable[[Any], None]) -> int:
     _speak()
     stopped: list[BaseException] = []
 
+    started = False
+
     def guarded(composed: Any) -> None:
+        nonlocal started
+        started = True
         try:
             job(composed)
         except (EquinetError, KeyboardInterrupt) as error:
@@ -391,18 +404,27 @@ def command(name: str, job: Callable[[Any], None]) -> int:
         hydra.main(version_base="1.3", config_path=str(CONFIG_DIR), config_name=name)(guarded)()
         if stopped:
             raise stopped[0]
-    except ConfigError as error:
-        sentence, code = str(error), 2
-    except EquinetError as error:
-        sentence, code = str(error), getattr(error, "exit_code", 1)
-    except (HydraException, OmegaConfBaseException) as error:
-        sentence, code = _without_plus() or explain(error, _known_keys(name)), 2
-    except KeyboardInterrupt:
-        sentence, code = "interrupted", 130
+    except OSError as error:
+        if started:
+            raise
+        # Hydra makes the run directory before it hands over.
+        sentence, code = f"run.dir: cannot make {error.filename} ({error.strerror})", 2
+    except (EquinetError, HydraException, OmegaConfBaseException, KeyboardInterrupt) as error:
+        sentence, code = _verdict(error, name)
     else:
         return 0
     sys.stderr.write(f"equinet.{name}: {sentence}\n")
     return code
+
+
+def _verdict(error: BaseException, name: str) -> tuple[str, int]:
+    """What to say about an error that a user can mend, and the exit code."""
+    if isinstance(error, EquinetError):
+        code = 2 if isinstance(error, ConfigError) else getattr(error, "exit_code", 1)
+        return str(error), code
+    if isinstance(error, HydraException | OmegaConfBaseException):
+        return _without_plus() or explain(error, _known_keys(name)), 2
+    return "interrupted", 130
 
 
 def process_rank() -> int:

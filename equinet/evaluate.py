@@ -55,6 +55,7 @@ def run(tree: Mapping[str, Any]) -> dict[str, Any]:
     free_atoms_only = tree["free_atoms_only"]
     if free_atoms_only is None and directory and directory.config.is_file():
         free_atoms_only = config.load_yaml(directory.config)["task"].get("free_atoms_only")
+    output = _output(tree["output"], directory, file)
     found = predict(
         model,
         evaluation_loader(dataset, tree["batch_size"]),
@@ -62,7 +63,6 @@ def run(tree: Mapping[str, Any]) -> dict[str, Any]:
         free_atoms_only=bool(free_atoms_only),
     )
     official = official_3bpa_file(file)
-    output = _output(tree["output"], directory, file)
     metrics = {
         "checkpoint": name,
         "file": str(file),
@@ -127,7 +127,10 @@ def _refuse_unseen(dataset: AtomicDataset, model: Any, file: Path) -> None:
 def _output(given: str | None, directory: RunDirectory | None, file: Path) -> Path:
     base = directory.path if directory else Path.cwd()
     output = Path(given).expanduser() if given else base / "evaluate" / file.stem
-    output.mkdir(parents=True, exist_ok=True)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"output: cannot make the folder {output} ({error.strerror})") from error
     return output
 
 

@@ -44,6 +44,12 @@ def check(tree: Mapping[str, Any]) -> None:
     config.check(tree["callbacks"], "callbacks")
     for name, node in (tree["logger"] or {}).items():
         config.check(node, f"logger.{name}", provided=("save_dir",))
+    if (tree["trainer"].get("gradient_clip_val") or 0) < 0:
+        # Torch would turn the gradient round.
+        raise ConfigError(
+            f"trainer.gradient_clip_val: {tree['trainer']['gradient_clip_val']} is negative; "
+            "say null for no clipping"
+        )
     if tree["trainer"].get("precision") in {"bf16-true", "16-true"}:
         raise ConfigError(
             f"trainer.precision: {tree['trainer']['precision']} would round the positions; "

@@ -167,6 +167,8 @@ def test_values_that_a_constructor_refuses_are_placed():
         ("task.forces_weight=[1]", "task.forces_weight: [1] is not a number"),
         ("schedule.warmup_steps=abc", "schedule.warmup_steps: 'abc' is not a whole number"),
         ("trainer.max_steps=abc", "trainer.max_steps: 'abc' is not a whole number"),
+        ("trainer.gradient_clip_val=-1", "trainer.gradient_clip_val: -1 is negative"),
+        ("data.train=null", "data: AtomisticFiles needs 'train'; give data.train="),
         ("seed=abc", "seed: 'abc' is not a whole number"),
         ("seed=-1", "seed: -1 is not between 0 and"),
         ("run.checkpoint_minutes=abc", "run.checkpoint_minutes: 'abc' is not a number"),
@@ -267,6 +269,12 @@ def test_unexpected_errors_keep_their_traceback(command):
 def test_command_explains_mistakes(command, capsys, arguments, sentence):
     assert command(*arguments, name="train") == 2
     assert sentence in capsys.readouterr().err
+
+
+def test_a_run_directory_that_cannot_be_made_is_named(command, capsys, tmp_path):
+    (tmp_path / "file").touch()
+    assert command("+experiment=oc20", f"run.dir={tmp_path / 'file'}", name="train") == 2
+    assert f"run.dir: cannot make {tmp_path / 'file'} (File exists)" in capsys.readouterr().err
 
 
 def test_own_configurations_may_be_added(command, tmp_path):

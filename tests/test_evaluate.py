@@ -118,6 +118,7 @@ def test_model_folder_and_double_precision(evaluated, trained, tmp_path):
         (("device=tpus",), "device: 'tpus' is none"),
         (("batch_size=abc",), "batch_size: 'abc' is not a whole number"),
         (("batch_size=0",), "batch_size: 0 is not at least 1"),
+        (("output=/dev/null",), "output: cannot make the folder /dev/null"),
     ],
 )
 def test_odd_settings_get_a_sentence(evaluated, trained, tmp_path, overrides, sentence):

@@ -1,5 +1,6 @@
 """Residuals of a potential and the loss made of them."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,11 +68,22 @@ class LossWeights:
         energy: :math:`w_E`.
         forces: :math:`w_F`.
         stress: :math:`w_S`; zero leaves the stress out.
+
+    Raises:
+        ValueError: A weight is negative or not finite, or all are zero.
     """
 
     energy: float = 1.0
     forces: float = 100.0
     stress: float = 0.0
+
+    def __post_init__(self) -> None:
+        weights = {name: getattr(self, name) for name in ("energy", "forces", "stress")}
+        for name, weight in weights.items():
+            if not (math.isfinite(weight) and weight >= 0):
+                raise ValueError(f"{name}_weight must be finite and not negative, found {weight}")
+        if not any(weights.values()):
+            raise ValueError("energy_weight, forces_weight and stress_weight are all zero")
 
     def loss(
         self, errors: Residuals, *, graphs: float | None = None, components: float | None = None

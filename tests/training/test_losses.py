@@ -66,3 +66,9 @@ def test_no_atoms_at_all_is_no_division_by_zero():
     graph.fixed = torch.ones(3, dtype=torch.bool)
     loss = LossWeights(energy=0.0).loss(residuals(predicted, graph, free_atoms_only=True))
     assert float(loss) == 0.0
+
+
+@pytest.mark.parametrize("weights", [(-1.0, 1.0, 0.0), (1.0, float("nan"), 0.0), (0.0, 0.0, 0.0)])
+def test_weights_that_would_train_nonsense_are_refused(weights):
+    with pytest.raises(ValueError, match="_weight"):
+        LossWeights(*weights)
