@@ -404,13 +404,13 @@ def command(name: str, job: Callable[[Any], None]) -> int:
         hydra.main(version_base="1.3", config_path=str(CONFIG_DIR), config_name=name)(guarded)()
         if stopped:
             raise stopped[0]
+    except (EquinetError, HydraException, OmegaConfBaseException, KeyboardInterrupt) as error:
+        sentence, code = _verdict(error, name)
     except OSError as error:
         if started:
             raise
         # Hydra makes the run directory before it hands over.
         sentence, code = f"run.dir: cannot make {error.filename} ({error.strerror})", 2
-    except (EquinetError, HydraException, OmegaConfBaseException, KeyboardInterrupt) as error:
-        sentence, code = _verdict(error, name)
     else:
         return 0
     sys.stderr.write(f"equinet.{name}: {sentence}\n")
