@@ -90,16 +90,20 @@ def table(rows: Sequence[Mapping[str, Any]], published: Sequence[PublishedRow] =
     width = max(
         [len("set"), *(len(str(r["name"])) for r in rows), *(len(p.model) for p in published)]
     )
-    heads = ("E RMSE", "E MAE", "E RMSE/atom", "F RMSE", "F MAE")
-    units = ("meV", "meV", "meV", "meV/Å", "meV/Å")
-    keys = ("energy_rmse", "energy_mae", "energy_rmse_per_atom", "forces_rmse", "forces_mae")
+    heads = ["E RMSE", "E MAE", "E RMSE/atom", "F RMSE", "F MAE"]
+    units = ["meV", "meV", "meV", "meV/Å", "meV/Å"]
+    keys = ["energy_rmse", "energy_mae", "energy_rmse_per_atom", "forces_rmse", "forces_mae"]
+    if any("stress_rmse" in row for row in rows):
+        heads += ["S RMSE", "S MAE"]
+        units += ["meV/Å³", "meV/Å³"]
+        keys += ["stress_rmse", "stress_mae"]
     lines = [
         f"{'set':<{width}}  {'structures':>10}  " + "  ".join(f"{head:>11}" for head in heads),
         f"{'':<{width}}  {'':>10}  " + "  ".join(f"{unit:>11}" for unit in units),
     ]
     for row in rows:
-        values = "  ".join(f"{row[key]:>11.2f}" for key in keys)
-        lines.append(f"{row['name']:<{width}}  {row['structures']:>10}  {values}")
+        values = "  ".join(f"{row[key]:>11.2f}" if key in row else " " * 11 for key in keys)
+        lines.append(f"{row['name']:<{width}}  {row['structures']:>10}  {values}".rstrip())
     if published:
         lines.append("published, trained on train_300K:")
     for entry in published:

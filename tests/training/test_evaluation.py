@@ -70,3 +70,17 @@ def test_table_has_units_and_published_rows():
     assert lines[-1].startswith("MACE")
     assert "a paper" in lines[-1]
     assert len({len(line) for line in lines[:3]}) == 1
+
+
+def test_table_shows_the_stress_where_a_set_has_one():
+    keys = ["energy_rmse", "energy_mae", "energy_rmse_per_atom", "forces_rmse", "forces_mae"]
+    errors = dict.fromkeys(keys, 1.0)
+    rows = [
+        {"name": "a", "structures": 1, **errors},
+        {"name": "b", "structures": 1, **errors, "stress_rmse": 7.25, "stress_mae": 6.5},
+    ]
+    lines = table(rows).splitlines()
+    assert "S RMSE" in lines[0]
+    assert lines[1].endswith("meV/Å³")
+    assert lines[3].split()[-2:] == ["7.25", "6.50"]
+    assert "S RMSE" not in table(rows[:1])
