@@ -100,6 +100,10 @@ def test_every_room_of_the_package_is_installed() -> None:
         for path in PACKAGE.rglob("__init__.py")
     }
     assert found | {"equinet.configs"} == listed
+    patterns = project["tool"]["setuptools"]["package-data"]["equinet.configs"]
+    configs = PACKAGE.parent / "configs"
+    packed = {path for pattern in patterns for path in configs.glob(pattern)}
+    assert packed == set(configs.rglob("*.yaml")), "a wheel would lack some configurations"
 
 
 def test_import_is_light() -> None:
