@@ -3,7 +3,7 @@
 from equinet.o3.gaunt import bracket_tensor, gaunt_tensor
 from equinet.o3.harmonics import normalized_legendre, spherical_harmonics
 from equinet.o3.irreps import from_e3nn, to_e3nn
-from equinet.o3.paths import bracket_gain, gaunt_gain, path_factors
+from equinet.o3.paths import bracket_gain, gaunt_gain, path_factors, power_variance
 from equinet.o3.quadrature import (
     SphereQuadrature,
     gauss_legendre_quadrature,
@@ -23,6 +23,7 @@ __all__ = [
     "lebedev_quadrature",
     "normalized_legendre",
     "path_factors",
+    "power_variance",
     "quadrature",
     "rotate",
     "spherical_harmonics",

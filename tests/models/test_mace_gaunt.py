@@ -150,6 +150,14 @@ def test_float32_keeps_the_reference_energies_exact() -> None:
     assert network(data)["forces"].dtype == torch.float64
 
 
+def test_many_atoms_cost_no_digits() -> None:
+    network, data = model().float(), molecule(1)
+    alone = network(data)["energy"].item()
+    copies = graph(10.0 * torch.arange(500.0).double().repeat(3, 1).T, torch.full((500,), 6))
+    copies.atomic_numbers[:] = data.atomic_numbers[0]
+    assert network(copies)["energy"].item() == pytest.approx(500 * alone, rel=1e-14)
+
+
 def test_force_loss_reaches_every_parameter() -> None:
     network, data = model().train(), molecule()
     result = network(data)

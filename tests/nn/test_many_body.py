@@ -1,25 +1,7 @@
-import itertools
-
 import pytest
 import torch
 
 from equinet.nn import GauntManyBody
-from equinet.nn.many_body import power_variance
-from equinet.o3 import gaunt_tensor
-
-
-def test_power_variance_is_wicks_theorem() -> None:
-    lmax, lmax_out = 2, 3
-    second = gaunt_tensor(lmax, lmax, 2 * lmax)
-    third = torch.einsum("abe,eck->abck", second, gaunt_tensor(2 * lmax, lmax, lmax_out))
-    third = sum(third.permute(*order, 3) for order in itertools.permutations(range(3))) / 6
-    pairs = torch.einsum("aabk,bcck->k", third, third)
-    expected = 9 * pairs + 6 * torch.einsum("abck,abck->k", third, third)
-    degree = torch.arange(lmax_out + 1).repeat_interleave(2 * torch.arange(lmax_out + 1) + 1)
-    torch.testing.assert_close(power_variance(lmax, lmax_out, 3)[degree], expected)
-    square = gaunt_tensor(lmax, lmax, lmax_out)
-    expected = torch.einsum("aak->k", square) ** 2 + 2 * square.square().sum((0, 1))
-    torch.testing.assert_close(power_variance(lmax, lmax_out, 2)[degree], expected)
 
 
 def test_degrees_out_of_reach_stay_zero() -> None:
