@@ -290,7 +290,7 @@ def stamp(*, seed: int, fingerprint: str) -> dict[str, Any]:
     commit, is_dirty = _git_state(_HERE)
     return {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": sys.argv,
+        "command": _command_line(),
         "hostname": socket.gethostname(),
         "platform": platform.platform(),
         "versions": versions,
@@ -299,6 +299,14 @@ def stamp(*, seed: int, fingerprint: str) -> dict[str, Any]:
         "seed": seed,
         "data_fingerprint": fingerprint,
     }
+
+
+def _command_line() -> list[str]:
+    """The command as typed: ``python -m`` shows in the arguments as the path of its module."""
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    if spec is None:
+        return list(sys.argv)
+    return ["python", "-m", spec.name.removesuffix(".__main__"), *sys.argv[1:]]
 
 
 def _equinet_version() -> str:

@@ -4,6 +4,7 @@ import functools
 import re
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import hydra
 import pytest
@@ -201,11 +202,18 @@ def test_broken_yaml_is_named(tmp_path, text):
         config.load_yaml(tmp_path / "config.yaml")
 
 
+def test_stamp_repeats_the_command_as_typed(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["/somewhere/equinet/train.py", "+experiment=3bpa"])
+    started = SimpleNamespace(__spec__=SimpleNamespace(name="equinet.train"))
+    monkeypatch.setitem(sys.modules, "__main__", started)
+    command = config.stamp(seed=0, fingerprint="")["command"]
+    assert command == ["python", "-m", "equinet.train", "+experiment=3bpa"]
+
+
 def test_stamp_says_what_a_result_depends_on():
     stamp = config.stamp(seed=3, fingerprint="abc")
     assert stamp["seed"] == 3
     assert stamp["data_fingerprint"] == "abc"
-    assert stamp["command"] == sys.argv
     assert {"python", "equinet", "torch", "lightning"} <= stamp["versions"].keys()
     assert stamp["commit"] is None or len(stamp["commit"]) == 40
 
