@@ -20,18 +20,13 @@ def hardware() -> str:
     return f"{model}, {os.cpu_count()} cores, {platform.system()}"
 
 
-def command(module: str, arguments: list[str]) -> str:
-    """The command line as typed."""
-    return " ".join(["python", "-m", module, *arguments])
-
-
 def entries(run: Path, note: str) -> list[dict[str, object]]:
     """One entry per metric and split that the run was evaluated on."""
     stamp = json.loads((run / "stamp.json").read_text())
     trained = json.loads((run / "metrics.json").read_text())
     common = {
         "run": run.name,
-        "train_command": command("equinet.train", stamp["command"][1:]),
+        "train_command": " ".join(stamp["command"]),
         "train_seconds": trained["train_seconds"],
         "steps": trained["steps"],
         "hardware": hardware(),
@@ -54,8 +49,8 @@ def entries(run: Path, note: str) -> list[dict[str, object]]:
                     "split": file.stem,
                     "structures": evaluated["structures"],
                     "data_sha256": evaluated["fingerprint"],
-                    "evaluate_command": command(
-                        "equinet.evaluate", [f"checkpoint={run}", f"data.file={file}"]
+                    "evaluate_command": (
+                        f"python -m equinet.evaluate checkpoint={run} data.file={file}"
                     ),
                     **common,
                 }
