@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: train test lint docs bench clean
+.PHONY: train test lint docs bench native clean
 
 train: $(VENV)/.installed ## train a small force field on the embedded surface set, a few minutes
 	$(RUN) -m equinet.train +experiment=oc20 trainer=cpu
@@ -23,6 +23,9 @@ docs: $(VENV)/.installed ## the documentation, as HTML in docs/_build/html
 
 bench: $(VENV)/.installed ## time the operations against each other and against e3nn
 	$(RUN) -m equinet bench
+
+native: $(VENV)/.installed ## compile the native engine in place, what has changed
+	$(RUN) csrc/equinet_build.py
 
 clean: ## remove everything that can be made again, except trained runs
 	rm -rf $(VENV) build dist *.egg-info docs/_build .pytest_cache .ruff_cache .mypy_cache

@@ -1,0 +1,11 @@
+// The schema of every op of the native engine. Kernels register elsewhere, by device.
+#include <torch/csrc/stable/library.h>
+
+STABLE_TORCH_LIBRARY(equinet, m) {
+  // Instruction set that the CPU kernels use in this process: "baseline", "avx2" or "avx512".
+  m.def("cpu_capability() -> str");
+
+  // Sums of products (and brackets) of functions on the sphere, projected on degrees: an einsum of
+  // functions. See common/sphere_plan.h for the grammar of `forms`.
+  m.def("sphere_forms(Tensor[] functions, str forms, SymInt[] lmax_out) -> Tensor[]");
+}
