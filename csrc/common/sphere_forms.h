@@ -1,0 +1,64 @@
+// What a kernel needs to know to evaluate forms on the sphere; plain data, no ownership.
+#pragma once
+
+#include <stdint.h>
+
+#include "sphere_transform.h"
+
+namespace equinet {
+
+// A quantity of one of the functions, sampled on the grid.
+struct Field {
+  int function;
+  Quantity quantity;
+  int lmax;
+  int64_t polar;     // offset of its polar factors in the tables
+  int polar_stride;  // from one pair of rings to the next
+};
+
+// coefficient * the product of some fields, added to an output.
+struct Term {
+  int output;
+  double coefficient;
+  int first_factor;  // in the list of factors
+  int factor_count;
+};
+
+struct Output {
+  int lmax;
+  int64_t polar;
+  int polar_stride;
+};
+
+// Coefficients [batch, (lmax + 1)^2, channels] with any strides, in elements.
+template <class T>
+struct Operand {
+  const T* data;
+  int64_t batch_stride;
+  int64_t component_stride;
+  int64_t channel_stride;
+  int lmax;
+};
+
+template <class T>
+struct FormsJob {
+  const Operand<T>* functions;
+  T* const* results;  // contiguous [batch, (lmax + 1)^2, channels], one for each output
+  const Field* fields;
+  const Term* terms;
+  const Output* outputs;
+  const int* factors;  // indices of fields
+  int function_count;
+  int field_count;
+  int term_count;
+  int output_count;
+  const T* polar;  // tables
+  const T* waves;  // [quadrant_samples, wave_stride]: cos(m alpha), sin(m alpha)
+  int wave_stride;
+  int ring_pairs;
+  bool has_equator;      // then the last pair is one ring
+  int quadrant_samples;  // azimuths in a quadrant
+  int64_t channels;
+};
+
+}  // namespace equinet

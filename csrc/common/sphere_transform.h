@@ -1,0 +1,172 @@
+// The separable transform between coefficients on the sphere and samples on two rings of latitude.
+//
+// A function sum_lm x_lm Y_lm is turned, at one pair of latitudes mirrored at the equator, into
+// Fourier coefficients in the azimuth, and these into samples. Both steps are folded: degrees of
+// even and odd l - m are summed apart, their sum is the northern, their difference the southern
+// ring; even and odd orders, cosines and sines are summed apart for one azimuth in the first
+// quadrant, and their sums and differences are the samples in all four.
+//
+// V is a vector of channels (CPU) or a single number (CUDA), T its element. One value of V belongs
+// to each coefficient; nothing here mixes the lanes. LMAX is the degree where it is compiled in,
+// or DYNAMIC.
+#pragma once
+
+#ifdef __CUDACC__
+#define EQUINET_INLINE __host__ __device__ __forceinline__
+#define EQUINET_LAMBDA_INLINE
+#define EQUINET_UNROLL _Pragma("unroll")
+#else
+#define EQUINET_INLINE inline __attribute__((always_inline))
+#define EQUINET_LAMBDA_INLINE __attribute__((always_inline))
+#define EQUINET_UNROLL _Pragma("GCC unroll 16")
+#endif
+
+namespace equinet {
+
+constexpr int DYNAMIC = -1;
+// Samples that share one azimuth of the first quadrant: alpha, pi - alpha, -alpha, pi + alpha.
+constexpr int QUADRANTS = 4;
+
+// Which values of a function are sampled: its own, or its slope along the meridian or the ring.
+enum Quantity { VALUE = 0, MERIDIAN_SLOPE = 1, RING_SLOPE = 2 };
+
+#ifdef EQUINET_ISA
+namespace EQUINET_ISA {
+#endif
+
+template <int M>
+struct Order {
+  EQUINET_INLINE constexpr operator int() const { return M; }
+};
+
+// Calls f(m) for the orders m = 0 ... lmax; m is a constant expression where LMAX is.
+template <int LMAX, int M = 0, class F>
+EQUINET_INLINE void for_each_order(int lmax, const F& f) {
+  if constexpr (LMAX == DYNAMIC) {
+    for (int m = 0; m <= lmax; ++m) f(m);
+  } else if constexpr (M <= LMAX) {
+    f(Order<M>{});
+    for_each_order<LMAX, M + 1>(lmax, f);
+  }
+}
+
+// Position of the cosine and the sine coefficient of an order m among 2 lmax + 1; sines from m = 1.
+EQUINET_INLINE constexpr int cosine_of(int m) { return m == 0 ? 0 : 2 * m - 1; }
+EQUINET_INLINE constexpr int sine_of(int m) { return 2 * m; }
+
+// Fourier coefficients of both rings. `polar` holds the polar factors of one ring, m outer, l inner.
+template <int LMAX, class T, class V>
+EQUINET_INLINE void polar_synthesis(int lmax, const V* x, const T* polar, V* north, V* south) {
+  const int top = LMAX == DYNAMIC ? lmax : LMAX;
+  const T* factor = polar;
+  for_each_order<LMAX>(lmax, [&](auto order) EQUINET_LAMBDA_INLINE {
+    const int m = order;
+    V even_cosine = V{}, odd_cosine = V{}, even_sine = V{}, odd_sine = V{};
+    EQUINET_UNROLL
+    for (int l = m; l <= top; ++l) {
+      const T p = *factor++;
+      const V cosine = x[l * l + l + m], sine = x[l * l + l - m];
+      if ((l - m) % 2 == 0) {
+        even_cosine += p * cosine;
+        if (m > 0) even_sine += p * sine;
+      } else {
+        odd_cosine += p * cosine;
+        if (m > 0) odd_sine += p * sine;
+      }
+    }
+    north[cosine_of(m)] = even_cosine + odd_cosine;
+    south[cosine_of(m)] = even_cosine - odd_cosine;
+    if (m > 0) {
+      north[sine_of(m)] = even_sine + odd_sine;
+      south[sine_of(m)] = even_sine - odd_sine;
+    }
+  });
+}
+
+// Turns what polar_synthesis made with the factors of a slope into that slope. Derivatives along
+// the meridian have the opposite symmetry; those along the ring exchange cosine and sine (the
+// order's factor m is in `polar`).
+template <int LMAX, class V>
+EQUINET_INLINE void make_slope(int lmax, Quantity quantity, V* north, V* south) {
+  if (quantity == VALUE) return;
+  for_each_order<LMAX>(lmax, [&](auto order) EQUINET_LAMBDA_INLINE {
+    const int m = order;
+    if (quantity == MERIDIAN_SLOPE) {
+      south[cosine_of(m)] = -south[cosine_of(m)];
+      if (m > 0) south[sine_of(m)] = -south[sine_of(m)];
+    } else if (m > 0) {
+      const V north_cosine = north[cosine_of(m)], south_cosine = south[cosine_of(m)];
+      north[cosine_of(m)] = north[sine_of(m)];
+      south[cosine_of(m)] = south[sine_of(m)];
+      north[sine_of(m)] = -north_cosine;
+      south[sine_of(m)] = -south_cosine;
+    }
+  });
+}
+
+// Adds the integral over both rings against the harmonics: the transpose of polar_synthesis.
+// `polar` holds the factors times the ring's weight. At the equator `south` is zero.
+template <int LMAX, class T, class V>
+EQUINET_INLINE void polar_analysis(int lmax, const V* north, const V* south, const T* polar, V* x) {
+  const int top = LMAX == DYNAMIC ? lmax : LMAX;
+  const T* factor = polar;
+  for_each_order<LMAX>(lmax, [&](auto order) EQUINET_LAMBDA_INLINE {
+    const int m = order;
+    const V even_cosine = north[cosine_of(m)] + south[cosine_of(m)];
+    const V odd_cosine = north[cosine_of(m)] - south[cosine_of(m)];
+    V even_sine = V{}, odd_sine = V{};
+    if (m > 0) {
+      even_sine = north[sine_of(m)] + south[sine_of(m)];
+      odd_sine = north[sine_of(m)] - south[sine_of(m)];
+    }
+    EQUINET_UNROLL
+    for (int l = m; l <= top; ++l) {
+      const T p = *factor++;
+      const bool even = (l - m) % 2 == 0;
+      x[l * l + l + m] += p * (even ? even_cosine : odd_cosine);
+      if (m > 0) x[l * l + l - m] += p * (even ? even_sine : odd_sine);
+    }
+  });
+}
+
+// Four samples, one a quadrant, from Fourier coefficients. `waves` holds cos(m alpha), sin(m alpha)
+// for m = 0, 1, ...
+template <int LMAX, class T, class V>
+EQUINET_INLINE void azimuth_synthesis(int lmax, const V* a, const T* waves, V* samples) {
+  V even_cosine = V{}, odd_cosine = V{}, even_sine = V{}, odd_sine = V{};
+  for_each_order<LMAX>(lmax, [&](auto order) EQUINET_LAMBDA_INLINE {
+    const int m = order;
+    if (m % 2 == 0) {
+      even_cosine += waves[2 * m] * a[cosine_of(m)];
+      if (m > 0) even_sine += waves[2 * m + 1] * a[sine_of(m)];
+    } else {
+      odd_cosine += waves[2 * m] * a[cosine_of(m)];
+      odd_sine += waves[2 * m + 1] * a[sine_of(m)];
+    }
+  });
+  const V cosine = even_cosine + odd_cosine, mirrored_cosine = even_cosine - odd_cosine;
+  const V sine = odd_sine + even_sine, mirrored_sine = odd_sine - even_sine;
+  samples[0] = cosine + sine;
+  samples[1] = mirrored_cosine + mirrored_sine;
+  samples[2] = cosine - sine;
+  samples[3] = mirrored_cosine - mirrored_sine;
+}
+
+// Adds four samples to the Fourier coefficients: the transpose of azimuth_synthesis.
+template <int LMAX, class T, class V>
+EQUINET_INLINE void azimuth_analysis(int lmax, const V* samples, const T* waves, V* a) {
+  const V cosine = samples[0] + samples[2], mirrored_cosine = samples[1] + samples[3];
+  const V sine = samples[0] - samples[2], mirrored_sine = samples[1] - samples[3];
+  const V even_cosine = cosine + mirrored_cosine, odd_cosine = cosine - mirrored_cosine;
+  const V odd_sine = sine + mirrored_sine, even_sine = sine - mirrored_sine;
+  for_each_order<LMAX>(lmax, [&](auto order) EQUINET_LAMBDA_INLINE {
+    const int m = order;
+    a[cosine_of(m)] += waves[2 * m] * (m % 2 == 0 ? even_cosine : odd_cosine);
+    if (m > 0) a[sine_of(m)] += waves[2 * m + 1] * (m % 2 == 0 ? even_sine : odd_sine);
+  });
+}
+
+#ifdef EQUINET_ISA
+}  // namespace EQUINET_ISA
+#endif
+}  // namespace equinet

@@ -1,0 +1,80 @@
+// Vectors of channels in the width of an instruction set, and how they are loaded and stored.
+//
+// Batch and channels are counted through, lane = batch index * channels + channel, so that no lane
+// is idle whatever the number of channels.
+#pragma once
+
+#include <stdint.h>
+#include <string.h>
+
+#include "../common/sphere_transform.h"
+
+namespace equinet {
+namespace EQUINET_ISA {
+
+#if defined(__AVX512F__)
+constexpr int VECTOR_BYTES = 64;
+#elif defined(__AVX2__)
+constexpr int VECTOR_BYTES = 32;
+#else
+constexpr int VECTOR_BYTES = 16;
+#endif
+
+template <class T>
+struct Lanes {
+  static constexpr int COUNT = VECTOR_BYTES / sizeof(T);
+  typedef T Vector __attribute__((vector_size(VECTOR_BYTES)));
+};
+
+// Reads components [components] of `count` lanes from lane `first` on; further lanes are zero.
+template <class T>
+inline void load_lanes(const T* data, int64_t batch_stride, int64_t component_stride,
+                       int64_t channel_stride, int64_t channels, int64_t components, int64_t first,
+                       int64_t count, typename Lanes<T>::Vector* x) {
+  constexpr int COUNT = Lanes<T>::COUNT;
+  int64_t batch = first / channels, channel = first % channels;
+  if (count == COUNT && channel + COUNT <= channels && channel_stride == 1) {
+    const T* source = data + batch * batch_stride + channel;
+    for (int64_t i = 0; i < components; ++i) {
+      memcpy(&x[i], source + i * component_stride, sizeof x[i]);
+    }
+    return;
+  }
+  const T* sources[COUNT];
+  for (int lane = 0; lane < count; ++lane) {
+    sources[lane] = data + batch * batch_stride + channel * channel_stride;
+    if (++channel == channels) {
+      channel = 0;
+      ++batch;
+    }
+  }
+  for (int64_t i = 0; i < components; ++i) {
+    typename Lanes<T>::Vector value = {};
+    for (int lane = 0; lane < count; ++lane) value[lane] = sources[lane][i * component_stride];
+    x[i] = value;
+  }
+}
+
+// Writes `count` lanes to contiguous [batch, components, channels].
+template <class T>
+inline void store_lanes(const typename Lanes<T>::Vector* x, int64_t channels, int64_t components,
+                        int64_t first, int64_t count, T* data) {
+  constexpr int COUNT = Lanes<T>::COUNT;
+  int64_t batch = first / channels, channel = first % channels;
+  T* target = data + batch * components * channels + channel;
+  if (count == COUNT && channel + COUNT <= channels) {
+    for (int64_t i = 0; i < components; ++i) memcpy(target + i * channels, &x[i], sizeof x[i]);
+    return;
+  }
+  for (int lane = 0; lane < count; ++lane) {
+    for (int64_t i = 0; i < components; ++i) target[i * channels] = x[i][lane];
+    ++target;
+    if (++channel == channels) {
+      channel = 0;
+      target += (components - 1) * channels;
+    }
+  }
+}
+
+}  // namespace EQUINET_ISA
+}  // namespace equinet

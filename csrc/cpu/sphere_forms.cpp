@@ -1,0 +1,163 @@
+// equinet::sphere_forms on the CPU: checks, plans, threads.
+
+#include <torch/csrc/stable/library.h>
+#include <torch/csrc/stable/ops.h>
+#include <torch/csrc/stable/tensor.h>
+
+#include <cstdlib>
+#include <memory>
+#include <mutex>
+#include <new>
+#include <unordered_map>
+
+#include "../common/sphere_plan.h"
+#include "sphere_forms_kernels.h"
+
+namespace equinet {
+namespace {
+
+using torch::headeronly::ScalarType;
+using torch::stable::Tensor;
+
+constexpr int WIDEST_VECTOR = 64;  // bytes
+// Samples of all fields that a thread should at least compute, so that starting it pays.
+constexpr int64_t SAMPLES_PER_TASK = 1 << 13;
+
+// A plan with its tables in both precisions.
+struct PreparedPlan {
+  SpherePlan plan;
+  std::vector<float> polar32, waves32;
+
+  const double* polar(double) const { return plan.polar.data(); }
+  const float* polar(float) const { return polar32.data(); }
+  const double* waves(double) const { return plan.waves.data(); }
+  const float* waves(float) const { return waves32.data(); }
+};
+
+std::shared_ptr<const PreparedPlan> prepare(const std::string& forms, const std::vector<int>& lmax,
+                                            const std::vector<int>& lmax_out) {
+  static std::mutex mutex;
+  static std::unordered_map<std::string, std::shared_ptr<const PreparedPlan>> plans;
+  std::string key = forms;
+  for (int degree : lmax) key += ' ' + std::to_string(degree);
+  key += ':';
+  for (int degree : lmax_out) key += ' ' + std::to_string(degree);
+  const std::lock_guard<std::mutex> lock(mutex);
+  std::shared_ptr<const PreparedPlan>& entry = plans[key];
+  if (!entry) {
+    auto made = std::make_shared<PreparedPlan>();
+    made->plan = SpherePlanner(forms, lmax, lmax_out).make();
+    for (const Term& term : made->plan.terms) {
+      if (term.factor_count > MAX_FACTORS) {
+        throw std::invalid_argument("forms \"" + forms + "\": a term has more than " +
+                                    std::to_string(MAX_FACTORS) + " factors");
+      }
+    }
+    made->polar32.assign(made->plan.polar.begin(), made->plan.polar.end());
+    made->waves32.assign(made->plan.waves.begin(), made->plan.waves.end());
+    entry = made;
+  }
+  return entry;
+}
+
+int degree_of(const Tensor& x) {
+  const int degree = int(std::lround(std::sqrt(double(x.size(1))))) - 1;
+  if (x.dim() != 3 || degree < 0 || int64_t{degree + 1} * (degree + 1) != x.size(1)) {
+    throw std::invalid_argument("functions must have shape [batch, (lmax + 1)^2, channels]");
+  }
+  return degree;
+}
+
+int64_t scratch_bytes(const SpherePlan& plan, const std::vector<int>& lmax) {
+  int64_t vectors = 0;
+  for (int degree : lmax) vectors += int64_t{degree + 1} * (degree + 1);
+  const int64_t samples = QUADRANTS * plan.quadrant_samples;
+  for (const Field& field : plan.fields) vectors += 2 * (2 * field.lmax + 1) + samples;
+  for (const Output& output : plan.outputs) {
+    vectors += int64_t{output.lmax + 1} * (output.lmax + 1) + 2 * (2 * output.lmax + 1) + samples;
+  }
+  return vectors * WIDEST_VECTOR;
+}
+
+template <class T>
+void run(const PreparedPlan& prepared, const std::vector<int>& lmax,
+         const std::vector<Tensor>& functions, std::vector<Tensor>& results) {
+  const SpherePlan& plan = prepared.plan;
+  std::vector<Operand<T>> operands;
+  for (size_t i = 0; i < functions.size(); ++i) {
+    const Tensor& x = functions[i];
+    operands.push_back({static_cast<const T*>(x.const_data_ptr()), x.stride(0), x.stride(1),
+                        x.stride(2), lmax[i]});
+  }
+  std::vector<T*> data;
+  for (Tensor& z : results) data.push_back(static_cast<T*>(z.mutable_data_ptr()));
+  FormsJob<T> job;
+  job.functions = operands.data();
+  job.results = data.data();
+  job.fields = plan.fields.data();
+  job.terms = plan.terms.data();
+  job.outputs = plan.outputs.data();
+  job.factors = plan.factors.data();
+  job.function_count = int(operands.size());
+  job.field_count = int(plan.fields.size());
+  job.term_count = int(plan.terms.size());
+  job.output_count = int(plan.outputs.size());
+  job.polar = prepared.polar(T{});
+  job.waves = prepared.waves(T{});
+  job.wave_stride = plan.wave_stride;
+  job.ring_pairs = plan.ring_pairs;
+  job.has_equator = plan.has_equator;
+  job.quadrant_samples = plan.quadrant_samples;
+  job.channels = functions[0].size(2);
+  const int64_t lanes = functions[0].size(0) * job.channels;
+  // Whole vectors to each thread, whatever the instruction set.
+  constexpr int64_t BLOCK = WIDEST_VECTOR / sizeof(T);
+  const int64_t samples = int64_t{2} * plan.ring_pairs * QUADRANTS * plan.quadrant_samples *
+                          (job.field_count + job.output_count);
+  const int64_t grain = std::max<int64_t>(1, SAMPLES_PER_TASK / samples);
+  const auto kernel = EQUINET_BEST(evaluate_forms<T>);
+  const int64_t bytes = scratch_bytes(plan, lmax);
+  torch::stable::parallel_for(
+      0, (lanes + BLOCK - 1) / BLOCK, grain, [&](int64_t first, int64_t last) {
+        const std::align_val_t alignment{WIDEST_VECTOR};
+        void* scratch = ::operator new(bytes, alignment);
+        kernel(job, first * BLOCK, std::min(last * BLOCK, lanes), scratch);
+        ::operator delete(scratch, alignment);
+      });
+}
+
+std::vector<Tensor> sphere_forms(std::vector<Tensor> functions, std::string forms,
+                                 std::vector<int64_t> lmax_out) {
+  if (functions.empty()) throw std::invalid_argument("functions must not be empty");
+  std::vector<int> lmax;
+  for (const Tensor& x : functions) {
+    lmax.push_back(degree_of(x));
+    if (x.scalar_type() != functions[0].scalar_type() || x.size(0) != functions[0].size(0) ||
+        x.size(2) != functions[0].size(2)) {
+      throw std::invalid_argument("functions must share dtype, batch and channels");
+    }
+  }
+  const std::vector<int> degrees(lmax_out.begin(), lmax_out.end());
+  const auto prepared = prepare(forms, lmax, degrees);
+  const int64_t batch = functions[0].size(0), channels = functions[0].size(2);
+  std::vector<Tensor> results;
+  for (int64_t degree : lmax_out) {
+    results.push_back(
+        torch::stable::new_empty(functions[0], {batch, (degree + 1) * (degree + 1), channels}));
+  }
+  if (batch * channels == 0) return results;
+  if (functions[0].scalar_type() == ScalarType::Float) {
+    run<float>(*prepared, lmax, functions, results);
+  } else if (functions[0].scalar_type() == ScalarType::Double) {
+    run<double>(*prepared, lmax, functions, results);
+  } else {
+    throw std::invalid_argument("functions must be float32 or float64");
+  }
+  return results;
+}
+
+}  // namespace
+
+STABLE_TORCH_LIBRARY_IMPL(equinet, CPU, m) { m.impl("sphere_forms", TORCH_BOX(&sphere_forms)); }
+
+}  // namespace equinet
