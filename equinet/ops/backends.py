@@ -1,23 +1,24 @@
 """Which implementation of an op runs: names, reasons and the rule behind ``backend="auto"``."""
 
 from equinet.errors import BackendError
+from equinet.ops import native
 
-_OPS = ("gaunt_product", "bracket_product", "gaunt_powers", "gaunt_convolution")
-
-_REASONS = {
-    "reference": "",
-    "fourier": "",
-    "grid": "",
-    "native": "its C++ and CUDA kernels are not built in this version of equinet",
+# Each op with the native op that it is made of.
+_OPS = {
+    "gaunt_product": "sphere_forms",
+    "bracket_product": "sphere_forms",
+    "gaunt_powers": "sphere_forms",
+    "gaunt_convolution": "filter_sum",
 }
 
 
-def available_backends(op: str) -> dict[str, str]:
+def available_backends(op: str, device: str = "cpu") -> dict[str, str]:
     """List the implementations of an op and whether each runs here.
 
     Args:
         op: name of a function of ``equinet.ops`` that takes ``backend``, such as
             ``"gaunt_product"``.
+        device: type of the device that it is to run on, such as ``"cuda"``.
 
     Returns:
         Backend name -> "" where it runs on this machine, else the reason why it does not.
@@ -26,23 +27,29 @@ def available_backends(op: str) -> dict[str, str]:
         ValueError: if there is no such op.
 
     Example:
-        >>> [name for name, reason in available_backends("gaunt_product").items() if not reason]
+        >>> [name for name, reason in available_backends("gaunt_product").items() if not reason][:3]
         ['reference', 'fourier', 'grid']
     """
     if op not in _OPS:
         raise ValueError(f"op must be one of {', '.join(_OPS)}, found {op!r}")
-    return dict(_REASONS)
+    return {
+        "reference": "",
+        "fourier": "",
+        "grid": "",
+        "native": native.unavailable(_OPS[op], device),
+    }
 
 
-def resolve_backend(op: str, backend: str) -> str:
+def resolve_backend(op: str, backend: str, device: str = "cpu") -> str:
     """Return the backend that serves a call, after turning "auto" into a name.
 
-    The rule: "auto" is the grid, which beats both others at every degree (measured on two CPU
-    cores, float32, 256 x 32 channels, lmax 1 to 6).
+    The rule: "auto" is the native engine where it runs, else the grid, which beats the others at
+    every degree (measured on two CPU cores, float32, 256 x 32 channels, lmax 1 to 6).
 
     Args:
         op: name of the op.
         backend: "auto" or a key of ``available_backends(op)``.
+        device: type of the device that the arguments are on.
 
     Returns:
         The name of a backend that runs here.
@@ -51,9 +58,9 @@ def resolve_backend(op: str, backend: str) -> str:
         BackendError: if the backend cannot run here.
         ValueError: if there is no such backend.
     """
+    reasons = available_backends(op, device)
     if backend == "auto":
-        return "grid"
-    reasons = available_backends(op)
+        return "grid" if reasons["native"] else "native"
     if backend not in reasons:
         raise ValueError(
             f"backend must be 'auto' or one of {', '.join(reasons)}, found {backend!r}"

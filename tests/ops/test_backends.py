@@ -1,6 +1,8 @@
 import pytest
 
+from equinet.errors import BackendError
 from equinet.ops import available_backends
+from equinet.ops.backends import resolve_backend
 
 
 @pytest.mark.parametrize(
@@ -8,12 +10,17 @@ from equinet.ops import available_backends
 )
 def test_every_op_tells_what_runs_and_why_not(op):
     reasons = available_backends(op)
-    assert [name for name, reason in reasons.items() if not reason] == [
-        "reference",
-        "fourier",
-        "grid",
-    ]
-    assert "not built" in reasons["native"]
+    assert list(reasons) == ["reference", "fourier", "grid", "native"]
+    assert not any(reasons[name] for name in ("reference", "fourier", "grid"))
+    assert resolve_backend(op, "auto") == ("grid" if reasons["native"] else "native")
+
+
+def test_only_the_native_engine_asks_for_the_device():
+    reasons = available_backends("gaunt_product", "mps")
+    assert [name for name, reason in reasons.items() if reason] == ["native"]
+    assert resolve_backend("gaunt_product", "auto", "mps") == "grid"
+    with pytest.raises(BackendError, match=r"'native' of gaunt_product .* not for mps; use 'auto'"):
+        resolve_backend("gaunt_product", "native", "mps")
 
 
 def test_the_answer_is_a_copy():

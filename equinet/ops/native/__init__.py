@@ -1,28 +1,95 @@
 """The native engine: compiled kernels, loaded at first use.
 
-``torch.ops.equinet`` holds its ops once :func:`unavailable` has returned "".
+Each op has its Python half in a file here: fake kernels and derivatives, in a function
+``register()`` that this loader calls once the kernels are there.
 """
 
-from functools import cache
+import functools
+import importlib
+import json
 from pathlib import Path
+from typing import Any
 
 import torch
 
-_FOLDER = Path(__file__).parent
+FOLDER = Path(__file__).parent
+LIBRARY = "libequinet.so"
+CUDA_LIBRARY = "libequinet_cuda.so"
+
+# Ops that are complete: schema, kernels, and a file of this name here.
+_OPS: tuple[str, ...] = ()
+
+_ADVICE = "install equinet again, or run 'make native' in a clone"
 
 
-@cache
-def unavailable() -> str:
-    """Load the compiled kernels, once.
+def unavailable(op: str, device: str = "cpu") -> str:
+    """Load the compiled kernels if need be and tell whether an op runs.
+
+    Args:
+        op: name in ``torch.ops.equinet``.
+        device: type of the device that it is to run on.
 
     Returns:
-        "" where they are ready for use, else the reason why not, with what to do about it.
+        "" where it runs, else the reason why not, with what to do about it.
+
+    Example:
+        >>> from equinet.ops import native
+        >>> native.unavailable("sphere_forms", "mps")
+        'its kernels are made for cpu and cuda, not for mps'
     """
-    library = _FOLDER / "libequinet.so"
-    if not library.is_file():
-        return "the native engine is not built; run 'make native', or install with a C++ compiler"
+    if device not in {"cpu", "cuda", "meta"}:
+        return f"its kernels are made for cpu and cuda, not for {device}"
+    reason = load() or (load_cuda() if device == "cuda" else "")
+    if not reason and not (op in _OPS and hasattr(torch.ops.equinet, op)):
+        reason = f"{FOLDER / LIBRARY} has no op {op!r}; {_ADVICE}"
+    return reason
+
+
+# What torch.compiler.assume_constant_result sets, without its 1.5 s import of the compiler: neither
+# files nor the linker are a compiled program's business.
+unavailable._dynamo_marked_constant = True  # type: ignore[attr-defined]  # noqa: SLF001
+
+
+@functools.cache
+def load() -> str:
+    """Load the kernels of the CPU and register the Python halves, once.
+
+    Returns:
+        "" or the reason why it cannot be done.
+    """
+    reason = _load_library(LIBRARY, "cpu")
+    if not reason:
+        for op in _OPS:
+            if hasattr(torch.ops.equinet, op):
+                importlib.import_module(f"{__name__}.{op}").register()
+    return reason
+
+
+@functools.cache
+def load_cuda() -> str:
+    """Load the CUDA kernels, once, after those of the CPU.
+
+    Returns:
+        "" or the reason why it cannot be done.
+    """
+    if torch.version.cuda is None:
+        return f"torch {torch.__version__} is built without CUDA; install a CUDA build of torch"
+    return load() or _load_library(CUDA_LIBRARY, "cuda")
+
+
+def build_report() -> dict[str, Any]:
+    """Return what the build wrote down about itself; empty where there was none."""
+    path = FOLDER / "build.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def _load_library(name: str, part: str) -> str:
+    path = FOLDER / name
+    if not path.is_file():
+        reason = build_report().get(part, {}).get("reason", "it was never compiled")
+        return f"{name} is not built: {reason}; then {_ADVICE}"
     try:
-        torch.ops.load_library(library)
+        torch.ops.load_library(path)
     except OSError as error:
-        return f"{library} does not load: {error}"
+        return f"{path} does not load: {error}; {_ADVICE}"
     return ""
