@@ -1,7 +1,7 @@
-"""Compile the native engine: ``csrc/**/*.cpp`` with a C++ compiler, ``csrc/cuda/*.cu`` with nvcc.
+"""Compile the CPU library of the native engine, and what every library needs for that.
 
-Objects and logs are kept below ``build/native``. An object is made again only if its command, its
-compiler or the content of a file that it was made from has changed.
+Objects, logs and libraries are kept below ``build/native``. A file is made again only if its
+command, its compiler, torch's version or the content of a file that it was made from has changed.
 """
 
 import hashlib
@@ -15,17 +15,13 @@ import subprocess
 import sys
 import sysconfig
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-SOURCES = ROOT / "csrc"
-BUILD = ROOT / "build" / "native"
-
 CPU_LIBRARY = "libequinet.so"
-CUDA_LIBRARY = "libequinet_cuda.so"
 
 # What each copy of the CPU kernels may use; cpu/isa.cpp asks the processor for exactly these.
 ISAS = {
@@ -44,8 +40,8 @@ ISAS = {
 
 # The oldest torch whose stable ABI is complete; the libraries serve it and every later one.
 OLDEST_TORCH = (2, 10)
-_DEFINES = ("-DTORCH_TARGET_VERSION=0x020a000000000000",)
-_FLAGS = (
+DEFINES = ("-DTORCH_TARGET_VERSION=0x020a000000000000",)
+FLAGS = (
     "-std=c++17",
     "-O3",
     "-ffp-contract=fast",
@@ -57,12 +53,12 @@ _FLAGS = (
 )
 
 
-class MissingToolError(Exception):
-    """A compiler or torch's headers are not there."""
+class BuildError(Exception):
+    """The native engine cannot be built; the message is for the user."""
 
 
-class CompileError(Exception):
-    """A compiler or the linker refused."""
+class MissingToolError(BuildError):
+    """A compiler or torch is not there."""
 
 
 @dataclass(frozen=True)
@@ -79,30 +75,47 @@ class Torch:
     version: str
     cuda: str
 
-    @property
-    def include(self) -> Path:
-        """Folder of its headers."""
-        return self.folder / "include"
-
-    @property
-    def lib(self) -> Path:
-        """Folder of its libraries."""
-        return self.folder / "lib"
-
 
 @dataclass(frozen=True)
 class Object:
-    """One object file to make.
+    """An object file to make.
 
     Attributes:
-        source: File to compile.
-        path: Object file.
+        path: The object file.
+        source: What it is made from.
         command: Compiler and flags, without input and output.
     """
 
-    source: Path
     path: Path
+    source: Path
     command: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Toolchain:
+    """What an object depends on besides files.
+
+    Attributes:
+        compiler: What the compiler says it is.
+        torch: What is compiled against.
+    """
+
+    compiler: str
+    torch: Torch
+
+    def key(self, command: Iterable[str]) -> list[str]:
+        """Return what decides whether a result of the command can be used again.
+
+        Where torch lies does not matter: pip puts it into another folder at every build.
+        """
+        here = [word.replace(str(self.torch.folder), "torch") for word in command]
+        prefixes = [os.environ.get(f"NVCC_{place}_FLAGS", "") for place in ("PREPEND", "APPEND")]
+        return [self.compiler, self.torch.version, *prefixes, *here]
+
+
+def build_folder() -> Path:
+    """Return the folder of everything that is made."""
+    return ROOT / "build" / "native"
 
 
 def find_torch() -> Torch | None:
@@ -121,11 +134,10 @@ def find_torch() -> Torch | None:
         if not (folder / "include/torch/csrc/stable/library.h").is_file() or not stated.is_file():
             continue
         text = stated.read_text(encoding="utf-8")
-        version = re.search(r"__version__ = '(\d+)\.(\d+)([^']*)'", text)
+        version = re.search(r"__version__ = '((\d+)\.(\d+)[^']*)'", text)
         cuda = re.search(r"^cuda\b[^=]*= '([^']*)'", text, re.MULTILINE)
-        if version and (int(version[1]), int(version[2])) >= OLDEST_TORCH:
-            number = f"{version[1]}.{version[2]}{version[3]}"
-            return Torch(folder, number, cuda[1] if cuda else "")
+        if version and (int(version[2]), int(version[3])) >= OLDEST_TORCH:
+            return Torch(folder, version[1], cuda[1] if cuda else "")
     return None
 
 
@@ -136,7 +148,7 @@ def find_compiler() -> tuple[str, ...]:
         MissingToolError: There is none.
     """
     if not sys.platform.startswith("linux"):
-        raise MissingToolError(f"the native engine is built on Linux only, not on {sys.platform}")
+        raise MissingToolError(f"it is built on Linux only, not on {sys.platform}")
     named = tuple(shlex.split(os.environ.get("CXX", "")))
     if named:
         if shutil.which(named[0]) is None:
@@ -145,15 +157,7 @@ def find_compiler() -> tuple[str, ...]:
     for name in ("c++", "g++", "clang++"):
         if shutil.which(name):
             return (name,)
-    raise MissingToolError("no C++ compiler was found on PATH (c++, g++ or clang++)")
-
-
-def describe(tool: Sequence[str]) -> str:
-    """Return what a compiler says it is, in one line."""
-    said = subprocess.run([*tool, "--version"], check=True, capture_output=True, text=True)
-    lines = said.stdout.splitlines()
-    release = [line for line in lines if "release" in line]  # nvcc says it in its fourth line
-    return (release or lines)[0]
+    raise MissingToolError("no C++ compiler was found on PATH (c++, g++ or clang++); install one")
 
 
 def isas() -> list[str]:
@@ -162,128 +166,150 @@ def isas() -> list[str]:
 
 
 def build_cpu(torch: Torch) -> dict[str, object]:
-    """Make the library of the CPU below ``BUILD``.
+    """Make the library of the CPU in the build folder.
 
     Returns:
-        What was built, for ``build.json``.
+        Compiler and instruction sets, for ``build.json``.
 
     Raises:
-        MissingToolError: No compiler.
-        CompileError: It refuses.
+        BuildError: No compiler, or it refuses.
     """
     compiler = find_compiler()
-    identity = describe(compiler)
+    version = run([*compiler, "--version"], "the C++ compiler does not start").splitlines()[0]
+    toolchain = Toolchain(version, torch)
     objects = list(_cpu_objects(compiler, torch))
-    make_objects(objects, identity)
-    libraries = [f"-L{torch.lib}", f"-Wl,-rpath-link,{torch.lib}", "-ltorch_cpu"]
-    link(
-        [*compiler, "-shared", "-Wl,-z,defs", "-Wl,--as-needed"],
-        [each.path for each in objects],
-        libraries,
-        BUILD / CPU_LIBRARY,
-    )
-    return {"compiler": identity, "targets": isas()}
+    make_objects(objects, toolchain)
+    # Not linked with an RPATH: torch is always loaded before, from wherever it is by then.
+    command = [*compiler, "-shared", "-Wl,-z,defs", "-Wl,--as-needed"]
+    lib = torch.folder / "lib"
+    libraries = [f"-L{lib}", f"-Wl,-rpath-link,{lib}", "-ltorch_cpu"]
+    link(build_folder() / CPU_LIBRARY, command, objects, libraries, toolchain)
+    return {"compiler": version, "targets": isas()}
 
 
 def _cpu_objects(compiler: Sequence[str], torch: Torch) -> Iterator[Object]:
-    flags = shlex.split(os.environ.get("CXXFLAGS", ""))
-    common = (*compiler, *_FLAGS, *_DEFINES, f"-I{SOURCES}", "-isystem", str(torch.include), *flags)
-    for source in [SOURCES / "schemas.cpp", *sorted((SOURCES / "cpu").glob("*.cpp"))]:
+    # The user's flags first: ours must win, or an -O2 in the environment would be felt.
+    flags = (*shlex.split(os.environ.get("CXXFLAGS", "")), *FLAGS, *DEFINES)
+    command = (*compiler, *flags, "-isystem", str(torch.folder / "include"))
+    folder = build_folder()
+    for source in [ROOT / "csrc/schemas.cpp", *sorted((ROOT / "csrc/cpu").glob("*.cpp"))]:
         if not source.stem.endswith("_kernels"):
-            yield Object(source, BUILD / "objects" / f"{source.stem}.o", common)
+            yield Object(folder / f"{source.stem}.o", source, command)
             continue
         for isa in isas():
-            path = BUILD / "objects" / f"{source.stem}.{isa}.o"
-            yield Object(source, path, (*common, *ISAS[isa], f"-DEQUINET_ISA={isa}"))
+            path = folder / f"{source.stem}.{isa}.o"
+            yield Object(path, source, (*command, *ISAS[isa], f"-DEQUINET_ISA={isa}"))
 
 
-def make_objects(objects: Sequence[Object], identity: str) -> None:
-    """Make the objects that are out of date, on as many cores as this process may use.
+def run(command: Sequence[str], complaint: str) -> str:
+    """Run a command and return what it says.
 
     Args:
-        objects: What to make.
-        identity: Of the compiler; another one makes everything again.
+        command: Its words.
+        complaint: What to say if it fails, before its own words.
 
     Raises:
-        CompileError: The first refusal, after all have been tried.
+        BuildError: It fails.
     """
-    (BUILD / "objects").mkdir(parents=True, exist_ok=True)
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        errors = list(pool.map(lambda each: _make(each, identity), objects))
-    for error in errors:
-        if error:
-            raise CompileError(error)
-
-
-def _make(each: Object, identity: str) -> str:
-    """Make one object unless it is up to date; return the compiler's complaint, or ""."""
-    record = each.path.with_suffix(".json")
-    key = [identity, *each.command, os.environ.get("NVCC_APPEND_FLAGS", "")]
-    if each.path.is_file() and record.is_file():
-        made = json.loads(record.read_text(encoding="utf-8"))
-        if made["key"] == key and made["inputs"] == _digests(made["inputs"]):
-            return ""
-    # Others may build in the same folder: only finished files get their names.
-    draft = each.path.with_suffix(f".{os.getpid()}.o")
-    listing = draft.with_suffix(".d")
-    start = time.perf_counter()
-    done = subprocess.run(
-        [*each.command, "-MMD", "-MF", str(listing), "-c", str(each.source), "-o", str(draft)],
-        check=False,
-        capture_output=True,
-        text=True,
-    )
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
     said = done.stdout + done.stderr
-    name = each.source.relative_to(ROOT)
     if done.returncode:
-        return f"{name} does not compile:\n{shlex.join(each.command)}\n{said}"
-    each.path.with_suffix(".log").write_text(said, encoding="utf-8")
-    inputs = _digests(_prerequisites(listing.read_text(encoding="utf-8")))
-    listing.unlink()
+        raise BuildError(f"{complaint}: {said.strip()}")
+    return said
+
+
+def make_objects(objects: Sequence[Object], toolchain: Toolchain) -> None:
+    """Make the objects that are out of date, on as many cores as this process may use.
+
+    Raises:
+        BuildError: The compiler refuses some; all of them have been tried.
+    """
+    build_folder().mkdir(parents=True, exist_ok=True)
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        errors = list(pool.map(lambda each: _complaint(each, toolchain), objects))
+    found = [error for error in errors if error]
+    if found:
+        raise BuildError("\n".join(found))
+
+
+def log_of(path: Path) -> Path:
+    """Return the file that keeps what the compiler said while it made an object."""
+    return path.with_suffix(".log")
+
+
+def link(
+    path: Path,
+    command: Sequence[str],
+    objects: Sequence[Object],
+    libraries: Sequence[str],
+    toolchain: Toolchain,
+) -> None:
+    """Link a library unless it is up to date.
+
+    Raises:
+        BuildError: The linker refuses.
+    """
+    words = [*command, *(str(each.path) for each in objects), *libraries]
+    key = toolchain.key(words)
+    if not _is_current(path, key):
+        draft = path.with_suffix(f".{os.getpid()}.so")
+        run([*words, "-o", str(draft)], f"{path.name} does not link")
+        draft.replace(path)
+        _record(path, key, [str(each.path) for each in objects])
+        print(f"linked {path.name}", flush=True)
+
+
+def _complaint(each: Object, toolchain: Toolchain) -> str:
+    """Make one object unless it is up to date; return the reason why it cannot be, or ""."""
+    key = toolchain.key(each.command)
+    if _is_current(each.path, key):
+        return ""
+    # Another process may build in the same folder: only finished files get their names.
+    draft = each.path.with_suffix(f".{os.getpid()}.o")
+    rule = draft.with_suffix(".d")
+    files = ["-MMD", "-MF", str(rule), "-c", str(each.source), "-o", str(draft)]
+    start = time.time()
+    try:
+        said = run([*each.command, *files], f"{each.source.relative_to(ROOT)} does not compile")
+        inputs = _prerequisites(rule.read_text(encoding="utf-8"))
+    except BuildError as error:
+        return str(error)
+    finally:
+        rule.unlink(missing_ok=True)
     draft.replace(each.path)
-    record.write_text(json.dumps({"key": key, "inputs": inputs}), encoding="utf-8")
-    print(f"{time.perf_counter() - start:6.1f} s  {each.path.name}", flush=True)
-    if "warning" in said:
-        print(said, flush=True)
+    log_of(each.path).write_text(said, encoding="utf-8")
+    # A source that was edited meanwhile is not what the object was made from.
+    if all(Path(name).stat().st_mtime < start for name in inputs):
+        _record(each.path, key, inputs)
+    warnings = said.count("warning:")
+    note = f", {warnings} warnings in {log_of(each.path).relative_to(ROOT)}" if warnings else ""
+    print(f"{time.time() - start:6.1f} s  {each.path.name}{note}", flush=True)
     return ""
 
 
 def _prerequisites(rule: str) -> list[str]:
-    """Return the files that a compiler's dependency rule names."""
+    """Return the files that a dependency rule of a compiler names."""
     _, _, files = rule.replace("\\\n", " ").partition(": ")
     return [name.replace("\\ ", " ") for name in re.findall(r"(?:\\ |\S)+", files)]
 
 
-def _digests(files: Iterator[str] | Sequence[str] | dict[str, str]) -> dict[str, str]:
+def _record(path: Path, key: list[str], inputs: Iterable[str]) -> None:
+    draft = path.with_suffix(f".{os.getpid()}.json")
+    draft.write_text(json.dumps({"key": key, "inputs": _digests(inputs)}), encoding="utf-8")
+    draft.replace(path.with_suffix(".json"))
+
+
+def _is_current(path: Path, key: list[str]) -> bool:
+    record = path.with_suffix(".json")
+    if not path.is_file() or not record.is_file():
+        return False
+    made = json.loads(record.read_text(encoding="utf-8"))
+    return made["key"] == key and made["inputs"] == _digests(made["inputs"])
+
+
+def _digests(files: Iterable[str]) -> dict[str, str]:
     """Return the digest of each file's content, "" where it is gone."""
     return {
         name: hashlib.sha256(Path(name).read_bytes()).hexdigest() if Path(name).is_file() else ""
         for name in files
     }
-
-
-def link(
-    command: Sequence[str], objects: Sequence[Path], libraries: Sequence[str], path: Path
-) -> None:
-    """Link a library unless it is newer than its objects.
-
-    Raises:
-        CompileError: The linker refuses.
-    """
-    newest = max(each.stat().st_mtime_ns for each in objects)
-    record = path.with_suffix(".json")
-    words = [*command, *map(str, objects), *libraries]
-    if (
-        path.is_file()
-        and path.stat().st_mtime_ns >= newest
-        and record.is_file()
-        and json.loads(record.read_text(encoding="utf-8")) == words
-    ):
-        return
-    draft = path.with_suffix(f".{os.getpid()}.so")
-    done = subprocess.run([*words, "-o", str(draft)], check=False, capture_output=True, text=True)
-    if done.returncode:
-        raise CompileError(f"{path.name} does not link:\n{done.stdout}{done.stderr}")
-    draft.replace(path)
-    record.write_text(json.dumps(words), encoding="utf-8")
-    print(f"linked {path.name}", flush=True)

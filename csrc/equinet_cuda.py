@@ -1,0 +1,192 @@
+"""Compile the CUDA library of the native engine and read what ptxas says about its kernels."""
+
+import os
+import re
+import shutil
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from equinet_compile import (
+    DEFINES,
+    ROOT,
+    BuildError,
+    MissingToolError,
+    Object,
+    Toolchain,
+    Torch,
+    build_folder,
+    find_compiler,
+    link,
+    log_of,
+    make_objects,
+    run,
+)
+
+CUDA_LIBRARY = "libequinet_cuda.so"
+
+# Turing, Ampere, Hopper, Blackwell; a binary also runs on later ones of its generation (80 on 86
+# and 89), and the newest one's PTX on whatever comes after.
+ARCHITECTURES = ("75", "80", "90", "100", "120")
+INSTALLED = Path("/usr/local/cuda/bin/nvcc")
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """What ptxas says about a kernel.
+
+    Attributes:
+        name: Its mangled name.
+        architecture: Such as "sm_90".
+        registers: Of each thread.
+        spills: Bytes that each thread stores to and loads from memory for want of registers.
+    """
+
+    name: str
+    architecture: str
+    registers: int
+    spills: int
+
+
+def find_nvcc() -> str:
+    """Return nvcc: in ``CUDA_HOME``, on PATH or where the toolkit is installed.
+
+    Raises:
+        MissingToolError: It is nowhere.
+    """
+    home = os.environ.get("CUDA_HOME")
+    places = [Path(home) / "bin" / "nvcc"] if home else []
+    on_path = shutil.which("nvcc")
+    places += [Path(on_path)] if on_path else []
+    for place in [*places, INSTALLED]:
+        if place.is_file():
+            return str(place)
+    raise MissingToolError(
+        "nvcc was not found (in CUDA_HOME, on PATH, as /usr/local/cuda/bin/nvcc); "
+        "install the CUDA toolkit"
+    )
+
+
+def architectures(nvcc: str) -> list[str]:
+    """Return the architectures to compile for: those of ``EQUINET_CUDA_ARCH``, else a list.
+
+    Raises:
+        BuildError: nvcc cannot compile for one of them.
+    """
+    listed = run([nvcc, "--list-gpu-arch"], f"{nvcc} does not start")
+    known = re.findall(r"compute_(\w+)", listed)
+    named = re.findall(r"[^\s;,]+", os.environ.get("EQUINET_CUDA_ARCH", ""))
+    for name in named:
+        if name.rstrip("af") not in known:
+            raise BuildError(
+                f"EQUINET_CUDA_ARCH names {name!r}, for which {nvcc} cannot compile; "
+                f"it knows {', '.join(known)}"
+            )
+    return named or [name for name in ARCHITECTURES if name in known]
+
+
+def build_cuda(torch: Torch) -> dict[str, object]:
+    """Make the CUDA library in the build folder, and ``ptxas.log``.
+
+    Returns:
+        Compiler, architectures and the most registers of a kernel, for ``build.json``.
+
+    Raises:
+        BuildError: A tool is missing or refuses, or a kernel spills under
+            ``EQUINET_FAIL_ON_SPILLS=1``.
+    """
+    nvcc, compiler = find_nvcc(), find_compiler()
+    targets = architectures(nvcc)
+    said = run([nvcc, "--version"], f"{nvcc} does not start").splitlines()
+    version = "nvcc " + next(line.partition("release ")[2] for line in said if "release" in line)
+    toolchain = Toolchain(version, torch)
+    objects = _cuda_objects(nvcc, compiler, targets, torch)
+    make_objects(objects, toolchain)
+    kernels = check_kernels([log_of(each.path) for each in objects])
+    command = [nvcc, "-shared", "-ccbin", compiler[-1]]
+    # A torch without CUDA has no libtorch_cuda to link with; an empty one of that name will do,
+    # for the loader finds the real one by its name: torch has loaded it before.
+    stub = build_folder() / "stub" / "libtorch_cuda.so"
+    stub.parent.mkdir(exist_ok=True)
+    empty = [*compiler, "-shared", "-x", "c++", os.devnull, "-Wl,-soname,libtorch_cuda.so"]
+    run([*empty, "-o", str(stub)], f"{stub.name} does not link")
+    needed = [f"-L{stub.parent}", f"-L{torch.folder / 'lib'}"]
+    libraries = ["-Xlinker", "--no-as-needed", *needed, "-ltorch_cuda", "-ltorch_cpu"]
+    link(build_folder() / CUDA_LIBRARY, command, objects, libraries, toolchain)
+    most = max(kernel.registers for kernel in kernels)
+    return {
+        "compiler": version,
+        "targets": [f"sm_{name}" for name in targets],
+        "kernels": len(kernels),
+        "registers": most,
+        "spilling": sum(kernel.spills > 0 for kernel in kernels),
+    }
+
+
+def _cuda_objects(
+    nvcc: str, compiler: Sequence[str], targets: Sequence[str], torch: Torch
+) -> list[Object]:
+    sources = sorted((ROOT / "csrc/cuda").glob("*.cu"))
+    if not sources:
+        raise MissingToolError("csrc/cuda has no kernels yet")
+    binaries = [f"-gencode=arch=compute_{name},code=sm_{name}" for name in targets]
+    portable = f"-gencode=arch=compute_{targets[-1]},code=compute_{targets[-1]}"
+    command = (
+        nvcc,
+        "-std=c++17",
+        "-O3",
+        *DEFINES,
+        "-DUSE_CUDA",
+        "--compiler-options=-fPIC,-fvisibility=hidden,-Wall,-Wextra",
+        "--ptxas-options=-v",
+        f"--threads={len(os.sched_getaffinity(0))}",
+        "-ccbin",
+        compiler[-1],
+        *binaries,
+        portable,
+        "-isystem",
+        str(torch.folder / "include"),
+    )
+    return [Object(build_folder() / f"{each.stem}.cuda.o", each, command) for each in sources]
+
+
+def check_kernels(logs: Iterable[Path]) -> list[Kernel]:
+    """Read the kernels from the compiler's logs and join the logs in ``ptxas.log``.
+
+    Raises:
+        BuildError: ``EQUINET_FAIL_ON_SPILLS=1`` and some kernels spill.
+    """
+    text = "".join(log.read_text(encoding="utf-8") for log in logs)
+    (build_folder() / "ptxas.log").write_text(text, encoding="utf-8")
+    kernels = read_kernels(text)
+    spilling = [kernel for kernel in kernels if kernel.spills]
+    if spilling and os.environ.get("EQUINET_FAIL_ON_SPILLS") == "1":
+        listed = "; ".join(
+            f"{kernel.name} for {kernel.architecture} ({kernel.spills} bytes, "
+            f"{kernel.registers} registers)"
+            for kernel in spilling
+        )
+        raise BuildError(f"{len(spilling)} of {len(kernels)} CUDA kernels spill: {listed}")
+    return kernels
+
+
+def read_kernels(log: str) -> list[Kernel]:
+    """Read what ``ptxas -v`` said about each kernel.
+
+    Args:
+        log: Its text, with that of other tools around it.
+
+    Returns:
+        A kernel for each entry function and architecture.
+    """
+    kernels = []
+    blocks = re.split(r"Compiling entry function ", log)[1:]
+    for block in blocks:
+        head = re.match(r"'([^']+)' for '([^']+)'", block)
+        spills = re.search(r"(\d+) bytes spill stores, (\d+) bytes spill loads", block)
+        registers = re.search(r"Used (\d+) registers", block)
+        if head is None or spills is None or registers is None:
+            raise BuildError(f"ptxas says what equinet_cuda.py does not understand: {block[:300]}")
+        bytes_spilled = int(spills[1]) + int(spills[2])
+        kernels.append(Kernel(head[1], head[2], int(registers[1]), bytes_spilled))
+    return kernels
