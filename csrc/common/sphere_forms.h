@@ -24,6 +24,15 @@ struct Term {
   int factor_count;
 };
 
+// The same for functions of low degree, evaluated without samples.
+struct SparseTerm {
+  int output;
+  double coefficient;
+  bool is_bracket;
+  int first;  // functions
+  int second;
+};
+
 struct Output {
   int lmax;
   int64_t polar;
@@ -46,11 +55,13 @@ struct FormsJob {
   T* const* results;  // contiguous [batch, (lmax + 1)^2, channels], one for each output
   const Field* fields;
   const Term* terms;
+  const SparseTerm* sparse_terms;  // in place of fields and terms where all degrees are low
   const Output* outputs;
   const int* factors;  // indices of fields
   int function_count;
   int field_count;
   int term_count;
+  int sparse_term_count;
   int output_count;
   const T* polar;  // tables
   const T* waves;  // [quadrant_samples, wave_stride]: cos(m alpha), sin(m alpha)

@@ -1,6 +1,7 @@
 // From the text of forms and the degrees of their operands to tables and a list of steps.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <map>
 #include <stdexcept>
@@ -8,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "sparse_product.h"
 #include "sphere_forms.h"
 
 namespace equinet {
@@ -16,6 +18,7 @@ namespace equinet {
 struct SpherePlan {
   std::vector<Field> fields;
   std::vector<Term> terms;
+  std::vector<SparseTerm> sparse_terms;
   std::vector<Output> outputs;
   std::vector<int> factors;
   std::vector<double> polar;
@@ -162,6 +165,13 @@ class SpherePlanner {
   }
 
   SpherePlan make() {
+    if (is_sparse()) {
+      for (const ParsedTerm& term : parsed_) {
+        plan_.sparse_terms.push_back({term.output, term.coefficient, term.is_bracket,
+                                      term.functions[0], term.functions[1]});
+      }
+      return plan_;
+    }
     for (const ParsedTerm& term : parsed_) {
       if (term.is_bracket) add_bracket(term);
       else add_product(term);
@@ -171,6 +181,18 @@ class SpherePlanner {
   }
 
  private:
+  // Whether every term is one of the unrolled products.
+  bool is_sparse() const {
+    for (const ParsedTerm& term : parsed_) {
+      if (term.functions.size() != 2 ||
+          !has_sparse_product(lmax_[term.functions[0]], lmax_[term.functions[1]],
+                              plan_.outputs[term.output].lmax)) {
+        return false;
+      }
+    }
+    return true;
+  }
+
   void add_product(const ParsedTerm& term) {
     std::vector<int> fields;
     int degree = plan_.outputs[term.output].lmax;

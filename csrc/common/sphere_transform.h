@@ -18,7 +18,7 @@
 #else
 #define EQUINET_INLINE inline __attribute__((always_inline))
 #define EQUINET_LAMBDA_INLINE __attribute__((always_inline))
-#define EQUINET_UNROLL _Pragma("GCC unroll 16")
+#define EQUINET_UNROLL _Pragma("GCC unroll 32")
 #endif
 
 namespace equinet {

@@ -40,6 +40,13 @@ inline void load_lanes(const T* data, int64_t batch_stride, int64_t component_st
     }
     return;
   }
+  if (channel + count <= channels && channel_stride == 0) {
+    const T* source = data + batch * batch_stride;
+    for (int64_t i = 0; i < components; ++i) {
+      x[i] = source[i * component_stride] + typename Lanes<T>::Vector{};
+    }
+    return;
+  }
   const T* sources[COUNT];
   for (int lane = 0; lane < count; ++lane) {
     sources[lane] = data + batch * batch_stride + channel * channel_stride;

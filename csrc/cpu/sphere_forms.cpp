@@ -20,8 +20,8 @@ using torch::headeronly::ScalarType;
 using torch::stable::Tensor;
 
 constexpr int WIDEST_VECTOR = 64;  // bytes
-// Samples of all fields that a thread should at least compute, so that starting it pays.
-constexpr int64_t SAMPLES_PER_TASK = 1 << 13;
+// Vector operations that a thread should at least do, so that starting it pays: some 20 us.
+constexpr int64_t COST_PER_TASK = 1 << 16;
 
 // A plan with its tables in both precisions.
 struct PreparedPlan {
@@ -33,6 +33,12 @@ struct PreparedPlan {
   const double* waves(double) const { return plan.waves.data(); }
   const float* waves(float) const { return waves32.data(); }
 };
+
+void check(const SpherePlan& plan, const std::string& forms) {
+  bool is_too_long = plan.fields.size() > MAX_FIELDS || plan.sparse_terms.size() > MAX_SPARSE_TERMS;
+  for (const Term& term : plan.terms) is_too_long |= term.factor_count > MAX_FACTORS;
+  if (is_too_long) throw std::invalid_argument("forms \"" + forms + "\" are too long");
+}
 
 std::shared_ptr<const PreparedPlan> prepare(const std::string& forms, const std::vector<int>& lmax,
                                             const std::vector<int>& lmax_out) {
@@ -47,12 +53,7 @@ std::shared_ptr<const PreparedPlan> prepare(const std::string& forms, const std:
   if (!entry) {
     auto made = std::make_shared<PreparedPlan>();
     made->plan = SpherePlanner(forms, lmax, lmax_out).make();
-    for (const Term& term : made->plan.terms) {
-      if (term.factor_count > MAX_FACTORS) {
-        throw std::invalid_argument("forms \"" + forms + "\": a term has more than " +
-                                    std::to_string(MAX_FACTORS) + " factors");
-      }
-    }
+    check(made->plan, forms);
     made->polar32.assign(made->plan.polar.begin(), made->plan.polar.end());
     made->waves32.assign(made->plan.waves.begin(), made->plan.waves.end());
     entry = made;
@@ -68,15 +69,26 @@ int degree_of(const Tensor& x) {
   return degree;
 }
 
-int64_t scratch_bytes(const SpherePlan& plan, const std::vector<int>& lmax) {
+// Vectors that a thread works in: see Evaluation.
+template <class T>
+int64_t scratch_bytes(const FormsJob<T>& job) {
   int64_t vectors = 0;
-  for (int degree : lmax) vectors += int64_t{degree + 1} * (degree + 1);
-  const int64_t samples = QUADRANTS * plan.quadrant_samples;
-  for (const Field& field : plan.fields) vectors += 2 * (2 * field.lmax + 1) + samples;
-  for (const Output& output : plan.outputs) {
-    vectors += int64_t{output.lmax + 1} * (output.lmax + 1) + 2 * (2 * output.lmax + 1) + samples;
+  for (int i = 0; i < job.function_count; ++i) vectors += components_of(job.functions[i].lmax);
+  for (int f = 0; f < job.field_count; ++f) {
+    vectors += 2 * (2 * job.fields[f].lmax + 1) + samples_of(job, job.fields[f]);
+  }
+  for (int o = 0; o < job.output_count; ++o) {
+    const int lmax = job.outputs[o].lmax;
+    vectors += components_of(lmax) + 2 * (2 * lmax + 1) + QUADRANTS * job.quadrant_samples;
   }
   return vectors * WIDEST_VECTOR;
+}
+
+// Multiplications a lane costs, roughly: how work is shared out among threads.
+int64_t cost_of(const SpherePlan& plan) {
+  if (!plan.sparse_terms.empty()) return 256 * int64_t(plan.sparse_terms.size());
+  const int64_t samples = int64_t{2} * plan.ring_pairs * QUADRANTS * plan.quadrant_samples;
+  return samples * 4 * int64_t(plan.fields.size() + plan.outputs.size());
 }
 
 template <class T>
@@ -96,11 +108,13 @@ void run(const PreparedPlan& prepared, const std::vector<int>& lmax,
   job.results = data.data();
   job.fields = plan.fields.data();
   job.terms = plan.terms.data();
+  job.sparse_terms = plan.sparse_terms.data();
   job.outputs = plan.outputs.data();
   job.factors = plan.factors.data();
   job.function_count = int(operands.size());
   job.field_count = int(plan.fields.size());
   job.term_count = int(plan.terms.size());
+  job.sparse_term_count = int(plan.sparse_terms.size());
   job.output_count = int(plan.outputs.size());
   job.polar = prepared.polar(T{});
   job.waves = prepared.waves(T{});
@@ -112,11 +126,9 @@ void run(const PreparedPlan& prepared, const std::vector<int>& lmax,
   const int64_t lanes = functions[0].size(0) * job.channels;
   // Whole vectors to each thread, whatever the instruction set.
   constexpr int64_t BLOCK = WIDEST_VECTOR / sizeof(T);
-  const int64_t samples = int64_t{2} * plan.ring_pairs * QUADRANTS * plan.quadrant_samples *
-                          (job.field_count + job.output_count);
-  const int64_t grain = std::max<int64_t>(1, SAMPLES_PER_TASK / samples);
+  const int64_t grain = std::max<int64_t>(1, COST_PER_TASK / cost_of(plan));
   const auto kernel = EQUINET_BEST(evaluate_forms<T>);
-  const int64_t bytes = scratch_bytes(plan, lmax);
+  const int64_t bytes = scratch_bytes(job);
   torch::stable::parallel_for(
       0, (lanes + BLOCK - 1) / BLOCK, grain, [&](int64_t first, int64_t last) {
         const std::align_val_t alignment{WIDEST_VECTOR};

@@ -6,8 +6,25 @@
 
 namespace equinet {
 
-// Most factors in one term.
+// Most factors in one term, fields, and terms of low degree: beyond third derivatives of products.
 constexpr int MAX_FACTORS = 16;
+constexpr int MAX_FIELDS = 64;
+constexpr int MAX_SPARSE_TERMS = 64;
+
+constexpr int64_t components_of(int lmax) { return int64_t{lmax + 1} * (lmax + 1); }
+
+// Whether all channels have the same function, so that its samples are made once a batch index.
+template <class T>
+bool is_shared(const Operand<T>& operand) {
+  return operand.channel_stride == 0;
+}
+
+// Vectors that hold the samples of a field: of one ring, or of all where they are kept.
+template <class T>
+int64_t samples_of(const FormsJob<T>& job, const Field& field) {
+  const int64_t rings = is_shared(job.functions[field.function]) ? 2 * job.ring_pairs : 1;
+  return rings * QUADRANTS * job.quadrant_samples;
+}
 
 // Evaluates the lanes first <= lane < last for T = float and double; first is a multiple of the
 // vector's width, `scratch` is aligned to 64 bytes and as large as the driver reckons.

@@ -1,0 +1,117 @@
+// Products and brackets of low degree: every nonzero coupling one fused multiply-add, unrolled.
+//
+// Couplings are sorted by the pair of operands'
+// components, so that each product of two is formed once.
+#pragma once
+
+#include <utility>
+
+#include "couplings.h"
+#include "sphere_transform.h"
+
+namespace equinet {
+
+constexpr int COUPLINGS_SIZE = (COUPLINGS_LMAX + 1) * (COUPLINGS_LMAX + 1);
+
+// Which degrees are compiled: all below 4, and 4 with itself. Beyond, a transform is less work.
+constexpr bool has_sparse_product(int l1, int l2, int l3) {
+  return (l1 < 4 && l2 < 4 && l3 < 4) || (l1 == 4 && l2 == 4 && l3 == 4);
+}
+
+struct DenseCouplings {
+  double values[COUPLINGS_SIZE][COUPLINGS_SIZE][COUPLINGS_SIZE];
+};
+
+template <bool IS_BRACKET>
+constexpr DenseCouplings dense_couplings() {
+  DenseCouplings dense{};
+  if constexpr (IS_BRACKET) {
+    for (const Coupling& c : BRACKET_COUPLINGS) {
+      dense.values[c.i][c.j][c.k] = dense.values[c.j][c.k][c.i] = dense.values[c.k][c.i][c.j] =
+          c.value;
+      dense.values[c.j][c.i][c.k] = dense.values[c.i][c.k][c.j] = dense.values[c.k][c.j][c.i] =
+          -c.value;
+    }
+  } else {
+    for (const Coupling& c : GAUNT_COUPLINGS) {
+      dense.values[c.i][c.j][c.k] = dense.values[c.j][c.k][c.i] = dense.values[c.k][c.i][c.j] =
+          c.value;
+      dense.values[c.j][c.i][c.k] = dense.values[c.i][c.k][c.j] = dense.values[c.k][c.j][c.i] =
+          c.value;
+    }
+  }
+  return dense;
+}
+
+template <int CAPACITY>
+struct CouplingList {
+  Coupling entries[CAPACITY > 0 ? CAPACITY : 1];
+};
+
+// The couplings of three degrees, sorted by i, j, k.
+template <bool IS_BRACKET, int L1, int L2, int L3>
+struct CouplingsOf {
+  static constexpr int D1 = (L1 + 1) * (L1 + 1), D2 = (L2 + 1) * (L2 + 1), D3 = (L3 + 1) * (L3 + 1);
+
+  static constexpr int count() {
+    const DenseCouplings dense = dense_couplings<IS_BRACKET>();
+    int found = 0;
+    for (int i = 0; i < D1; ++i)
+      for (int j = 0; j < D2; ++j)
+        for (int k = 0; k < D3; ++k) found += dense.values[i][j][k] != 0;
+    return found;
+  }
+
+  static constexpr int COUNT = count();
+
+  static constexpr CouplingList<COUNT> make() {
+    const DenseCouplings dense = dense_couplings<IS_BRACKET>();
+    CouplingList<COUNT> list{};
+    int found = 0;
+    for (int i = 0; i < D1; ++i)
+      for (int j = 0; j < D2; ++j)
+        for (int k = 0; k < D3; ++k)
+          if (dense.values[i][j][k] != 0) list.entries[found++] = {i, j, k, dense.values[i][j][k]};
+    return list;
+  }
+
+  static constexpr CouplingList<COUNT> LIST = make();
+};
+
+#ifdef EQUINET_ISA
+namespace EQUINET_ISA {
+#endif
+
+template <class Couplings, int N, class T, class V>
+EQUINET_INLINE void couple(const V* x, const V* y, V& product, V* z) {
+  constexpr Coupling now = Couplings::LIST.entries[N];
+  constexpr Coupling before = Couplings::LIST.entries[N > 0 ? N - 1 : 0];
+  if constexpr (N == 0 || now.i != before.i || now.j != before.j) product = x[now.i] * y[now.j];
+  z[now.k] += static_cast<T>(now.value) * product;
+}
+
+template <class Couplings, class T, class V, int... N>
+EQUINET_INLINE void couple_all(const V* x, const V* y, V* z, std::integer_sequence<int, N...>) {
+  V product = V{};
+  (couple<Couplings, N, T>(x, y, product, z), ...);
+}
+
+// Adds coefficient times the product, or the bracket, of x and y to z.
+template <bool IS_BRACKET, int L1, int L2, int L3, class T, class V>
+EQUINET_INLINE void sparse_product([[maybe_unused]] const V* x, [[maybe_unused]] const V* y,
+                                   [[maybe_unused]] T coefficient, [[maybe_unused]] V* z) {
+  using Couplings = CouplingsOf<IS_BRACKET, L1, L2, L3>;
+  if constexpr (Couplings::COUNT > 0) {
+    V sum[Couplings::D3];
+    EQUINET_UNROLL
+    for (int k = 0; k < Couplings::D3; ++k) sum[k] = V{};
+    couple_all<Couplings, T>(x, y, sum, std::make_integer_sequence<int, Couplings::COUNT>{});
+    EQUINET_UNROLL
+    for (int k = 0; k < Couplings::D3; ++k) z[k] += coefficient * sum[k];
+  }
+}
+
+#ifdef EQUINET_ISA
+}  // namespace EQUINET_ISA
+#endif
+}  // namespace equinet

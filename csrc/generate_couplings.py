@@ -1,0 +1,58 @@
+"""Write common/couplings.h: the nonzero couplings of low degrees, for the unrolled kernels.
+
+Run ``python csrc/generate_couplings.py`` after a change; the header is kept in the repository.
+"""
+
+import itertools
+from pathlib import Path
+
+from equinet.o3 import bracket_tensor, gaunt_tensor
+
+LMAX = 4
+HEADER = Path(__file__).parent / "common" / "couplings.h"
+
+_TEXT = """\
+// Made by generate_couplings.py: integrals of products of three real harmonics up to degree {lmax},
+// one of each set that differs by the order of its indices l * l + l + m only.
+#pragma once
+
+namespace equinet {{
+
+struct Coupling {{
+  int i, j, k;
+  double value;
+}};
+
+constexpr int COUPLINGS_LMAX = {lmax};
+
+// Of the product: symmetric in i <= j <= k.
+constexpr Coupling GAUNT_COUPLINGS[] = {{
+{gaunt}
+}};
+
+// Of the bracket: antisymmetric in i < j < k.
+constexpr Coupling BRACKET_COUPLINGS[] = {{
+{bracket}
+}};
+
+}}  // namespace equinet
+"""
+
+
+def header() -> str:
+    """Return the text of the header."""
+    gaunt, bracket = (_list(tensor(LMAX, LMAX, LMAX)) for tensor in (gaunt_tensor, bracket_tensor))
+    return _TEXT.format(lmax=LMAX, gaunt=gaunt, bracket=bracket)
+
+
+def _list(tensor) -> str:
+    # Twelve digits of a double's sixteen would do in float32, but these kernels serve float64 too.
+    return "\n".join(
+        f"    {{{i}, {j}, {k}, {tensor[i, j, k].item()!r}}},"
+        for i, j, k in itertools.combinations_with_replacement(range(len(tensor)), 3)
+        if tensor[i, j, k] != 0
+    )
+
+
+if __name__ == "__main__":
+    HEADER.write_text(header())
