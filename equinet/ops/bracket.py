@@ -5,6 +5,7 @@ from torch import Tensor
 
 from equinet.ops import fourier, grid, reference
 from equinet.ops.backends import resolve_backend
+from equinet.ops.native import sphere_forms as native
 from equinet.ops.operands import (
     check_degree,
     check_pair,
@@ -19,6 +20,7 @@ _IMPLEMENTATIONS = {
     "reference": reference.bracket_product,
     "fourier": fourier.bracket_product,
     "grid": grid.bracket_product,
+    "native": native.bracket_product,
 }
 
 
@@ -64,7 +66,7 @@ def bracket_product(
     exact = degree_of(x) + degree_of(y)
     lmax_out = exact if lmax_out is None else lmax_out
     check_degree("lmax_out", lmax_out)
-    bracket = _IMPLEMENTATIONS[resolve_backend("bracket_product", backend)]
+    bracket = _IMPLEMENTATIONS[resolve_backend("bracket_product", backend, x.device.type)]
     working = working_dtype(dtype)
     with without_autocast(x.device):
         z = bracket(x.to(working), y.to(working), min(lmax_out, max(exact - 1, 0)))

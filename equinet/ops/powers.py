@@ -6,6 +6,7 @@ from torch import Tensor
 
 from equinet.ops import fourier, grid, reference
 from equinet.ops.backends import resolve_backend
+from equinet.ops.native import sphere_forms as native
 from equinet.ops.operands import (
     check_coefficients,
     check_degree,
@@ -19,6 +20,7 @@ _IMPLEMENTATIONS = {
     "reference": reference.gaunt_powers,
     "fourier": fourier.gaunt_powers,
     "grid": grid.gaunt_powers,
+    "native": native.gaunt_powers,
 }
 
 
@@ -59,7 +61,7 @@ def gaunt_powers(
     check_degree("lmax_out", lmax_out)
     if order < 1:
         raise ValueError(f"order must be at least 1, found {order}")
-    powers = _IMPLEMENTATIONS[resolve_backend("gaunt_powers", backend)]
+    powers = _IMPLEMENTATIONS[resolve_backend("gaunt_powers", backend, x.device.type)]
     first = with_degrees(x[..., : (lmax_out + 1) ** 2, :], lmax_out).unsqueeze(0)
     if order == 1:
         return first

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from equinet.ops import fourier, grid, reference
 from equinet.ops.backends import resolve_backend
+from equinet.ops.native import sphere_forms as native
 from equinet.ops.operands import (
     check_degree,
     check_pair,
@@ -19,6 +20,7 @@ _IMPLEMENTATIONS = {
     "reference": reference.gaunt_product,
     "fourier": fourier.gaunt_product,
     "grid": grid.gaunt_product,
+    "native": native.gaunt_product,
 }
 
 
@@ -66,7 +68,7 @@ def gaunt_product(
     exact = degree_of(x) + degree_of(y)
     lmax_out = exact if lmax_out is None else lmax_out
     check_degree("lmax_out", lmax_out)
-    multiply = _IMPLEMENTATIONS[resolve_backend("gaunt_product", backend)]
+    multiply = _IMPLEMENTATIONS[resolve_backend("gaunt_product", backend, x.device.type)]
     working = working_dtype(dtype)
     with without_autocast(x.device):
         z = multiply(x.to(working), y.to(working), min(lmax_out, exact))

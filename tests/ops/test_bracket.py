@@ -2,7 +2,6 @@ import pytest
 import torch
 from torch.autograd import gradcheck, gradgradcheck
 
-from equinet.errors import BackendError
 from equinet.o3 import bracket_tensor, rotate, spherical_harmonics
 from equinet.ops import bracket_product, gaunt_product
 
@@ -105,5 +104,3 @@ def test_wrong_arguments_are_named():
     x = torch.randn(2, 9, 4)
     with pytest.raises(ValueError, match=r"x must have shape .* found \[2, 8, 4\]"):
         bracket_product(x[:, :8], x)
-    with pytest.raises(BackendError, match="native"):
-        bracket_product(x, x, backend="native")

@@ -12,12 +12,14 @@ from typing import Any
 
 import torch
 
+from equinet.errors import BackendError
+
 FOLDER = Path(__file__).parent
 LIBRARY = "libequinet.so"
 CUDA_LIBRARY = "libequinet_cuda.so"
 
 # Ops that are complete: schema, kernels, and a file of this name here.
-_OPS: tuple[str, ...] = ()
+_OPS = ("sphere_forms",)
 
 _ADVICE = "install equinet again, or run 'make native' in a clone"
 
@@ -56,9 +58,16 @@ def load() -> str:
 
     Returns:
         "" or the reason why it cannot be done.
+
+    Raises:
+        BackendError: if ``EQUINET_CPU_CAPABILITY`` names no instruction set.
     """
     reason = _load_library(LIBRARY, "cpu")
     if not reason:
+        try:
+            torch.ops.equinet.cpu_capability()
+        except RuntimeError as error:
+            raise BackendError(str(error)) from None
         for op in _OPS:
             if hasattr(torch.ops.equinet, op):
                 importlib.import_module(f"{__name__}.{op}").register()
@@ -86,8 +95,8 @@ def build_report() -> dict[str, Any]:
 def _load_library(name: str, part: str) -> str:
     path = FOLDER / name
     if not path.is_file():
-        reason = build_report().get(part, {}).get("reason", "it was never compiled")
-        return f"{name} is not built: {reason}; then {_ADVICE}"
+        reason = build_report().get(part, {}).get("reason", "nothing has been compiled yet")
+        return f"{name} is not built: {reason}; mend that, then {_ADVICE}"
     try:
         torch.ops.load_library(path)
     except OSError as error:

@@ -65,7 +65,7 @@ def differentiate(
 
     Example:
         >>> differentiate("ab", 2, (0, 1), (0,))
-        Gradient(forms='ac,bc', operands=(1, 0, 2), wanted=(0, 1))
+        Gradient(forms='ab,cb', operands=(1, 2, 0), wanted=(0, 1))
     """
     parsed = parse(forms)
     gradients: dict[int, list[Term]] = {}

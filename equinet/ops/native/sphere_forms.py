@@ -25,7 +25,8 @@ def gaunt_powers(x: Tensor, order: int, lmax_out: int) -> Tensor:
     """Return the powers 2 to ``order``, projected, stacked in front."""
     forms = ",".join("a" * power for power in range(2, order + 1))
     powers = sphere_forms([_flat(x)], forms, [lmax_out] * (order - 1))
-    return torch.stack(powers).unflatten(1, x.shape[:-2])
+    stacked = torch.stack(powers)
+    return stacked.reshape(order - 1, *x.shape[:-2], *stacked.shape[-2:])
 
 
 def sphere_forms(functions: Sequence[Tensor], forms: str, lmax_out: Sequence[int]) -> list[Tensor]:
@@ -60,7 +61,7 @@ def _product(x: Tensor, y: Tensor, forms: str, lmax_out: int) -> Tensor:
         x = x.expand(*batch, -1, -1)
         y = y.expand(*batch, -1, x.shape[-1])
     (z,) = sphere_forms([_flat(x), _flat(y)], forms, [lmax_out])
-    return z if x.ndim == 3 else z.unflatten(0, x.shape[:-2])
+    return z if x.ndim == 3 else z.reshape(*x.shape[:-2], *z.shape[-2:])
 
 
 def _flat(x: Tensor) -> Tensor:
