@@ -38,6 +38,7 @@ from equinet_cuda import CUDA_LIBRARY, build_cuda, find_nvcc
 
 PACKAGE = "equinet/ops/native"
 LIBRARIES = {"cpu": CPU_LIBRARY, "cuda": CUDA_LIBRARY}
+ARTIFACTS = (*LIBRARIES.values(), "build.json")
 MODES = ("none", "cpu", "cuda")
 
 Settings = Mapping[str, Any] | None
@@ -134,9 +135,9 @@ def build(*, keep_going: bool) -> dict[str, dict[str, object]]:
     torch = find_torch()
     reasons = {"cpu": "", "cuda": ""}
     if mode == "none":
-        reasons = dict.fromkeys(reasons, "EQUINET_BUILD=none was set")
+        reasons = dict.fromkeys(reasons, "EQUINET_BUILD=none was set; unset it")
     elif mode == "cpu":
-        reasons["cuda"] = "EQUINET_BUILD=cpu was set"
+        reasons["cuda"] = "EQUINET_BUILD=cpu was set; unset it"
     report = {
         "cpu": _attempt(build_cpu, torch, reasons["cpu"], mode, keep_going),
         "cuda": _attempt(_build_cuda, torch, reasons["cuda"], mode, keep_going),
@@ -153,7 +154,7 @@ def build(*, keep_going: bool) -> dict[str, dict[str, object]]:
 
 def place(source: Path, destination: Path) -> None:
     """Copy what was built into a folder, and remove from there what was not."""
-    for name in (*LIBRARIES.values(), "build.json"):
+    for name in ARTIFACTS:
         if (source / name).is_file():
             # A library that a running process has mapped must not change under it.
             draft = destination / f"{name}.{os.getpid()}"
@@ -174,12 +175,8 @@ def add_native(wheel: Path, source: Path) -> Path:
         The wheel. With libraries in it, it is tagged with the platform, but with no version of
         Python: they do not know of Python.
     """
-    added = {
-        f"{PACKAGE}/{name}": (source / name).read_bytes()
-        for name in (*LIBRARIES.values(), "build.json")
-        if (source / name).is_file()
-    }
-    is_native = f"{PACKAGE}/{CPU_LIBRARY}" in added
+    added = [path for path in map(source.joinpath, ARTIFACTS) if path.is_file()]
+    is_native = (source / CPU_LIBRARY).is_file()
     platform = re.sub(r"[-.]", "_", sysconfig.get_platform())
     tag = f"py3-none-{platform}" if is_native else "py3-none-any"
     target = wheel.with_name(wheel.name.replace("py3-none-any", tag))
@@ -196,9 +193,9 @@ def add_native(wheel: Path, source: Path) -> Path:
                 content = content.replace(b"py3-none-any", tag.encode())
             new.writestr(item, content, zipfile.ZIP_DEFLATED)
             records.append(_record(item.filename, content))
-        for name, content in added.items():
-            new.writestr(name, content)
-            records.append(_record(name, content))
+        for path in added:
+            new.write(path, f"{PACKAGE}/{path.name}")
+            records.append(_record(f"{PACKAGE}/{path.name}", path.read_bytes()))
         new.writestr(record, "".join([*records, f"{record},,\n"]))
     wheel.unlink()
     return draft.replace(target)

@@ -25,11 +25,10 @@ def test_the_report_covers_every_op_and_backend(capsys):
     out = capsys.readouterr().out
     table = [line.split() for line in out.splitlines()]
     for op in OPS:
-        assert f"{op}: auto takes" in out
+        assert f"{op} on cpu: auto takes" in out
         for backend, reason in available_backends(op).items():
             if reason:
-                assert f"no {backend} for" in out
-                assert reason in out
+                assert f"no {backend} on cpu: {reason}" in out
             else:
                 for dtype in ("float64", "float32"):
                     assert [op, backend, "cpu", dtype] in [words[:4] for words in table]
@@ -87,7 +86,8 @@ def test_a_backend_that_raises_is_reported(problem, monkeypatch, capsys):
     assert entry.main(["doctor"]) == 1
     out, err = capsys.readouterr()
     assert re.search(r"no such kernel +FAILS", out)
-    assert "8 of 24 checks fail: gaunt_product grid cpu float64" in err
+    total = len(list(check_ops(lmax=1, batch=1, channels=1)))
+    assert f"8 of {total} checks fail: gaunt_product grid cpu float64" in err
 
 
 def test_the_verdict_is_an_error(monkeypatch):

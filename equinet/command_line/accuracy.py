@@ -56,8 +56,8 @@ def check_ops(lmax: int = 4, batch: int = 32, channels: int = 8) -> Iterator[Che
     """
     for op in OPS:
         problem = make_problem(op, lmax, batch=batch, channels=channels)
-        usable = [name for name, reason in available_backends(op).items() if not reason]
         for device in devices():
+            usable = [name for name, reason in available_backends(op, device).items() if not reason]
             for dtype in _DTYPES[device]:
                 for backend in usable:
                     yield check_backend(problem, backend, device, dtype)

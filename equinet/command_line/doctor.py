@@ -26,6 +26,7 @@ def run(_: argparse.Namespace) -> Iterator[str]:
     yield ""
     yield from describe_packages()
     yield ""
+    yield from describe_native()
     yield from describe_backends()
     yield ""
     yield from describe_accuracy()
@@ -66,20 +67,52 @@ def describe_packages() -> Iterator[str]:
         yield f"optional: {name:<13} {state} ({note})"
 
 
+def describe_native() -> Iterator[str]:
+    """Yield what was compiled at the installation, and what of it runs here."""
+    import torch
+
+    from equinet.ops import native
+
+    report = native.build_report()
+    reason = native.load()
+    if reason:
+        yield f"native engine: {reason}"
+        return
+    built = report["cpu"]
+    yield (
+        f"native engine: {native.LIBRARY} by {built['compiler']} for {', '.join(built['targets'])};"
+        f" {torch.ops.equinet.cpu_capability()} runs here"
+    )
+    reason = native.load_cuda()
+    if reason:
+        yield f"native engine: no CUDA, {reason}"
+        return
+    built = report["cuda"]
+    yield (
+        f"native engine: {native.CUDA_LIBRARY} by {built['compiler']} for "
+        f"{', '.join(built['targets'])}; {built['kernels']} kernels with at most "
+        f"{built['registers']} registers, {built['spilling']} of them spill"
+    )
+
+
 def describe_backends() -> Iterator[str]:
     """Yield, for each op, the backend that "auto" takes and the reason why others cannot run."""
+    from equinet.command_line import environment
     from equinet.ops.backends import available_backends, resolve_backend
 
-    unusable: dict[tuple[str, str], list[str]] = {}
-    for op in OPS:
-        backends = available_backends(op)
-        usable = [name for name, reason in backends.items() if not reason]
-        yield f"{op}: auto takes {resolve_backend(op, 'auto')}, of {', '.join(usable)}"
-        for name, reason in backends.items():
-            if reason:
-                unusable.setdefault((name, reason), []).append(op)
-    for (name, reason), names in unusable.items():
-        yield f"no {name} for {', '.join(names)}: {reason}"
+    unusable: dict[str, list[str]] = {}
+    for device in environment.devices():
+        for op in OPS:
+            backends = available_backends(op, device)
+            usable = [name for name, reason in backends.items() if not reason]
+            choice = resolve_backend(op, "auto", device)
+            yield f"{op} on {device}: auto takes {choice}, of {', '.join(usable)}"
+            for name, reason in backends.items():
+                if reason:
+                    place = f"no {name} on {device}: {reason}"
+                    unusable.setdefault(place, []).append(op)
+    for place, names in unusable.items():
+        yield f"{', '.join(names)}: {place}"
 
 
 def describe_accuracy() -> Iterator[str]:
