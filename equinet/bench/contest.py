@@ -1,43 +1,67 @@
-"""What bench times: each op on every backend and on e3nn, values and derivatives, by degree."""
+"""What bench times: each op on every backend and on its rivals, values and derivatives."""
 
-import importlib.util
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from equinet.bench.problems import Problem, derivatives, draw_probes, make_problem
-from equinet.bench.timing import race
+from equinet.bench import cuequivariance_products
+from equinet.bench.limits import Limits, free_memory, measure_limits
+from equinet.bench.problems import NEIGHBORS, Problem, derivatives, draw_probes, make_problem
+from equinet.bench.published import Series
+from equinet.bench.timing import Timing, race, synchronizer
+from equinet.bench.work import allocated_bytes, minimal_bytes, multiply_adds
 from equinet.ops import available_backends
 
 STAGES = ("forward", "forward+backward", "forward+backward+double backward")
 """What is timed; each contains the one before it."""
 
 _PATIENCE = 0.5
-"""Seconds; who takes longer for one call is left out at higher degrees."""
+"""Seconds; who takes longer for one call is left out of that stage at higher degrees."""
+
+_SHARE = 0.5
+"""Of the free memory; who may need more is left out."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """Time of one implementation.
+    """One implementation in one stage of one problem.
 
     Attributes:
+        series: Whose problem size it is; "" for that of the command line.
         op: Name of the op.
-        lmax: Of its operands and its result.
-        implementation: A backend, or "e3nn".
+        lmax: Of the first operand.
+        lmax_y: Of the second operand or the filter.
+        lmax_out: Of the result.
+        batch: Functions to multiply, or edges.
+        channels: Of the first operand and the result.
+        implementation: A backend, "e3nn" or "cuequivariance".
         stage: One of :data:`STAGES`.
         median_ms: Milliseconds.
         best_ms: Smallest sample, milliseconds.
         spread_ms: Distance of the quartiles, milliseconds.
         rounds: Number of samples.
         speedup: Time of e3nn over this one; None where e3nn did not run.
+        minimal_bytes: Operands and results.
+        multiply_adds: Of the cheapest known algorithm; None where unknown.
+        bandwidth: Limit of this machine for this working set, bytes a second.
+        multiply_add_rate: Likewise, multiply-adds a second.
+        limit_ms: The larger of the times that the two limits allow.
+        of_bandwidth: Minimal bytes a second, as a fraction of the limit.
+        of_multiply_add_rate: Multiply-adds a second, likewise; None where unknown.
     """
 
+    series: str
     op: str
     lmax: int
+    lmax_y: int
+    lmax_out: int
+    batch: int
+    channels: int
     implementation: str
     stage: str
     median_ms: float
@@ -45,81 +69,149 @@ class Result:
     spread_ms: float
     rounds: int
     speedup: float | None
+    minimal_bytes: int
+    multiply_adds: float | None
+    bandwidth: float
+    multiply_add_rate: float
+    limit_ms: float
+    of_bandwidth: float
+    of_multiply_add_rate: float | None
 
 
 def compete(
-    op: str,
-    degrees: Sequence[int],
+    series: Series,
     *,
-    batch: int,
-    channels: int,
     dtype: torch.dtype = torch.float32,
     device: str = "cpu",
-    seconds: float = 0.1,
+    seconds: float = 0.2,
 ) -> Iterator[list[Result]]:
     """Time one op on all its implementations.
 
     Args:
-        op: One of :data:`equinet.bench.OPS`.
-        degrees: lmax of the problems, ascending.
-        batch: Functions to multiply, or edges.
-        channels: Of all operands.
+        series: Problems, small ones first.
         dtype: Of all operands.
         device: "cpu" or "cuda".
         seconds: To spend on each implementation and stage.
 
     Yields:
-        For each degree, the results of those that still take part.
+        For each problem, the results of those that still take part.
     """
-    names = [name for name, reason in available_backends(op).items() if not reason]
-    if importlib.util.find_spec("e3nn"):
-        names.append("e3nn")
-    for lmax in degrees:
-        problem = make_problem(op, lmax, batch=batch, channels=channels).to(device, dtype)
-        results = _compete_at(problem, names, seconds)
+    names = implementations(series.op, device)
+    slow: set[tuple[str, str]] = set()
+    for size in series.sizes:
+        problem = make_problem(series.op, **size).to(device, dtype)
+        limits = measure_limits(minimal_bytes(problem, 0), dtype, device, seconds)
+        results = []
+        for order, stage in enumerate(STAGES):
+            fit = [
+                name
+                for name in names
+                if (name, stage) not in slow and _fits(series.op, size, problem, name, order)
+            ]
+            timings = _time(problem, fit, order, seconds)
+            results += _results(series.name, problem, order, timings, limits)
         yield results
-        slow = {r.implementation for r in results if r.best_ms > 1000 * _PATIENCE}
-        names = [name for name in names if name not in slow]
+        slow |= {(r.implementation, r.stage) for r in results if r.best_ms > 1000 * _PATIENCE}
 
 
-def _compete_at(problem: Problem, names: Sequence[str], seconds: float) -> list[Result]:
-    contenders = {name: _contender(problem, name) for name in names}
-    synchronize: Callable[[], Any] = (
-        torch.cuda.synchronize if problem.inputs[0].is_cuda else lambda: None
-    )
-    results = []
-    for order, stage in enumerate(STAGES):
-        calls = {
-            name: partial(derivatives, function, inputs, probes, order)
-            for name, (function, inputs, probes) in contenders.items()
-        }
-        timings = race(calls, synchronize=synchronize, seconds=seconds)
-        rival = timings.get("e3nn")
-        for name, timing in timings.items():
-            results.append(
-                Result(
-                    problem.op,
-                    problem.lmax,
-                    name,
-                    stage,
-                    1000 * timing.median,
-                    1000 * timing.best,
-                    1000 * timing.spread,
-                    len(timing.samples),
-                    rival.median / timing.median if rival else None,
-                )
-            )
-    return results
+def implementations(op: str, device: str) -> list[str]:
+    """List what can run an op here: its backends and the rivals that are installed.
+
+    Args:
+        op: One of :data:`equinet.bench.OPS`.
+        device: "cpu" or "cuda".
+    """
+    names = [name for name, reason in available_backends(op, device).items() if not reason]
+    if find_spec("e3nn"):
+        names.append("e3nn")
+    if cuequivariance_products.is_available(device):
+        names.append("cuequivariance")
+    return names
 
 
-def _contender(
-    problem: Problem, name: str
-) -> tuple[Callable[..., Tensor], tuple[Tensor, ...], tuple[Tensor, ...]]:
-    """Set up an implementation: a function, its arguments, the probes of its derivatives."""
+def contender(problem: Problem, name: str) -> tuple[Callable[..., Tensor], tuple[Tensor, ...]]:
+    """Set up an implementation of a problem.
+
+    Args:
+        problem: Its precision and device are taken.
+        name: As of :func:`implementations`.
+
+    Returns:
+        A function and its arguments.
+    """
     if name == "e3nn":
         from equinet.bench import e3nn_products
 
-        function, inputs = e3nn_products.build(problem)
-    else:
-        function, inputs = partial(problem.call, backend=name), problem.inputs
-    return function, inputs, draw_probes(function(*inputs), inputs)
+        return e3nn_products.build(problem)
+    if name == "cuequivariance":
+        return cuequivariance_products.build(problem)
+    return partial(problem.call, backend=name), problem.inputs
+
+
+def _call(problem: Problem, name: str, order: int) -> Callable[[], object]:
+    function, inputs = contender(problem, name)
+    return partial(derivatives, function, inputs, _probes(function, inputs, order), order)
+
+
+def _probes(
+    function: Callable[..., Tensor], inputs: tuple[Tensor, ...], order: int
+) -> tuple[Tensor, ...]:
+    if order == 0:
+        return ()
+    with torch.no_grad():
+        return draw_probes(function(*inputs), inputs)
+
+
+def _time(problem: Problem, names: list[str], order: int, seconds: float) -> dict[str, Timing]:
+    calls = {name: _call(problem, name, order) for name in names}
+    device = problem.inputs[0].device.type
+    return race(calls, synchronize=synchronizer(device), seconds=seconds)
+
+
+def _fits(op: str, size: Mapping[str, Any], problem: Problem, name: str, order: int) -> bool:
+    """Extrapolate the allocations of two small problems to this one."""
+    few = 4 * size.get("neighbors", NEIGHBORS)
+    if size["batch"] <= 2 * few:
+        return True
+    x = problem.inputs[0]
+    small, twice = (
+        allocated_bytes(
+            _call(make_problem(op, **{**size, "batch": n}).to(x.device, x.dtype), name, order)
+        )
+        for n in (few, 2 * few)
+    )
+    needed = small + (twice - small) / few * (size["batch"] - few)
+    return needed < _SHARE * free_memory(x.device.type)
+
+
+def _results(
+    series: str, problem: Problem, order: int, timings: Mapping[str, Timing], limits: Limits
+) -> list[Result]:
+    moved, work = minimal_bytes(problem, order), multiply_adds(problem, order)
+    rival = timings.get("e3nn")
+    return [
+        Result(
+            series=series,
+            op=problem.op,
+            lmax=problem.lmax,
+            lmax_y=problem.lmax_y,
+            lmax_out=problem.lmax_out,
+            batch=problem.batch,
+            channels=problem.channels,
+            implementation=name,
+            stage=STAGES[order],
+            median_ms=1000 * timing.median,
+            best_ms=1000 * timing.best,
+            spread_ms=1000 * timing.spread,
+            rounds=len(timing.samples),
+            speedup=rival.median / timing.median if rival else None,
+            minimal_bytes=moved,
+            multiply_adds=work,
+            bandwidth=limits.bandwidth,
+            multiply_add_rate=limits.multiply_add_rate,
+            limit_ms=limits.milliseconds(moved, work),
+            of_bandwidth=moved / timing.median / limits.bandwidth,
+            of_multiply_add_rate=work and work / timing.median / limits.multiply_add_rate,
+        )
+        for name, timing in timings.items()
+    ]

@@ -1,5 +1,6 @@
 """The same operations on e3nn's tensor products: what a user of e3nn pays for them."""
 
+import functools
 from collections.abc import Callable
 
 import torch
@@ -20,17 +21,19 @@ def build(problem: Problem) -> tuple[Callable[..., Tensor], tuple[Tensor, ...]]:
         A function and its arguments: those of the problem, features in e3nn's layout, as is the
         result (of ``gaunt_powers``, the highest power alone).
     """
-    lmax = problem.lmax
     features, *others = problem.inputs
     channels = features.shape[-1]
-    x = to_e3nn(features, str(natural(lmax, channels)))
+    x = to_e3nn(features, str(natural(problem.lmax, channels)))
+    lmax = problem.lmax, problem.lmax_y, problem.lmax_out
     if problem.op == "gaunt_powers":
-        return _cube(lmax, channels, features), (x,)
-    odd = problem.op == "bracket_product"
-    product = tensor_product((lmax, lmax, lmax), channels, like=features, odd=odd)
+        return _cube(problem.lmax, problem.lmax_out, features), (x,)
     if problem.op == "gaunt_convolution":
+        product = tensor_product(lmax, (channels, channels), x.dtype, x.device)
         return _convolution(product, problem), (x, *others)
-    return product, (x, to_e3nn(others[0], str(natural(lmax, channels))))
+    odd = problem.op == "bracket_product"
+    (y,) = others
+    product = tensor_product(lmax, (channels, y.shape[-1]), x.dtype, x.device, odd=odd)
+    return product, (x, to_e3nn(y, str(natural(problem.lmax_y, y.shape[-1]))))
 
 
 def natural(lmax: int, channels: int) -> o3.Irreps:
@@ -38,15 +41,22 @@ def natural(lmax: int, channels: int) -> o3.Irreps:
     return o3.Irreps([(channels, (degree, (-1) ** degree)) for degree in range(lmax + 1)])
 
 
+@functools.cache
 def tensor_product(
-    lmax: tuple[int, int, int], channels: int, *, like: Tensor, odd: bool = False
+    lmax: tuple[int, int, int],
+    channels: tuple[int, int],
+    dtype: torch.dtype,
+    device: torch.device,
+    *,
+    odd: bool = False,
 ) -> o3.TensorProduct:
-    """Build the product of functions, channel by channel ("uuu"), as a sum over paths.
+    """Build the product of functions, channel by channel, as a sum over paths.
 
     Args:
         lmax: Of both operands and of the result.
-        channels: Of each of them.
-        like: Has the precision and the device wanted.
+        channels: Of both operands: the same number ("uuu"), or one for the second ("uvu").
+        dtype: Of operands and result.
+        device: Of operands and result.
         odd: Take the paths of the bracket in place of the Gaunt product's.
 
     Source:
@@ -55,34 +65,36 @@ def tensor_product(
     """
     gain = bracket_gain if odd else gaunt_gain
     sign = -1 if odd else 1
-    out = o3.Irreps([(mul, (ir.l, sign * ir.p)) for mul, ir in natural(lmax[2], channels)])
+    out = o3.Irreps([(mul, (ir.l, sign * ir.p)) for mul, ir in natural(lmax[2], channels[0])])
+    mode = "uuu" if channels[0] == channels[1] else "uvu"
     paths = [
-        (l1, l2, l3, "uuu", False, gain(l1, l2, l3) ** 2)
+        (l1, l2, l3, mode, False, gain(l1, l2, l3) ** 2)
         for l1 in range(lmax[0] + 1)
         for l2 in range(lmax[1] + 1)
         for l3 in range(abs(l1 - l2), min(l1 + l2, lmax[2]) + 1)
         if gain(l1, l2, l3) != 0
     ]
     return o3.TensorProduct(
-        natural(lmax[0], channels),
-        natural(lmax[1], channels),
+        natural(lmax[0], channels[0]),
+        natural(lmax[1], channels[1]),
         out,
         paths,
         irrep_normalization="none",
         path_normalization="none",
-    ).to(like)
+    ).to(device, dtype)
 
 
-def _cube(lmax: int, channels: int, like: Tensor) -> Callable[[Tensor], Tensor]:
+def _cube(lmax: int, lmax_out: int, like: Tensor) -> Callable[[Tensor], Tensor]:
     """x^3, projected once: the square is kept to its full degree."""
-    square = tensor_product((lmax, lmax, 2 * lmax), channels, like=like)
-    times = tensor_product((2 * lmax, lmax, lmax), channels, like=like)
+    channels = like.shape[-1], like.shape[-1]
+    square = tensor_product((lmax, lmax, 2 * lmax), channels, like.dtype, like.device)
+    times = tensor_product((2 * lmax, lmax, lmax_out), channels, like.dtype, like.device)
     return lambda x: times(square(x, x), x)
 
 
 def _convolution(product: o3.TensorProduct, problem: Problem) -> Callable[..., Tensor]:
     sender, receiver = problem.edge_index
-    nodes, degrees = len(problem.inputs[0]), range(problem.lmax + 1)
+    nodes, degrees = len(problem.inputs[0]), range(problem.lmax_y + 1)
 
     def convolve(x: Tensor, directions: Tensor, radial: Tensor) -> Tensor:
         harmonics = [

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -9,49 +10,60 @@ from matplotlib.figure import Figure
 from equinet.bench.contest import STAGES, Result
 
 _COLORS = {
-    "e3nn": "#444444",
     "reference": "#9aa5b1",
     "fourier": "#c46a1f",
     "grid": "#1f5f8b",
     "native": "#2e8b57",
+    "e3nn": "#444444",
+    "cuequivariance": "#8e44ad",
 }
 
 
 def draw(results: Sequence[Result], path: Path, title: str) -> None:
-    """Draw a row of panels for each op, a column for each stage.
+    """Draw a row of panels for each series, a column for each stage.
+
+    The dashed line is the time that the machine's measured limits allow.
 
     Args:
-        results: Of any number of ops and degrees.
+        results: Of any number of series and degrees.
         path: PNG to write.
         title: Above all panels.
     """
-    ops = list(dict.fromkeys(result.op for result in results))
-    names = list(dict.fromkeys(result.implementation for result in results))
-    size = (3.6 * len(STAGES), 2.8 * len(ops) + 0.4)
+    rows = list(dict.fromkeys((result.series, result.op) for result in results))
+    size = (3.6 * len(STAGES), 2.8 * len(rows) + 0.7)
     figure = Figure(figsize=size, dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
-    panels = figure.subplots(len(ops), len(STAGES), squeeze=False, sharex=True, sharey="row")
-    for op, row in zip(ops, panels, strict=True):
+    panels = figure.subplots(len(rows), len(STAGES), squeeze=False, sharey="row")
+    lines: dict[str, Any] = {}
+    for (series, op), row in zip(rows, panels, strict=True):
         for stage, axis in zip(STAGES, row, strict=True):
-            for name in names:
-                points = [
-                    (r.lmax, r.median_ms)
-                    for r in results
-                    if (r.op, r.stage, r.implementation) == (op, stage, name)
-                ]
-                if points:
-                    axis.plot(
-                        *zip(*points, strict=True), "o-", color=_COLORS.get(name), label=name, ms=3
-                    )
-            axis.set(xscale="log", yscale="log")
-            axis.grid(visible=True, which="both", alpha=0.2)
-        row[0].set_ylabel(f"{op}\nms")
-    degrees = sorted({result.lmax for result in results})
-    for stage, top, bottom in zip(STAGES, panels[0], panels[-1], strict=True):
-        top.set_title(stage, fontsize=9)
-        bottom.set_xticks(degrees, [str(degree) for degree in degrees])
-        bottom.minorticks_off()
-        bottom.set_xlabel("lmax")
-    panels[0][0].legend(frameon=False, fontsize=8)
+            found = [r for r in results if (r.series, r.op, r.stage) == (series, op, stage)]
+            lines |= _draw_panel(axis, found)
+            axis.set_title(stage, fontsize=9)
+        row[0].set_ylabel("\n".join(filter(None, (op, series, "ms"))))
+    for axis in panels[-1]:
+        axis.set_xlabel("lmax")
+    figure.legend(
+        lines.values(), lines, loc="outside lower center", ncols=7, frameon=False, fontsize=8
+    )
     figure.suptitle(title, fontsize=10)
     figure.savefig(path)
+
+
+def _draw_panel(axis: Any, results: Sequence[Result]) -> dict[str, Any]:
+    """Draw one stage of one series; returns its lines by name."""
+    curves: dict[str, dict[int, float]] = {}
+    for each in results:
+        curves.setdefault(each.implementation, {})[each.lmax] = each.median_ms
+        curves.setdefault("limit", {})[each.lmax] = each.limit_ms
+    lines = {}
+    for name, points in curves.items():
+        style = {"ls": "--", "color": "#999999"} if name == "limit" else {"marker": "o", "ms": 3}
+        style |= {"color": _COLORS[name]} if name in _COLORS else {}
+        (lines[name],) = axis.plot(list(points), list(points.values()), **style)
+    degrees = sorted({each.lmax for each in results})
+    axis.set(xscale="log", yscale="log")
+    axis.set_xticks(degrees, [str(degree) for degree in degrees])
+    axis.minorticks_off()
+    axis.grid(visible=True, which="both", alpha=0.2)
+    return lines

@@ -1,4 +1,4 @@
-"""Small random problems for each op, and their derivatives: what doctor checks and bench times."""
+"""Random problems for each op, and their derivatives: what doctor checks and bench times."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -17,33 +17,54 @@ NEIGHBORS = 16
 
 @dataclass(frozen=True)
 class Problem:
-    """One op with arguments, all degrees up to the same lmax.
+    """One op with arguments.
 
     Attributes:
         op: Its name in equinet.ops.
-        lmax: Of all operands and of the result.
+        lmax: Of the first operand.
+        lmax_y: Of the second operand or the filter.
+        lmax_out: Of the result.
         inputs: Floating-point arguments, to be differentiated.
         edge_index: Senders and receivers [2, E] for the convolution.
     """
 
     op: str
     lmax: int
+    lmax_y: int
+    lmax_out: int
     inputs: tuple[Tensor, ...]
     edge_index: Tensor
+
+    @property
+    def batch(self) -> int:
+        """Number of functions to multiply; of edges for the convolution."""
+        return self.edge_index.shape[1] or self.inputs[0].shape[0]
+
+    @property
+    def channels(self) -> int:
+        """Channels of the first operand and of the result."""
+        return self.inputs[0].shape[-1]
+
+    @property
+    def result_shape(self) -> tuple[int, ...]:
+        """Shape of the op's result."""
+        first = self.inputs[0].shape[0]
+        shape = (first, (self.lmax_out + 1) ** 2, self.channels)
+        return (ORDER, *shape) if self.op == "gaunt_powers" else shape
 
     def call(self, *inputs: Tensor, backend: str) -> Tensor:
         """Run the op on other inputs of the same shapes."""
         if self.op == "gaunt_powers":
-            return ops.gaunt_powers(inputs[0], ORDER, self.lmax, backend=backend)
+            return ops.gaunt_powers(inputs[0], ORDER, self.lmax_out, backend=backend)
         if self.op == "gaunt_convolution":
             x, directions, radial = inputs
             return ops.gaunt_convolution(
-                x, directions, radial, self.edge_index, self.lmax, backend=backend
+                x, directions, radial, self.edge_index, self.lmax_out, backend=backend
             )
         x, y = inputs
         if self.op == "bracket_product":
-            return ops.bracket_product(x, y, self.lmax, backend=backend)
-        return ops.gaunt_product(x, y, self.lmax, backend=backend)
+            return ops.bracket_product(x, y, self.lmax_out, backend=backend)
+        return ops.gaunt_product(x, y, self.lmax_out, backend=backend)
 
     def to(self, device: torch.device | str, dtype: torch.dtype) -> "Problem":
         """Move the arguments and change their precision."""
@@ -51,14 +72,29 @@ class Problem:
         return replace(self, inputs=inputs, edge_index=self.edge_index.to(device))
 
 
-def make_problem(op: str, lmax: int, *, batch: int, channels: int, seed: int = 0) -> Problem:
+def make_problem(
+    op: str,
+    lmax: int,
+    *,
+    batch: int,
+    channels: int,
+    lmax_y: int | None = None,
+    lmax_out: int | None = None,
+    is_shared: bool = False,
+    neighbors: int = NEIGHBORS,
+    seed: int = 0,
+) -> Problem:
     """Draw a problem in float64, so that all precisions see the same one.
 
     Args:
         op: One of :data:`equinet.bench.OPS`.
-        lmax: Of operands and result.
+        lmax: Of the first operand.
         batch: Number of functions to multiply; of edges for the convolution.
         channels: Of all operands.
+        lmax_y: Of the second operand or the filter; None is ``lmax``.
+        lmax_out: Of the result; None is ``lmax``.
+        is_shared: Give the second operand of a product one channel for all.
+        neighbors: Edges that end at each node, for the convolution.
         seed: Of the numbers.
     """
     generator = torch.Generator().manual_seed(seed)
@@ -66,18 +102,20 @@ def make_problem(op: str, lmax: int, *, batch: int, channels: int, seed: int = 0
     def draw(*shape: int) -> Tensor:
         return torch.randn(shape, generator=generator, dtype=torch.float64)
 
-    size = (lmax + 1) ** 2
+    lmax_y = lmax if lmax_y is None else lmax_y
+    size, size_y = (lmax + 1) ** 2, (lmax_y + 1) ** 2
     edge_index = torch.zeros(2, 0, dtype=torch.int64)
     if op == "gaunt_powers":
         inputs: tuple[Tensor, ...] = (draw(batch, size, channels),)
     elif op == "gaunt_convolution":
-        nodes = -(-batch // NEIGHBORS)
+        nodes = -(-batch // neighbors)
         sender = torch.randint(nodes, (batch,), generator=generator)
-        edge_index = torch.stack([sender, torch.arange(batch) // NEIGHBORS])
-        inputs = (draw(nodes, size, channels), draw(batch, 3), draw(batch, lmax + 1, channels))
+        edge_index = torch.stack([sender, torch.arange(batch) // neighbors])
+        inputs = (draw(nodes, size, channels), draw(batch, 3), draw(batch, lmax_y + 1, channels))
     else:
-        inputs = (draw(batch, size, channels), draw(batch, size, channels))
-    return Problem(op, lmax, inputs, edge_index)
+        y = draw(batch, size_y, 1 if is_shared else channels)
+        inputs = (draw(batch, size, channels), y)
+    return Problem(op, lmax, lmax_y, lmax if lmax_out is None else lmax_out, inputs, edge_index)
 
 
 def draw_probes(output: Tensor, inputs: Sequence[Tensor], seed: int = 1) -> tuple[Tensor, ...]:

@@ -4,6 +4,9 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
+
+import torch
 
 _SHORTEST = 0.002  # seconds; a sample repeats the call until it lasts as long
 _MOST_ROUNDS = 30
@@ -36,10 +39,19 @@ class Timing:
         return high - low
 
 
+def synchronizer(device: str) -> Callable[[], Any]:
+    """Return what waits until a device has finished.
+
+    Args:
+        device: "cpu" or "cuda".
+    """
+    return torch.cuda.synchronize if device == "cuda" else lambda: None
+
+
 def race(
     calls: Mapping[str, Callable[[], object]],
     *,
-    synchronize: Callable[[], None],
+    synchronize: Callable[[], Any],
     seconds: float,
 ) -> dict[str, Timing]:
     """Time several calls in turns, so that a busy moment of the machine hits all alike.
@@ -68,7 +80,7 @@ def race(
     return {name: Timing(tuple(values)) for name, values in samples.items()}
 
 
-def _sample(call: Callable[[], object], repeats: int, synchronize: Callable[[], None]) -> float:
+def _sample(call: Callable[[], object], repeats: int, synchronize: Callable[[], Any]) -> float:
     synchronize()
     start = time.perf_counter()
     for _ in range(repeats):

@@ -1,7 +1,8 @@
-"""``python -m equinet bench``: how long the ops take here, on every backend and on e3nn."""
+"""``python -m equinet bench``: how long the ops take here, on every backend and on their rivals."""
 
 import argparse
 import json
+import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -12,9 +13,17 @@ from equinet.errors import ConfigError
 
 if TYPE_CHECKING:
     from equinet.bench.contest import Result
+    from equinet.bench.growth import Growth
+    from equinet.bench.published import Series
 
 _BUSY = 0.5
 _STAMP = ("time", "command", "commit", "dirty", "versions")
+_OWN_SIZES = {"lmax": (1, 2, 3, 4, 5, 6, 7, 8, 10), "batch": 256, "channels": 32}
+_LEGEND = (
+    "Each stage: median ms, times faster than e3nn, per cent of the bandwidth and of the "
+    "multiply-adds that this machine was measured to reach. First row of a degree: the ms that "
+    "those limits allow, and the bytes of operands and results."
+)
 
 
 def add_parser(verbs: Any) -> None:
@@ -23,14 +32,20 @@ def add_parser(verbs: Any) -> None:
         "bench",
         help="time the operations on this machine",
         description="Time forward, backward and double backward of each operation by degree, on "
-        "every backend and on e3nn. Writes bench.json and bench.png.",
+        "every backend, on e3nn and, where installed, on cuEquivariance, and compare with the "
+        "measured limits of this machine. Writes bench.json and bench.png.",
     )
     parser.add_argument("--ops", nargs="+", choices=OPS, default=OPS, metavar="OP")
     parser.add_argument(
-        "--lmax", nargs="+", type=int, default=(1, 2, 3, 4, 6, 8), help="degrees (default: 1-4 6 8)"
+        "--sizes",
+        choices=("own", "published"),
+        default="own",
+        help="own: --lmax, --batch and --channels; published: those of the literature, as far as "
+        "they fit into memory (default: own)",
     )
-    parser.add_argument("--batch", type=int, default=256, help="functions, or edges (default: 256)")
-    parser.add_argument("--channels", type=int, default=32, help="of each function (default: 32)")
+    parser.add_argument("--lmax", nargs="+", type=int, help="degrees (default: 1-8 10)")
+    parser.add_argument("--batch", type=int, help="functions, or edges (default: 256)")
+    parser.add_argument("--channels", type=int, help="of each function (default: 32)")
     parser.add_argument("--dtype", choices=("float32", "float64"), default="float32")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument(
@@ -43,88 +58,127 @@ def run(arguments: argparse.Namespace) -> Iterator[str]:
     """Yield the tables as they fill, then write the record and the picture.
 
     Raises:
-        ConfigError: A size is not positive, there is no such device, or the folder cannot be made.
+        ConfigError: A size is not positive or has no meaning, there is no such device, or the
+            folder cannot be made.
     """
     import torch
 
     from equinet.bench.contest import compete
     from equinet.bench.figure import draw
+    from equinet.bench.growth import fit_growth
     from equinet.command_line import environment
 
     _check(arguments, environment.devices())
     machine = environment.hardware() | {"load_before": round(environment.load_of_others(), 2)}
-    title = (
-        f"{arguments.batch} × {arguments.channels} channels, {arguments.dtype}, "
-        f"{_where(arguments.device, machine)}"
-    )
-    yield f"{title}; median ms a call (times faster than e3nn)"
+    title = f"{_sizes(arguments)}, {arguments.dtype}, {_where(arguments.device, machine)}"
+    yield title
+    yield from textwrap.wrap(_LEGEND, 100)
     if machine["load_before"] > _BUSY:
         yield (
             f"WARNING: other programs kept {100 * machine['load_before']:.0f} % of the cores busy "
             "over the last minute; do not trust these times"
         )
     results: list[Result] = []
-    for op in arguments.ops:
+    for series in _series(arguments):
         yield ""
-        yield from _head(op)
-        for found in compete(
-            op,
-            sorted(arguments.lmax),
-            batch=arguments.batch,
-            channels=arguments.channels,
-            dtype=getattr(torch, arguments.dtype),
-            device=arguments.device,
-        ):
+        yield from _head(series)
+        dtype = getattr(torch, arguments.dtype)
+        for found in compete(series, dtype=dtype, device=arguments.device):
             yield from table_rows(found)
             results += found
-    names = ("ops", "lmax", "batch", "channels", "dtype", "device")
-    settings = {name: getattr(arguments, name) for name in names}
+    growth = fit_growth(results)
+    if growth:
+        yield ""
+        yield from growth_rows(growth)
     record = arguments.out / "bench.json"
-    record.write_text(json.dumps(make_record(settings, machine, results), indent=2) + "\n")
+    record.write_text(json.dumps(make_record(arguments, machine, results, growth), indent=2) + "\n")
     draw(results, arguments.out / "bench.png", title)
     yield ""
     yield f"Written: {record}, {arguments.out / 'bench.png'}"
 
 
 def table_rows(results: "Sequence[Result]") -> Iterator[str]:
-    """Lay out the results of one op at one degree: a row for each implementation.
+    """Lay out the results of one problem: the limits, then a row for each implementation.
 
     Args:
-        results: With one entry for each implementation and stage.
+        results: With at most one entry for each implementation and stage.
     """
+    from equinet.bench.contest import STAGES
+
+    limits = {result.stage: result for result in results}
+    if not limits:
+        return
+    first = results[0]
+    degrees = f"{first.lmax} {first.lmax_y} {first.lmax_out}"
+    cells = (_limit_cell(limits.get(stage)) for stage in STAGES)
+    yield f"{degrees:<8}{'limit':<15}{''.join(cells)}".rstrip()
     for name in dict.fromkeys(result.implementation for result in results):
-        row = [result for result in results if result.implementation == name]
-        cells = "".join(f"{_cell(result):>23}" for result in row)
-        yield f"{row[0].lmax:>4}  {name:<10}{cells}"
+        found = {result.stage: result for result in results if result.implementation == name}
+        cells = (_cell(found.get(stage)) for stage in STAGES)
+        yield f"{'':<8}{name:<15}{''.join(cells)}".rstrip()
+
+
+def growth_rows(fits: "Sequence[Growth]") -> Iterator[str]:
+    """Say how the cost of each implementation grows with the degree.
+
+    Args:
+        fits: As of :func:`equinet.bench.growth.fit_growth`.
+    """
+    for each in fits:
+        degrees = ", ".join(str(degree) for degree in each.degrees)
+        what = " ".join(filter(None, (each.series, each.op, each.implementation, each.stage)))
+        yield f"{what}: time grows as lmax^{each.exponent:.2f} (lmax {degrees})"
 
 
 def make_record(
-    settings: dict[str, Any], machine: dict[str, Any], results: "Sequence[Result]"
+    arguments: argparse.Namespace,
+    machine: dict[str, Any],
+    results: "Sequence[Result]",
+    growth: "Sequence[Growth]",
 ) -> dict[str, Any]:
     """Collect what a figure needs to be believed: settings, machine, versions, commit, samples.
 
     Args:
-        settings: Of the command line.
+        arguments: The command line.
         machine: As of :func:`equinet.command_line.environment.hardware`.
         results: All of them.
+        growth: Fits of the results.
     """
     from equinet import config
+    from equinet.bench.limits import MEANING
+    from equinet.command_line import environment
 
     stamp = config.stamp(seed=0, fingerprint="")
+    versions = stamp["versions"] | {
+        name: environment.version(name) or "absent"
+        for name in ("cuequivariance-torch", *(f"cuequivariance-ops-torch-cu{n}" for n in (12, 13)))
+    }
+    names = ("ops", "sizes", "lmax", "batch", "channels", "dtype", "device")
     return {
         **{name: stamp[name] for name in _STAMP},
+        "versions": versions,
         "hardware": machine,
-        "settings": settings,
+        "settings": {name: getattr(arguments, name) for name in names},
+        "limits": MEANING,
+        "growth": [asdict(fit) for fit in growth],
         "results": [asdict(result) for result in results],
     }
 
 
 def _check(arguments: argparse.Namespace, devices: list[str]) -> None:
-    if min(arguments.lmax) < 1:
-        raise ConfigError(f"--lmax must be at least 1, found {min(arguments.lmax)}")
-    for name in ("batch", "channels"):
-        if getattr(arguments, name) < 1:
-            raise ConfigError(f"--{name} must be at least 1, found {getattr(arguments, name)}")
+    """Refuse what cannot be run, and fill in the sizes that were not given."""
+    for name, default in _OWN_SIZES.items():
+        value = getattr(arguments, name)
+        if value is not None and arguments.sizes == "published":
+            raise ConfigError(f"--{name} has no meaning with --sizes published; leave it out")
+        if value is None and arguments.sizes == "own":
+            setattr(arguments, name, default)
+    if arguments.sizes == "own":
+        for name in _OWN_SIZES:
+            value = getattr(arguments, name)
+            least = min(value) if name == "lmax" else value
+            if least < 1:
+                raise ConfigError(f"--{name} must be at least 1, found {least}")
     if arguments.device not in devices:
         raise ConfigError(f"--device {arguments.device}: torch finds none here; use cpu")
     try:
@@ -133,18 +187,48 @@ def _check(arguments: argparse.Namespace, devices: list[str]) -> None:
         raise ConfigError(f"--out {arguments.out} cannot be made: {error.strerror}") from error
 
 
+def _series(arguments: argparse.Namespace) -> "list[Series]":
+    from equinet.bench.published import PUBLISHED, Series
+
+    if arguments.sizes == "published":
+        return [series for series in PUBLISHED if series.op in arguments.ops]
+    sizes = tuple(
+        {"lmax": lmax, "batch": arguments.batch, "channels": arguments.channels}
+        for lmax in sorted(arguments.lmax)
+    )
+    return [Series("", op, sizes) for op in arguments.ops]
+
+
+def _sizes(arguments: argparse.Namespace) -> str:
+    if arguments.sizes == "published":
+        return "published sizes"
+    return f"{arguments.batch} × {arguments.channels} channels"
+
+
 def _where(device: str, machine: dict[str, Any]) -> str:
     if device == "cuda":
         return str(machine["gpus"][0])
     return f"{machine['cpu']}, {machine['threads']} threads"
 
 
-def _head(op: str) -> Iterator[str]:
+def _head(series: "Series") -> Iterator[str]:
+    sizes = series.sizes[0]
+    about = f": {series.name}, {sizes['batch']} × {sizes['channels']} channels"
+    yield series.op + (about if series.name else "")
     columns = ("forward", "+ backward", "+ double backward")
-    yield op
-    yield f"lmax  {'':<10}" + "".join(f"{column:>23}" for column in columns)
+    yield f"{'lmax x y out':<23}" + "".join(f"{column:>28}" for column in columns)
 
 
-def _cell(result: "Result") -> str:
-    faster = "" if result.speedup is None else f"({result.speedup:.3g}×)"
-    return f"{result.median_ms:.3f} {faster:>9}"
+def _limit_cell(result: "Result | None") -> str:
+    if result is None:
+        return " " * 28
+    return f"{result.limit_ms:>12.4f}{result.minimal_bytes / 1e6:>13.3g} MB"
+
+
+def _cell(result: "Result | None") -> str:
+    if result is None:
+        return f"{'–':>12}" + " " * 16
+    faster = "" if result.speedup is None else f"{result.speedup:.3g}×"
+    arithmetic = result.of_multiply_add_rate
+    work = "" if arithmetic is None else f"{100 * arithmetic:.0f}%"
+    return f"{result.median_ms:>12.4f}{faster:>7}{f'{100 * result.of_bandwidth:.0f}%':>5}{work:>4}"

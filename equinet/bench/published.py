@@ -1,0 +1,78 @@
+"""Problem sizes that others have published figures for."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Series:
+    """Problems of one op, of ascending degree.
+
+    Attributes:
+        name: Whose they are; "" for those of the command line.
+        op: One of :data:`equinet.bench.OPS`.
+        sizes: Keyword arguments of :func:`equinet.bench.problems.make_problem`.
+    """
+
+    name: str
+    op: str
+    sizes: tuple[Mapping[str, Any], ...]
+
+
+PUBLISHED = (
+    Series(
+        "Gaunt paper, features",
+        "gaunt_product",
+        tuple(
+            {"lmax": lmax, "lmax_out": 2 * lmax, "batch": 1, "channels": 128}
+            for lmax in (1, 3, 5, 7, 9, 13)
+        ),
+    ),
+    Series(
+        "Gaunt paper, many-body",
+        "gaunt_powers",
+        tuple({"lmax": lmax, "batch": 32, "channels": 128} for lmax in range(1, 6)),
+    ),
+    Series(
+        "Price of Freedom, MIMO",
+        "gaunt_product",
+        tuple(
+            {"lmax": lmax, "lmax_out": 2 * lmax, "batch": 10_000, "channels": 1}
+            for lmax in (1, 2, 4, 6, 8, 10)
+        ),
+    ),
+    Series(
+        "OpenEquivariance, mace-medium and -large",
+        "gaunt_product",
+        tuple(
+            {
+                "lmax": lmax,
+                "lmax_y": 3,
+                "lmax_out": 3,
+                "is_shared": True,
+                "batch": 50_000,
+                "channels": 128,
+            }
+            for lmax in (1, 2)
+        ),
+    ),
+    Series(
+        "e3j",
+        "gaunt_product",
+        tuple({"lmax": lmax, "batch": 32_768, "channels": 128} for lmax in range(1, 9)),
+    ),
+    Series(
+        "e3j, convolution",
+        "gaunt_convolution",
+        tuple(
+            {"lmax": lmax, "batch": 2048 * 45, "neighbors": 45, "channels": 64} for lmax in (2, 3)
+        ),
+    ),
+)
+"""Products by other weights are run with the Gaunt weights, which cost the same.
+
+Sources: Luo, Chen and Krishnapriyan, ICLR 2024 (their L counts degrees); Xie et al., ICML 2025;
+Bharadwaj et al., OpenEquivariance; InstaDeep, e3j, 2026. Published sizes with other multiplicities
+for each degree are left out.
+"""
