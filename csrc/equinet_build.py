@@ -50,9 +50,9 @@ def build_wheel(
     metadata_directory: str | None = None,
 ) -> str:
     """Build a wheel with the native engine in it; PEP 517."""
+    _build(keep_going=True)
     from setuptools import build_meta
 
-    _build(keep_going=True)
     name = build_meta.build_wheel(wheel_directory, config_settings, metadata_directory)
     return add_native(Path(wheel_directory) / name, build_folder()).name
 
@@ -63,10 +63,10 @@ def build_editable(
     metadata_directory: str | None = None,
 ) -> str:
     """Build the native engine in place and a wheel that points there; PEP 660."""
-    from setuptools import build_meta
-
     _build(keep_going=True)
     place(build_folder(), ROOT / PACKAGE)
+    from setuptools import build_meta
+
     return build_meta.build_editable(wheel_directory, config_settings, metadata_directory)
 
 
@@ -225,7 +225,8 @@ def _build_cuda(torch: Torch) -> dict[str, object]:
     find_nvcc()
     if not torch.cuda and not _mode():
         raise MissingToolError(
-            f"torch {torch.version} is built without CUDA; install a CUDA build of torch"
+            f"torch {torch.version} is built without CUDA; install a CUDA build of torch, "
+            "or set EQUINET_BUILD=cuda"
         )
     return build_cuda(torch)
 
@@ -242,7 +243,7 @@ def _attempt(
         return {"reason": reason}
     try:
         if torch is None:
-            raise MissingToolError("torch 2.10 or later is not installed")
+            raise MissingToolError("torch 2.10 or later is not installed; install it")
         return {"reason": "", "torch": torch.version, **make(torch)}
     except BuildError as error:
         if mode:

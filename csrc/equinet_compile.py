@@ -288,9 +288,10 @@ def _complaint(each: Object, toolchain: Toolchain) -> str:
 
 
 def _prerequisites(rule: str) -> list[str]:
-    """Return the files that a dependency rule of a compiler names."""
+    """Return the files of this project that a dependency rule of a compiler names."""
     _, _, files = rule.replace("\\\n", " ").partition(": ")
-    return [name.replace("\\ ", " ") for name in re.findall(r"(?:\\ |\S)+", files)]
+    names = [name.replace("\\ ", " ") for name in re.findall(r"(?:\\ |\S)+", files)]
+    return [name for name in names if Path(name).resolve().is_relative_to(ROOT)]
 
 
 def _record(path: Path, key: list[str], inputs: Iterable[str]) -> None:

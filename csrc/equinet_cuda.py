@@ -28,7 +28,6 @@ CUDA_LIBRARY = "libequinet_cuda.so"
 # Turing, Ampere, Hopper, Blackwell; a binary also runs on later ones of its generation (80 on 86
 # and 89), and the newest one's PTX on whatever comes after.
 ARCHITECTURES = ("75", "80", "90", "100", "120")
-INSTALLED = Path("/usr/local/cuda/bin/nvcc")
 
 
 @dataclass(frozen=True)
@@ -49,22 +48,21 @@ class Kernel:
 
 
 def find_nvcc() -> str:
-    """Return nvcc: in ``CUDA_HOME``, on PATH or where the toolkit is installed.
+    """Return nvcc: of ``CUDA_HOME`` where that is set, else on PATH or where NVIDIA installs it.
 
     Raises:
-        MissingToolError: It is nowhere.
+        MissingToolError: It is not there.
     """
     home = os.environ.get("CUDA_HOME")
-    places = [Path(home) / "bin" / "nvcc"] if home else []
-    on_path = shutil.which("nvcc")
-    places += [Path(on_path)] if on_path else []
-    for place in [*places, INSTALLED]:
+    if home:
+        places = [Path(home) / "bin" / "nvcc"]
+    else:
+        places = [Path(shutil.which("nvcc") or ""), Path("/usr/local/cuda/bin/nvcc")]
+    for place in places:
         if place.is_file():
             return str(place)
-    raise MissingToolError(
-        "nvcc was not found (in CUDA_HOME, on PATH, as /usr/local/cuda/bin/nvcc); "
-        "install the CUDA toolkit"
-    )
+    where = f"below CUDA_HOME={home}" if home else "on PATH or in /usr/local/cuda/bin"
+    raise MissingToolError(f"nvcc was not found {where}; install the CUDA toolkit")
 
 
 def architectures(nvcc: str) -> list[str]:

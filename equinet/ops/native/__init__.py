@@ -7,6 +7,7 @@ Each op has its Python half in a file here: fake kernels and derivatives, in a f
 import functools
 import importlib
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,10 @@ CUDA_LIBRARY = "libequinet_cuda.so"
 
 # Ops that are complete: schema, kernels, and a file of this name here.
 _OPS = ("sphere_forms",)
+
+# Every call of an op asks; several threads may be the first.
+_reasons: dict[tuple[str, str], str] = {}
+_LOCK = threading.Lock()
 
 _ADVICE = "install equinet again, or run 'make native' in a clone"
 
@@ -39,12 +44,10 @@ def unavailable(op: str, device: str = "cpu") -> str:
         >>> native.unavailable("sphere_forms", "mps")
         'its kernels are made for cpu and cuda, not for mps'
     """
-    if device not in {"cpu", "cuda", "meta"}:
-        return f"its kernels are made for cpu and cuda, not for {device}"
-    reason = load() or (load_cuda() if device == "cuda" else "")
-    if not reason and not (op in _OPS and hasattr(torch.ops.equinet, op)):
-        reason = f"{FOLDER / LIBRARY} has no op {op!r}; {_ADVICE}"
-    return reason
+    if (op, device) not in _reasons:
+        with _LOCK:
+            _reasons[op, device] = _find_reason(op, device)
+    return _reasons[op, device]
 
 
 # What torch.compiler.assume_constant_result sets, without its 1.5 s import of the compiler: neither
@@ -90,6 +93,19 @@ def build_report() -> dict[str, Any]:
     """Return what the build wrote down about itself; empty where there was none."""
     path = FOLDER / "build.json"
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def _find_reason(op: str, device: str) -> str:
+    if device not in {"cpu", "cuda", "meta"}:
+        return f"its kernels are made for cpu and cuda, not for {device}"
+    reason = load() or (load_cuda() if device == "cuda" else "")
+    if reason:
+        return reason
+    name, key = (CUDA_LIBRARY, "CUDA") if device == "cuda" else (LIBRARY, "CPU")
+    is_there = op in _OPS and hasattr(torch.ops.equinet, op)
+    if is_there and torch._C._dispatch_has_kernel_for_dispatch_key(f"equinet::{op}", key):  # noqa: SLF001
+        return ""
+    return f"{FOLDER / name} has no kernel of {op!r}; {_ADVICE}"
 
 
 def _load_library(name: str, part: str) -> str:
