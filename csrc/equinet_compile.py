@@ -190,7 +190,9 @@ def build_cpu(torch: Torch) -> dict[str, object]:
 def _cpu_objects(compiler: Sequence[str], torch: Torch) -> Iterator[Object]:
     # The user's flags first: ours must win, or an -O2 in the environment would be felt.
     flags = (*shlex.split(os.environ.get("CXXFLAGS", "")), *FLAGS, *DEFINES)
-    command = (*compiler, *flags, "-isystem", str(torch.folder / "include"))
+    # Messages name files; where they lay on this machine is nobody's business later.
+    places = [f"-ffile-prefix-map={ROOT}/=", f"-ffile-prefix-map={torch.folder}=torch"]
+    command = (*compiler, *flags, *places, "-isystem", str(torch.folder / "include"))
     folder = build_folder()
     for source in [ROOT / "csrc/schemas.cpp", *sorted((ROOT / "csrc/cpu").glob("*.cpp"))]:
         if not source.stem.endswith("_kernels"):
