@@ -28,22 +28,44 @@ napoleon_google_docstring = True
 
 
 def write_results() -> None:
-    """Make results.md from experiments/*/results.json, so that no figure is typed by hand."""
-    lines = ["# Results", "", "Made from `experiments/*/results.json` when these pages are built."]
-    for path in sorted(ROOT.glob("experiments/*/results.json")):
+    """Make results.md from experiments/*/*.json, so that no figure is typed by hand."""
+    lines = ["# Results", "", "Made from `experiments/*/*.json` when these pages are built."]
+    for path in sorted(ROOT.glob("experiments/*/*.json")):
         entries = json.loads(path.read_text())
-        lines += ["", f"## {path.parent.name}", ""]
-        lines += ["| run | split | metric | value | time | commit |", "|---|---|---|---|---|---|"]
-        lines += [
-            f"| {e['run']} | {e['split']} | {e['metric']} | {e['value']:.1f} {e['unit']} "
-            f"| {e['train_seconds'] / 60:.0f} min | {e['commit'][:8]} |"
-            for e in entries
-        ]
-        for entry in {e["run"]: e for e in entries}.values():
-            lines += ["", f"**{entry['run']}**, {entry['date']}, {entry['hardware']}:", ""]
-            lines += ["```bash", entry["train_command"], entry["evaluate_command"], "```"]
-            lines += ["", entry["note"]] if entry["note"] else []
+        is_trained = all("split" in entry for entry in entries)
+        name = path.parent.name if path.stem == "results" else f"{path.parent.name}, {path.stem}"
+        lines += ["", f"## {name.replace('_', ' ')}", ""]
+        lines += trained_models(entries) if is_trained else speeds(entries)
     (ROOT / "docs" / "results.md").write_text("\n".join(lines) + "\n")
+
+
+def trained_models(entries: list[dict]) -> list[str]:
+    """Lay out errors on test sets, run by run."""
+    lines = ["| run | split | metric | value | time | commit |", "|---|---|---|---|---|---|"]
+    lines += [
+        f"| {e['run']} | {e['split']} | {e['metric']} | {e['value']:.1f} {e['unit']} "
+        f"| {e['train_seconds'] / 60:.0f} min | {e['commit'][:8]} |"
+        for e in entries
+    ]
+    for entry in {e["run"]: e for e in entries}.values():
+        lines += ["", f"**{entry['run']}**, {entry['date']}, {entry['hardware']}:", ""]
+        lines += ["```bash", entry["train_command"], entry["evaluate_command"], "```"]
+        lines += ["", entry["note"]] if entry["note"] else []
+    return lines
+
+
+def speeds(entries: list[dict]) -> list[str]:
+    """Lay out times, memory and ratios of one run."""
+    lines = ["| metric | of | value |", "|---|---|---|"]
+    lines += [
+        f"| {e['metric']} | {e.get('library') or e['implementation']} "
+        f"| {e['value']:.4g} {e['unit']} |"
+        for e in entries
+    ]
+    first = entries[0]
+    lines += ["", f"{first['date']}, {first['hardware']}, commit {first['commit'][:8]}:", ""]
+    lines += ["```bash", first["command"], "```"]
+    return lines + (["", first["note"]] if first.get("note") else [])
 
 
 write_results()

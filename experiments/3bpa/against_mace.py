@@ -14,7 +14,8 @@ training command uses it by default: mace-torch's model is not compiled as a who
 not fused; its reduced basis of many-body products, off by default, would need cuEquivariance.
 
 Memory is the peak of the resident set during a phase, warm-up included, above what the process held
-after its imports. Linux only.
+after its imports. Linux only. With ``--device cuda`` it is the peak that torch allocated there, and
+mace-torch runs on cuEquivariance, which its environment must then have.
 """
 
 import argparse
@@ -59,7 +60,9 @@ class Figures:
     peak_mb: float
 
 
-def equinet_work(atoms: list[Any], energies: dict[int, float], channels: int) -> tuple[Work, int]:
+def equinet_work(
+    atoms: list[Any], energies: dict[int, float], channels: int, device: str
+) -> tuple[Work, int]:
     """Set up MACEGaunt: what each phase calls, and the number of edges."""
     import torch
     from torch_geometric.data import Batch
@@ -69,7 +72,7 @@ def equinet_work(atoms: list[Any], energies: dict[int, float], channels: int) ->
     from equinet.training.losses import LossWeights, residuals
 
     dataset = AtomicDataset(atoms, CUTOFF)
-    batch = Batch.from_data_list(list(dataset))
+    batch = Batch.from_data_list(list(dataset)).to(device)
     model = MACEGaunt(
         elements=sorted(energies),
         reference_energies=[energies[z] for z in sorted(energies)],
@@ -82,7 +85,7 @@ def equinet_work(atoms: list[Any], energies: dict[int, float], channels: int) ->
         radial_basis=RADIAL_BASIS,
         radial_hidden=RADIAL_HIDDEN,
         readout_hidden=READOUT_HIDDEN,
-    )
+    ).to(device)
     weights = LossWeights(ENERGY_WEIGHT, FORCES_WEIGHT)
     optimizer = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE, amsgrad=True, fused=True)
 
@@ -99,12 +102,15 @@ def equinet_work(atoms: list[Any], energies: dict[int, float], channels: int) ->
     return {"training": train, "inference": infer}, dataset.num_edges
 
 
-def mace_work(atoms: list[Any], energies: dict[int, float], channels: int) -> tuple[Work, int]:
+def mace_work(
+    atoms: list[Any], energies: dict[int, float], channels: int, device: str
+) -> tuple[Work, int]:
     """Set up MACE of the same widths, as mace-torch's own training does."""
     import numpy as np
     import torch
     from e3nn import o3
     from mace import data, modules
+    from mace.modules.wrapper_ops import CuEquivarianceConfig
     from mace.tools import AtomicNumberTable, torch_geometric
 
     torch.set_default_dtype(torch.float32)
@@ -117,8 +123,11 @@ def mace_work(atoms: list[Any], energies: dict[int, float], channels: int) -> tu
         data.AtomicData.from_config(data.config_from_atoms(frame, names), table, CUTOFF)
         for frame in atoms
     ]
-    batch = torch_geometric.Batch.from_data_list(graphs)
+    batch = torch_geometric.Batch.from_data_list(graphs).to(device)
     edges = batch.edge_index.shape[1]
+    cuequivariance = CuEquivarianceConfig(
+        enabled=True, layout="ir_mul", group="O3_e3nn", optimize_all=True, conv_fusion=True
+    )
     residual = modules.interaction_classes["RealAgnosticResidualInteractionBlock"]
     model = modules.ScaleShiftMACE(
         r_max=CUTOFF,
@@ -139,9 +148,10 @@ def mace_work(atoms: list[Any], energies: dict[int, float], channels: int) -> tu
         radial_MLP=RADIAL_HIDDEN,
         atomic_inter_scale=1.0,
         atomic_inter_shift=0.0,
-        use_reduced_cg=False,
-    )
-    loss = modules.WeightedEnergyForcesLoss(ENERGY_WEIGHT, FORCES_WEIGHT)
+        use_reduced_cg=device == "cuda",
+        cueq_config=cuequivariance if device == "cuda" else None,
+    ).to(device)
+    loss = modules.WeightedEnergyForcesLoss(ENERGY_WEIGHT, FORCES_WEIGHT).to(device)
     optimizer = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE, amsgrad=True)
 
     def train() -> None:
@@ -164,47 +174,74 @@ def serve(library: str, arguments: argparse.Namespace) -> None:
     import ase.io
     import torch
 
-    imported = resident("VmRSS")
+    memory = Memory(arguments.device)
     energies = {
         int(atom.numbers[0]): float(atom.get_potential_energy())
         for atom in ase.io.read(arguments.data / "iso_atoms.xyz", ":")
     }
     atoms = ase.io.read(arguments.data / FILE, f":{arguments.batch}")
     set_up = equinet_work if library == "equinet" else mace_work
-    work, edges = set_up(atoms, energies, arguments.channels)
-    versions = {name: metadata.version(name) for name in (library, "torch", "e3nn")}
+    work, edges = set_up(atoms, energies, arguments.channels, arguments.device)
+    packages = [library, "torch", "e3nn"]
+    if arguments.device == "cuda" and library == "mace-torch":
+        packages += ["cuequivariance-torch"]
+    versions = {name: metadata.version(name) for name in packages}
     about = {
         "versions": versions,
         "threads": torch.get_num_threads(),
         "edges": edges,
-        "backends": backends(library),
+        "backends": backends(library, arguments.device),
     }
     answers.write(json.dumps(about) + "\n")
     for line in sys.stdin:
         phase = line.strip()
         if phase == "forget":
-            Path("/proc/self/clear_refs").write_text("5")
+            memory.forget()
             continue
         start = time.perf_counter()
         work[phase]()
+        if arguments.device == "cuda":
+            torch.cuda.synchronize()
         seconds = time.perf_counter() - start
-        peak = resident("VmHWM") - imported
-        answers.write(json.dumps({"ms": 1000 * seconds, "peak_mb": peak}) + "\n")
+        answers.write(json.dumps({"ms": 1000 * seconds, "peak_mb": memory.peak()}) + "\n")
 
 
-def backends(library: str) -> dict[str, str]:
+def backends(library: str, device: str) -> dict[str, str]:
     """Name the backends that serve equinet's operations in this process."""
     if library != "equinet":
         return {}
     from equinet.ops.backends import resolve_backend
 
-    return {op: resolve_backend(op, "auto") for op in ("gaunt_convolution", "gaunt_powers")}
+    return {op: resolve_backend(op, "auto", device) for op in ("gaunt_convolution", "gaunt_powers")}
 
 
-def resident(field: str) -> float:
-    """Resident memory of this process in MB, now (VmRSS) or at its peak (VmHWM)."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(f"{field}:")) / 1024
+class Memory:
+    """The peak of memory above what the process holds when this is made, in MB."""
+
+    def __init__(self, device: str) -> None:
+        self._device = device
+        self._before = self._read("VmRSS")
+
+    def forget(self) -> None:
+        """Let the peak start anew."""
+        if self._device == "cuda":
+            import torch
+
+            torch.cuda.reset_peak_memory_stats()
+        else:
+            Path("/proc/self/clear_refs").write_text("5")
+
+    def peak(self) -> float:
+        """Return the peak since the last start."""
+        if self._device == "cuda":
+            import torch
+
+            return torch.cuda.max_memory_allocated() / 2**20
+        return self._read("VmHWM") - self._before
+
+    def _read(self, field: str) -> float:
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith(f"{field}:")) / 1024
 
 
 class Runner:
@@ -222,7 +259,8 @@ class Runner:
             "--data",
             str(arguments.data),
         ]
-        command += ["--batch", str(arguments.batch), "--channels", str(arguments.channels)]
+        for name in ("batch", "channels", "device"):
+            command += [f"--{name}", str(getattr(arguments, name))]
         self.library = library
         self._process = subprocess.Popen(  # noqa: S603 - the interpreter that the user named
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -328,7 +366,12 @@ def provenance(arguments: argparse.Namespace, runners: list[Runner]) -> dict[str
         "data": f"first {arguments.batch} frames of {FILE}",
         "data_sha256": stamp["data_fingerprint"],
         "command": " ".join(["python", *stamp["command"]]),
-        "hardware": f"{machine['cpu']}, {machine['cores']} cores, {machine['instructions']}",
+        "hardware": ", ".join(
+            [
+                f"{machine['cpu']}, {machine['cores']} cores, {machine['instructions']}",
+                *(machine["gpus"] if arguments.device == "cuda" else []),
+            ]
+        ),
         "load_before": round(environment.load_of_others(), 2),
         "date": stamp["time"][:10],
         "commit": stamp["commit"],
@@ -346,6 +389,7 @@ def main() -> None:
     parser.add_argument("--channels", type=int, default=64)
     parser.add_argument("--batch", type=int, default=5, help="frames")
     parser.add_argument("--rounds", type=int, default=25, help="timed calls of each phase")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--note", default="", help="what else mattered, such as the cores used")
     parser.add_argument("--out", type=Path, help="JSON to write")
     parser.add_argument("--serve", choices=IMPORTS, help=argparse.SUPPRESS)

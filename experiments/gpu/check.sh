@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Everything that only a GPU can show, in one call: build there, tests on the device, doctor, bench,
 # and the figures in experiments/gpu/results.json. Needs a CUDA build of torch and nvcc.
-#   [PYTHON=python] [OUT=runs/gpu] bash experiments/gpu/check.sh
-# OUT takes the whole output of each step. Nothing is written where there is no GPU, and no figure
-# where a step fails.
+#   [PYTHON=python] [OUT=runs/gpu] [MACE_PYTHON=... DATA=...] bash experiments/gpu/check.sh
+# OUT takes the output of the steps. With MACE_PYTHON, an interpreter that has mace-torch and
+# cuEquivariance, and DATA, the folder of the 3BPA files, a training step is raced too, last.
+# Nothing is written where there is no GPU, and no figure where a step fails.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 python=${PYTHON:-python}
@@ -23,3 +24,7 @@ EQUINET_BUILD=cuda "$python" -m pip install --quiet -e ".[atoms,dev]"
 "$python" -m equinet doctor | tee "$out/doctor.txt"
 "$python" -m equinet bench --device cuda --batch 32768 --channels 128 --out "$out/bench"
 "$python" experiments/gpu/record.py "$out" experiments/gpu/results.json
+if [ -n "${MACE_PYTHON:-}" ]; then
+  "$python" experiments/3bpa/against_mace.py --device cuda --mace-python "$MACE_PYTHON" \
+    --data "$DATA" --out experiments/gpu/against_mace.json
+fi
