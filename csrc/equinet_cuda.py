@@ -94,14 +94,16 @@ def build_cuda(torch: Torch) -> dict[str, object]:
             ``EQUINET_FAIL_ON_SPILLS=1``.
     """
     nvcc, compiler = find_nvcc(), find_compiler()
+    # Of CXX="ccache g++ -m64", nvcc wants the compiler alone.
+    host = next(word for word in reversed(compiler) if not word.startswith("-"))
     targets = architectures(nvcc)
     said = run([nvcc, "--version"], f"{nvcc} does not start").splitlines()
     version = "nvcc " + next(line.partition("release ")[2] for line in said if "release" in line)
     toolchain = Toolchain(version, torch)
-    objects = _cuda_objects(nvcc, compiler, targets, torch)
+    objects = _cuda_objects(nvcc, host, targets, torch)
     make_objects(objects, toolchain)
     kernels = check_kernels([log_of(each.path) for each in objects])
-    command = [nvcc, "-shared", "-ccbin", compiler[-1]]
+    command = [nvcc, "-shared", "-ccbin", host]
     # A torch without CUDA has no libtorch_cuda to link with; an empty one of that name will do,
     # for the loader finds the real one by its name: torch has loaded it before.
     stub = build_folder() / "stub" / "libtorch_cuda.so"
@@ -121,9 +123,7 @@ def build_cuda(torch: Torch) -> dict[str, object]:
     }
 
 
-def _cuda_objects(
-    nvcc: str, compiler: Sequence[str], targets: Sequence[str], torch: Torch
-) -> list[Object]:
+def _cuda_objects(nvcc: str, host: str, targets: Sequence[str], torch: Torch) -> list[Object]:
     sources = sorted((ROOT / "csrc/cuda").glob("*.cu"))
     if not sources:
         raise MissingToolError("csrc/cuda has no kernels yet")
@@ -139,7 +139,7 @@ def _cuda_objects(
         "--ptxas-options=-v",
         f"--threads={len(os.sched_getaffinity(0))}",
         "-ccbin",
-        compiler[-1],
+        host,
         *binaries,
         portable,
         "-isystem",

@@ -12,7 +12,7 @@ from equinet.bench.problems import Problem, derivatives, draw_probes, make_probl
 from equinet.command_line import accuracy, doctor, environment
 from equinet.command_line.accuracy import check_backend, check_ops, relative_error
 from equinet.errors import BackendError
-from equinet.ops import available_backends
+from equinet.ops import available_backends, native
 
 
 @pytest.fixture
@@ -140,3 +140,39 @@ def test_missing_packages_come_with_a_way_to_get_them(monkeypatch):
     assert "torch ABSENT" in lines[0]
     assert any("ase" in line and "pip install 'equinet[atoms]'" in line for line in lines)
     assert any("torch-scatter absent (not needed" in line for line in lines)
+
+
+BUILT = {
+    "cpu": {"compiler": "c++ 12.2.0", "targets": ["baseline", "avx2"]},
+    "cuda": {
+        "compiler": "nvcc 13.0",
+        "targets": ["sm_90"],
+        "kernels": 7,
+        "registers": 255,
+        "spilling": 0,
+    },
+}
+
+
+CPU = "native engine: libequinet.so by c++ 12.2.0 for baseline, avx2; avx2 runs here"
+CUDA = (
+    "native engine: libequinet_cuda.so by nvcc 13.0 for sm_90; "
+    "7 kernels with at most 255 registers, 0 of them spill"
+)
+
+
+@pytest.mark.parametrize(
+    ("reason", "cuda_reason", "expected"),
+    [
+        ("no C++ compiler", "", ["native engine: no C++ compiler"]),
+        ("", "nvcc was not found", [CPU, "native engine: no CUDA, nvcc was not found"]),
+        ("", "", [CPU, CUDA]),
+    ],
+    ids=["no compiler", "compiler", "nvcc"],
+)
+def test_what_was_built_is_told(monkeypatch, reason, cuda_reason, expected):
+    monkeypatch.setattr(native, "build_report", lambda: BUILT)
+    monkeypatch.setattr(native, "load", lambda: reason)
+    monkeypatch.setattr(native, "load_cuda", lambda: cuda_reason)
+    monkeypatch.setattr(torch.ops.equinet, "cpu_capability", lambda: "avx2", raising=False)
+    assert list(doctor.describe_native()) == expected

@@ -6,6 +6,8 @@ import hashlib
 import io
 import json
 import re
+import shutil
+import subprocess
 import zipfile
 
 import equinet_build
@@ -178,6 +180,21 @@ def test_the_processor_is_asked_for_what_the_compiler_may_use():
     asked = set(re.findall(r'cpu_supports\("(\w+)"\)', text))
     flags = {flag for flags in equinet_compile.ISAS.values() for flag in flags}
     assert asked == {flag[2:] for flag in flags if not flag.startswith("-mprefer")}
+
+
+@pytest.mark.skipif(not shutil.which("nm"), reason="no binutils here")
+@pytest.mark.parametrize("isa", ["avx2", "avx512"])
+def test_no_copy_of_a_kernel_can_take_the_place_of_another(isa):
+    """Of functions that several objects define, the linker keeps one: maybe the AVX-512 one."""
+    objects = sorted((ROOT / "build" / "native").glob(f"*_kernels.{isa}.o"))
+    if not objects:
+        pytest.skip("the native engine was not compiled here")
+    for path in objects:
+        command = ["nm", "--demangle", "--defined-only", "--extern-only", path]
+        listed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        names = [line.split(maxsplit=2)[2] for line in listed.splitlines()]
+        assert names
+        assert [name for name in names if f"equinet::{isa}::" not in name] == []
 
 
 def test_ptxas_is_read():
