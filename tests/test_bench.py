@@ -32,6 +32,13 @@ UNEQUAL = {"lmax": 2, "lmax_y": 3, "lmax_out": 1, "batch": 20, "channels": 2}
 SHARED = {**UNEQUAL, "lmax_out": 4, "is_shared": True}
 
 
+@pytest.fixture
+def _quick(monkeypatch):
+    """Take few samples: the figures do not matter."""
+    monkeypatch.setattr(timing, "_MOST_ROUNDS", 3)
+    monkeypatch.setattr(timing, "_SHORTEST", 0.0)
+
+
 def tiny(op, *degrees):
     return Series("", op, tuple({"lmax": lmax, "batch": 4, "channels": 2} for lmax in degrees))
 
@@ -231,6 +238,7 @@ def test_a_race_is_run_in_turns():
     assert changes >= 6
 
 
+@pytest.mark.usefixtures("_quick")
 def test_the_command_writes_a_record_and_a_picture(tmp_path, capsys):
     arguments = ["--ops", "gaunt_product", "gaunt_convolution", "--lmax", "2", "1", "--batch", "4"]
     out = tmp_path / "new" / "bench"
@@ -247,6 +255,7 @@ def test_the_command_writes_a_record_and_a_picture(tmp_path, capsys):
     assert " 1×" in text
 
 
+@pytest.mark.usefixtures("_quick")
 def test_published_sizes_are_run_by_name(tmp_path, monkeypatch, capsys):
     series = (Series("somebody", "gaunt_powers", tiny("gaunt_powers", 1).sizes), *PUBLISHED[:1])
     monkeypatch.setattr(published, "PUBLISHED", series)
