@@ -105,9 +105,9 @@ class RadialNetwork(nn.Module):
 
     def forward(self, basis: Float[Tensor, "edge basis"]) -> Float[Tensor, "edge degree channel"]:
         """Map basis values [E, basis_size] to filter weights [E, lmax + 1, channels]."""
-        x = basis
-        for weight in self.weights[:-1]:
-            x = nn.functional.silu(x @ (weight / math.sqrt(weight.shape[0]))) * _SILU_GAIN
-        last = self.weights[-1]
-        x = x @ (last / math.sqrt(last.shape[0]))
+        # Gains act on the weights, which are few, not on the edges.
+        first, *others = self.weights
+        x = basis @ (first / math.sqrt(first.shape[0]))
+        for weight in others:
+            x = nn.functional.silu(x) @ (weight * (_SILU_GAIN / math.sqrt(weight.shape[0])))
         return x.unflatten(-1, (self.lmax + 1, self.channels))
