@@ -86,6 +86,14 @@ def test_cuequivariance_computes_the_same(problem):
     check_derivatives(function, inputs, problem)
 
 
+def test_the_aligned_convolution_takes_part():
+    assert "aligned" in implementations("gaunt_convolution", "cpu")
+    assert "aligned" not in implementations("gaunt_product", "cpu")
+    problem = make_problem("gaunt_convolution", **UNEQUAL)
+    function, inputs = contender(problem, "aligned")
+    assert relative_error(function(*inputs), expected_result(problem)) < 1e-12
+
+
 def test_cuequivariance_takes_part_where_it_is_installed(monkeypatch):
     installed = {"cuequivariance_torch"}
     monkeypatch.setattr(
@@ -130,7 +138,8 @@ def test_who_may_need_too_much_memory_is_left_out(monkeypatch):
         function, inputs = contender(problem, name)
         needed[name] = work.allocated_bytes(partial(function, *inputs))
     assert 2 * needed["grid"] > 1000 * 4 * 2 * 4  # at least the result
-    between = (needed["grid"] + needed["reference"]) / 2
+    operands = work.minimal_bytes(problem, 0)
+    between = (needed["grid"] + needed["reference"]) / 2 + operands
     monkeypatch.setattr(contest, "free_memory", lambda _: between / contest._SHARE)
     monkeypatch.setattr(contest, "STAGES", STAGES[:1])
     monkeypatch.setattr(contest, "implementations", lambda *_: ["grid", "reference"])

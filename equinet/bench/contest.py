@@ -15,7 +15,7 @@ from equinet.bench.problems import NEIGHBORS, Problem, derivatives, draw_probes,
 from equinet.bench.published import Series
 from equinet.bench.timing import Timing, race, synchronizer
 from equinet.bench.work import allocated_bytes, minimal_bytes, multiply_adds
-from equinet.ops import available_backends
+from equinet.ops import aligned_convolution, available_backends
 
 STAGES = ("forward", "forward+backward", "forward+backward+double backward")
 """What is timed; each contains the one before it."""
@@ -39,7 +39,7 @@ class Result:
         lmax_out: Of the result.
         batch: Functions to multiply, or edges.
         channels: Of the first operand and the result.
-        implementation: A backend, "e3nn" or "cuequivariance".
+        implementation: As of :func:`implementations`.
         stage: One of :data:`STAGES`.
         median_ms: Milliseconds.
         best_ms: Smallest sample, milliseconds.
@@ -115,13 +115,15 @@ def compete(
 
 
 def implementations(op: str, device: str) -> list[str]:
-    """List what can run an op here: its backends and the rivals that are installed.
+    """List what can run an op here: backends, "aligned", "e3nn", "cuequivariance".
 
     Args:
         op: One of :data:`equinet.bench.OPS`.
         device: "cpu" or "cuda".
     """
     names = [name for name, reason in available_backends(op, device).items() if not reason]
+    if op == "gaunt_convolution":
+        names.append("aligned")  # another op for the same result
     if find_spec("e3nn"):
         names.append("e3nn")
     if cuequivariance_products.is_available(device):
@@ -139,6 +141,12 @@ def contender(problem: Problem, name: str) -> tuple[Callable[..., Tensor], tuple
     Returns:
         A function and its arguments.
     """
+    if name == "aligned":
+
+        def convolve(x: Tensor, directions: Tensor, radial: Tensor) -> Tensor:
+            return aligned_convolution(x, directions, radial, problem.edge_index, problem.lmax_out)
+
+        return convolve, problem.inputs
     if name == "e3nn":
         from equinet.bench import e3nn_products
 
@@ -180,7 +188,8 @@ def _fits(op: str, size: Mapping[str, Any], problem: Problem, name: str, order: 
         )
         for n in (few, 2 * few)
     )
-    needed = small + (twice - small) / few * (size["batch"] - few)
+    allocated = small + (twice - small) / few * (size["batch"] - few)
+    needed = allocated + minimal_bytes(problem, order)  # and the operands and probes
     return needed < _SHARE * free_memory(x.device.type)
 
 

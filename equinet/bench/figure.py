@@ -14,6 +14,7 @@ _COLORS = {
     "fourier": "#c46a1f",
     "grid": "#1f5f8b",
     "native": "#2e8b57",
+    "aligned": "#d4a017",
     "e3nn": "#444444",
     "cuequivariance": "#8e44ad",
 }
@@ -44,7 +45,7 @@ def draw(results: Sequence[Result], path: Path, title: str) -> None:
     for axis in panels[-1]:
         axis.set_xlabel("lmax")
     figure.legend(
-        lines.values(), lines, loc="outside lower center", ncols=7, frameon=False, fontsize=8
+        lines.values(), lines, loc="outside lower center", ncols=8, frameon=False, fontsize=8
     )
     figure.suptitle(title, fontsize=10)
     figure.savefig(path)
