@@ -95,7 +95,7 @@ class GauntConvolution(nn.Module):
         a, b, c = odd()
         harmonics = spherical_harmonics(self.lmax_filter, directions).unsqueeze(-1)
         weights = radial * (b * self.gain)
-        filters = harmonics * weights[:, degree_index(self.lmax_filter).to(x.device)]
+        filters = harmonics * weights[:, degree_index(self.lmax_filter, x.device)]
         edges = bracket_product(
             scale_degrees(x, a)[sender], filters, self.lmax_out, backend=self.backend
         )

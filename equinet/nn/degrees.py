@@ -1,19 +1,23 @@
 """Spread one number per degree over the 2l+1 components of that degree."""
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from equinet.o3.tables import constant_table
 
-def degree_index(lmax: int) -> Int[Tensor, " lm"]:
+
+def degree_index(lmax: int, device: torch.device | str = "cpu") -> Int[Tensor, " lm"]:
     """Return the degree l of each packed component, ``[0, 1, 1, 1, 2, …]``.
+
+    The tensor is shared by all callers and must not be changed in place.
 
     Example:
         >>> degree_index(1)
         tensor([0, 1, 1, 1])
     """
-    degrees = torch.arange(lmax + 1)
-    return degrees.repeat_interleave(2 * degrees + 1)
+    return _degrees(lmax, dtype=torch.int64, device=torch.device(device))
 
 
 def scale_degrees(
@@ -29,4 +33,10 @@ def scale_degrees(
         >>> scale_degrees(torch.ones(4, 1), torch.tensor([[1.0], [2.0]])).flatten()
         tensor([1., 2., 2., 2.])
     """
-    return x * factors[degree_index(factors.shape[0] - 1).to(factors.device)]
+    return x * factors[degree_index(factors.shape[0] - 1, factors.device)]
+
+
+@constant_table
+def _degrees(lmax: int) -> np.ndarray:
+    degrees = np.arange(lmax + 1)
+    return np.repeat(degrees, 2 * degrees + 1)

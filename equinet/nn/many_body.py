@@ -108,4 +108,4 @@ class _SelfBracket(nn.Module):
             self.lmax_out,
             backend=self.backend,
         )
-        return z * (self.weight * c)[kind][:, degree_index(self.lmax_out).to(x.device)]
+        return z * (self.weight * c)[kind][:, degree_index(self.lmax_out, x.device)]

@@ -37,7 +37,11 @@ def constant_table(build: Callable[..., np.ndarray]) -> Table:
     tensors: dict[tuple[tuple[int, ...], torch.dtype, torch.device], Tensor] = {}
 
     def make(arguments: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
-        return torch.tensor(build(*arguments), dtype=dtype, device=device)
+        tensor = torch.tensor(build(*arguments), dtype=dtype, device=device)
+        # What torch._dynamo.mark_static sets: a table has the same shape in every call, though
+        # torch.compile be asked to take shapes for variable.
+        tensor._dynamo_static_indices = set(range(tensor.ndim))  # type: ignore[attr-defined]  # noqa: SLF001
+        return tensor
 
     # Returns a tuple: given bare tensors, torch.compile confuses two tables of one function.
     def lookup(

@@ -94,7 +94,7 @@ def _edge_by_edge(
     harmonics = spherical_harmonics(radial.shape[1] - 1, directions)
     filters = torch.bmm(_by_degree(harmonics), radial)
     messages = gaunt_product(x.index_select(0, sender), filters, lmax_out, backend=backend)
-    return segment_sum(messages, receiver, len(x))
+    return segment_sum(messages, receiver, x.shape[0])
 
 
 def _from_scalars(
@@ -108,7 +108,7 @@ def _from_scalars(
     harmonics = spherical_harmonics(lmax_out, directions) / math.sqrt(4 * math.pi)
     scalars = x.expand(-1, harmonics.shape[1], -1)
     radial = radial[:, : lmax_out + 1]
-    return filter_sum(_by_degree(harmonics), radial, scalars, sender, receiver, len(x))
+    return filter_sum(_by_degree(harmonics), radial, scalars, sender, receiver, x.shape[0])
 
 
 def _on_grid(
@@ -121,7 +121,7 @@ def _on_grid(
     zonal = _zonal(lmax_filter, degree, dtype=x.dtype, device=x.device)
     kernel = spherical_harmonics(lmax_filter, directions) @ zonal
     kernel = kernel.unflatten(-1, (-1, lmax_filter + 1))
-    summed = filter_sum(kernel, radial, to_grid(x, degree), sender, receiver, len(x))
+    summed = filter_sum(kernel, radial, to_grid(x, degree), sender, receiver, x.shape[0])
     return from_grid(summed, degree, lmax_out)
 
 

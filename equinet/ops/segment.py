@@ -53,7 +53,7 @@ def segment_mean(
     """
     _check(src, index, num_segments)
     rows = src.to(working_dtype(src.dtype))
-    count = rows.new_zeros(num_segments).index_add(0, index, rows.new_ones(len(rows)))
+    count = rows.new_zeros(num_segments).index_add(0, index, rows.new_ones(rows.shape[0]))
     count = count.clamp(min=1).reshape(-1, *(1,) * (src.ndim - 1))
     return (segment_sum(rows, index, num_segments) / count).to(src.dtype)
 
@@ -82,9 +82,9 @@ def segment_max(
         largest = _largest(src, scattered, num_segments)
         is_largest = (src == largest.index_select(0, index)) | src.isnan()
         # Row E, appended below, stands for "no row": it is later than all others, and zero.
-        row = torch.arange(len(src), device=src.device).reshape(-1, *(1,) * (src.ndim - 1))
-        row = torch.where(is_largest, row, len(src))
-        first = torch.full_like(largest, len(src), dtype=torch.int64)
+        row = torch.arange(src.shape[0], device=src.device).reshape(-1, *(1,) * (src.ndim - 1))
+        row = torch.where(is_largest, row, src.shape[0])
+        first = torch.full_like(largest, src.shape[0], dtype=torch.int64)
         first = first.scatter_reduce(0, scattered, row, "amin")
     return torch.cat([src, src.new_zeros(1, *src.shape[1:])]).gather(0, first)
 
