@@ -157,7 +157,9 @@ def test_without_e3nn_there_is_no_ratio(monkeypatch):
     assert len(list(bench.table_rows(results))) == len(names) + 1
 
 
-@pytest.mark.parametrize(("lmax", "slots"), [(2, 154), (3, 587), (4, 1582), (6, 4630), (8, 10192)])
+@pytest.mark.parametrize(
+    ("lmax", "slots"), [(2, 154), (3, 587), (4, 1582), (5, 2672), (6, 4630), (8, 10192)]
+)
 def test_multiply_adds_are_those_of_the_literature(lmax, slots):
     problem = make_problem("gaunt_product", lmax, batch=3, channels=2)
     assert work.multiply_adds(problem, 0) == 6 * slots
@@ -167,8 +169,8 @@ def test_multiply_adds_are_those_of_the_literature(lmax, slots):
 def test_multiply_adds_are_counted_where_they_are_known():
     count = work.multiply_adds
     assert count(make_problem("gaunt_powers", 2, batch=1, channels=1), 0) is None
-    assert count(make_problem("gaunt_product", 1, batch=1, channels=1, lmax_out=11), 0) is None
-    # The couplings of degree 1 in two orders, {x, y} = z and so on: 6, from 6 pairs.
+    assert count(make_problem("gaunt_convolution", 2, batch=1, channels=1), 0) is None
+    # The cross product: six couplings of six pairs.
     assert count(make_problem("bracket_product", 1, batch=1, channels=1), 0) == 12
 
 
@@ -198,7 +200,7 @@ def test_limits_are_measured_once_for_each_size():
     assert limits.measure_limits(2000, torch.float32, "cpu", 0.0) is measured
     slow = limits.Limits(bandwidth=1e3, multiply_add_rate=1e2)
     assert slow.milliseconds(1000, None) == 1000
-    assert slow.milliseconds(1000, 500.0) == 5000
+    assert slow.milliseconds(1000, 500) == 5000
     assert limits.free_memory("cpu") > 2**20
 
 

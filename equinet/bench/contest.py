@@ -47,7 +47,7 @@ class Result:
         rounds: Number of samples.
         speedup: Time of e3nn over this one; None where e3nn did not run.
         minimal_bytes: Operands and results.
-        multiply_adds: Of the cheapest known algorithm; None where unknown.
+        multiply_adds: Of the cheapest algorithm that has been counted; None where none has.
         bandwidth: Limit of this machine for this working set, bytes a second.
         multiply_add_rate: Likewise, multiply-adds a second.
         limit_ms: The larger of the times that the two limits allow.
@@ -70,7 +70,7 @@ class Result:
     rounds: int
     speedup: float | None
     minimal_bytes: int
-    multiply_adds: float | None
+    multiply_adds: int | None
     bandwidth: float
     multiply_add_rate: float
     limit_ms: float

@@ -34,9 +34,9 @@ class Limits:
     bandwidth: float
     multiply_add_rate: float
 
-    def milliseconds(self, moved: int, multiply_adds: float | None) -> float:
+    def milliseconds(self, moved: int, multiply_adds: int | None) -> float:
         """Return the time that neither limit allows to undercut."""
-        arithmetic = (multiply_adds or 0.0) / self.multiply_add_rate
+        arithmetic = (multiply_adds or 0) / self.multiply_add_rate
         return 1000 * max(moved / self.bandwidth, arithmetic)
 
 

@@ -11,18 +11,15 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from equinet.bench.problems import Problem
 from equinet.o3 import bracket_tensor, gaunt_tensor
 
-# Multiply-adds of the folded separable transform for one product, all three degrees lmax.
-_SEPARABLE = {2: 292, 3: 695, 4: 1582, 5: 2672, 6: 4630, 8: 10192}
+# Cost of value, + gradients, + second gradients by sparse sums, which share products of operands.
+_SPARSE_STAGES = (1, 3, 6)
 
-# Cost of value, + gradients, + second gradients, in values: sparse sums share products of operands,
-# separable transforms are three, then five, then eight.
-_SPARSE_STAGES = (1.0, 3.0, 6.0)
-_SEPARABLE_STAGES = (1.0, 8 / 3, 16 / 3)
+# Transforms between coefficients and grid of each operand and of the result, and products of
+# samples, in the value, + gradients, + second gradients.
+_TRANSFORM_STAGES = ((1, 1, 1), (3, 3, 2), (6, 6, 4))
+_POINT_STAGES = (1, 3, 7)
 
-# The bracket takes five transforms in place of three.
-_BRACKET = 5 / 3
-
-_LARGEST = 10  # degree up to which couplings are counted
+_LARGEST_SPARSE = 6  # degree from which on transforms are cheaper by far
 
 
 def minimal_bytes(problem: Problem, order: int) -> int:
@@ -43,37 +40,51 @@ def minimal_bytes(problem: Problem, order: int) -> int:
     return elements * problem.inputs[0].element_size() + (order + 1) * indices
 
 
-def multiply_adds(problem: Problem, order: int) -> float | None:
-    """Count the multiply-adds of the cheapest known algorithm; a lone addition counts as one.
+def multiply_adds(problem: Problem, order: int) -> int | None:
+    """Count the multiply-adds of the cheaper of two algorithms; a lone product counts as one.
 
     Args:
         problem: Any.
         order: As of :func:`minimal_bytes`.
 
     Returns:
-        The lesser of sparse couplings and the folded separable transform, for all channels; None
-        where neither has been counted: powers, convolutions, degrees above 10.
-
-    Source:
-        A sparse sum takes one multiply-add for each coupling and one product for each pair of
-        operands in it. The separable transform (Gauss-Legendre rule folded north on south, cosines
-        and sines folded in longitude) has been counted for some equal degrees.
+        The lesser of sparse couplings and the separable transform, for all channels; None for
+        powers and convolutions, which have not been counted.
     """
-    degrees = problem.lmax, problem.lmax_y, problem.lmax_out
-    if problem.op not in {"gaunt_product", "bracket_product"} or max(degrees) > _LARGEST:
+    if problem.op not in {"gaunt_product", "bracket_product"}:
         return None
+    degrees = problem.lmax, problem.lmax_y, problem.lmax_out
     odd = problem.op == "bracket_product"
-    counts = [_couplings(*degrees, odd=odd) * _SPARSE_STAGES[order]]
-    if len(set(degrees)) == 1 and problem.lmax in _SEPARABLE:
-        transforms = _SEPARABLE[problem.lmax] * (_BRACKET if odd else 1)
-        counts.append(transforms * _SEPARABLE_STAGES[order])
-    return min(counts) * problem.batch * problem.channels
+    count = _separable(degrees, order, odd=odd)
+    if max(degrees) <= _LARGEST_SPARSE:
+        count = min(count, _couplings(*degrees, odd=odd) * _SPARSE_STAGES[order])
+    return count * problem.batch * problem.channels
 
 
 @functools.cache
 def _couplings(lmax: int, lmax_y: int, lmax_out: int, *, odd: bool) -> int:
+    """Count a multiply-add for each coupling and a product for each pair of operands in one."""
     coupled = (bracket_tensor if odd else gaunt_tensor)(lmax, lmax_y, lmax_out) != 0
     return int(coupled.sum()) + int(coupled.any(-1).sum())
+
+
+def _separable(degrees: tuple[int, int, int], order: int, *, odd: bool) -> int:
+    """Count transforms in latitude, then in longitude, and the products of samples.
+
+    The rule is the smallest exact one, Gauss-Legendre times uniform; each transform is folded once:
+    north on south, east on west. The bracket takes two slopes of each function that is multiplied,
+    and two products of samples.
+    """
+    degree = sum(degrees) - odd
+    latitudes, longitudes = degree // 2 + 1, degree + 1
+    transforms = [
+        latitudes * ((lmax + 1) ** 2 + (2 * lmax + 1) * longitudes) for lmax in degrees
+    ]  # twice their number: folding halves it
+    times = list(_TRANSFORM_STAGES[order])
+    if odd:
+        times = [2 * times[0], 2 * times[1], times[2]]
+    points = latitudes * longitudes * _POINT_STAGES[order] * (1 + odd)
+    return sum(n * cost for n, cost in zip(times, transforms, strict=True)) // 2 + points
 
 
 def allocated_bytes(function: Callable[[], object]) -> int:

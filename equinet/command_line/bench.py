@@ -111,11 +111,11 @@ def table_rows(results: "Sequence[Result]") -> Iterator[str]:
     first = results[0]
     degrees = f"{first.lmax} {first.lmax_y} {first.lmax_out}"
     cells = (_limit_cell(limits.get(stage)) for stage in STAGES)
-    yield f"{degrees:<8}{'limit':<15}{''.join(cells)}".rstrip()
+    yield f"{degrees:<9}{'limit':<14}{''.join(cells)}".rstrip()
     for name in dict.fromkeys(result.implementation for result in results):
         found = {result.stage: result for result in results if result.implementation == name}
         cells = (_cell(found.get(stage)) for stage in STAGES)
-        yield f"{'':<8}{name:<15}{''.join(cells)}".rstrip()
+        yield f"{'':<9}{name:<14}{''.join(cells)}".rstrip()
 
 
 def growth_rows(fits: "Sequence[Growth]") -> Iterator[str]:
