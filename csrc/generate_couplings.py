@@ -6,6 +6,8 @@ Run ``python csrc/generate_couplings.py`` after a change; the header is kept in 
 import itertools
 from pathlib import Path
 
+from torch import Tensor
+
 from equinet.o3 import bracket_tensor, gaunt_tensor
 
 LMAX = 4
@@ -45,7 +47,7 @@ def header() -> str:
     return _TEXT.format(lmax=LMAX, gaunt=gaunt, bracket=bracket)
 
 
-def _list(tensor) -> str:
+def _list(tensor: Tensor) -> str:
     # Twelve digits of a double's sixteen would do in float32, but these kernels serve float64 too.
     return "\n".join(
         f"    {{{i}, {j}, {k}, {tensor[i, j, k].item()!r}}},"
