@@ -40,6 +40,10 @@ def filter_sum(
     Returns:
         Samples [targets, P, C].
     """
+    if torch.compiler.is_compiling() or isinstance(k.shape[0], torch.SymInt):
+        # Traced: a loop over pieces would settle the number of edges once and for all.
+        h = torch.bmm(k, r) * u.index_select(0, source)
+        return u.new_zeros(targets, *u.shape[1:]).index_add(0, target, h)
     return _FilterSum.apply(k, r, u, source, target, targets)
 
 
