@@ -1,7 +1,7 @@
 """What every interatomic potential shares: species, edge vectors, energies, exact derivatives."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from equinet.elements import SYMBOLS, symbol
-from equinet.errors import DataError
+from equinet.errors import BackendError, DataError
 from equinet.models.base import Model
 from equinet.models.reference_energies import ReferenceEnergies
 
@@ -30,6 +30,7 @@ class Potential(Model):
     """
 
     species_of: Tensor
+    _compiled: Callable[..., dict[str, Tensor]] | None = None
 
     def __init__(
         self,
@@ -93,19 +94,57 @@ class Potential(Model):
         if batch is None:
             batch = torch.zeros_like(graph.atomic_numbers)
         cell = graph.cell.reshape(-1, 3, 3)
+        arguments = (species, graph.pos, cell, batch, graph.edge_index, graph.edge_shift)
+        # Losses on forces take second derivatives, which compiled code does not have.
+        evaluate = self.evaluate if self._compiled is None or self.training else self._compiled
+        return evaluate(*arguments, forces=forces, stress=stress)
+
+    def evaluate(
+        self,
+        species: Int[Tensor, " node"],
+        pos: Float[Tensor, "node 3"],
+        cell: Float[Tensor, "graph 3 3"],
+        batch: Int[Tensor, " node"],
+        edge_index: Int[Tensor, "2 edge"],
+        edge_shift: Float[Tensor, "edge 3"],
+        *,
+        forces: bool = True,
+        stress: bool = False,
+    ) -> dict[str, Tensor]:
+        """Evaluate the model on plain tensors: what a call does, in a form for compilers.
+
+        Nothing here depends on the values of tensors, so that :func:`torch.compile` takes it whole.
+
+        Args:
+            species: Indices into ``elements``, from :meth:`species`; they are not checked.
+            pos: Positions, Å.
+            cell: Lattice vectors in rows, Å; zeros where not periodic.
+            batch: Graph of each atom.
+            edge_index: Senders and receivers.
+            edge_shift: Lattice vectors to add to each edge, in units of the cell.
+            forces: As in a call.
+            stress: As in a call.
+
+        Returns:
+            As a call.
+        """
         num_graphs = cell.shape[0]
-        pos = graph.pos
         if forces and not pos.requires_grad:
             pos = pos.detach().requires_grad_()
         strain = torch.zeros_like(cell).requires_grad_(stress)
         with torch.set_grad_enabled(forces or stress or torch.is_grad_enabled()):
-            vectors = _edge_vectors(graph, pos, cell, batch, strain if stress else None)
-            atomic = self.atomic_energies(species, vectors.to(self.dtype), graph.edge_index)
+            vectors = _edge_vectors(
+                pos, cell, batch, edge_index, edge_shift, strain if stress else None
+            )
+            atomic = self.atomic_energies(species, vectors.to(self.dtype), edge_index)
             # Summed in float64: in float32, a thousand atoms would cost milli-electronvolts.
             atomic = atomic.double() * self.scale + self.shift
             interaction = atomic.new_zeros(num_graphs).index_add(0, batch, atomic)
             wanted = ([pos] if forces else []) + ([strain] if stress else [])
             gradients = self._gradients(interaction, wanted)
+        if gradients and not self.training:
+            # The gradient has used up what a further derivative would need.
+            interaction = interaction.detach()
         results = {}
         if forces:
             results["forces"] = -gradients[0]
@@ -113,6 +152,37 @@ class Potential(Model):
             results["stress"] = _stress(gradients[-1], cell)
         reference = self.reference_energies(species, batch, num_graphs)
         return {"energy": interaction + reference, **results}
+
+    def compile(self, *arguments: Any, **options: Any) -> None:
+        """Compile the evaluation, for calls in evaluation mode; the first one takes a minute.
+
+        Calls check their graph as before and then run one compiled function for all sizes of
+        graphs, with forces and stress inside. Training mode and copies of the model are not
+        compiled.
+
+        Args:
+            *arguments: Of :func:`torch.compile`.
+            **options: Of :func:`torch.compile`, such as ``backend``.
+
+        Raises:
+            BackendError: This version of torch does not compile gradients.
+
+        Example:
+            >>> from equinet.models import MACEGaunt
+            >>> model = MACEGaunt(
+            ...     elements=[1], cutoff=4.0, reference_energies=[-13.6], average_neighbors=1.0
+            ... ).eval()
+            >>> model.compile()  # from now on model(graph) is compiled
+        """
+        from torch._dynamo import config
+
+        if not hasattr(config, "trace_autograd_ops"):
+            raise BackendError(
+                f"torch {torch.__version__} does not compile gradients; torch 2.13 does"
+            )
+        options = {"fullgraph": True, "dynamic": True} | options
+        compiled = torch.compile(self.evaluate, *arguments, **options)
+        self._compiled = config.patch(trace_autograd_ops=True)(compiled)
 
     def species(self, atomic_numbers: Int[Tensor, " node"]) -> Int[Tensor, " node"]:
         """Return each atom's index in ``elements``; unknown elements raise a DataError."""
@@ -124,6 +194,10 @@ class Potential(Model):
                 f"it knows {', '.join(symbol(z) for z in self.elements)}"
             )
         return species
+
+    def __getstate__(self) -> dict[str, Any]:
+        # The compiled function belongs to this object; a copy would go on evaluating the original.
+        return {key: value for key, value in super().__getstate__().items() if key != "_compiled"}
 
     def _gradients(self, interaction: Tensor, wanted: list[Tensor]) -> list[Tensor]:
         """Gradients of the summed energy; zero where nothing depends on the input."""
@@ -148,12 +222,17 @@ def _stress(gradient: Tensor, cell: Tensor) -> Tensor:
 
 
 def _edge_vectors(
-    graph: Any, pos: Tensor, cell: Tensor, batch: Tensor, strain: Tensor | None
+    pos: Tensor,
+    cell: Tensor,
+    batch: Tensor,
+    edge_index: Tensor,
+    edge_shift: Tensor,
+    strain: Tensor | None,
 ) -> Tensor:
     """Vectors from receiver to sender in the precision of the positions, strained on demand."""
-    sender, receiver = graph.edge_index
+    sender, receiver = edge_index
     graph_of_edge = batch[receiver]
-    shift = torch.einsum("ei,eij->ej", graph.edge_shift, cell[graph_of_edge])
+    shift = torch.einsum("ei,eij->ej", edge_shift, cell[graph_of_edge])
     vectors = pos[sender] - pos[receiver] + shift
     if strain is not None:
         symmetric = (strain + strain.mT) / 2
