@@ -165,13 +165,16 @@ class SpherePlanner {
   }
 
   SpherePlan make() {
-    if (is_sparse()) {
-      for (const ParsedTerm& term : parsed_) {
-        plan_.sparse_terms.push_back({term.output, term.coefficient, term.is_bracket,
-                                      term.functions[0], term.functions[1]});
-      }
-      return plan_;
+    if (!is_sparse()) return make_sampled();
+    for (const ParsedTerm& term : parsed_) {
+      plan_.sparse_terms.push_back({term.output, term.coefficient, term.is_bracket,
+                                    term.functions[0], term.functions[1]});
     }
+    return plan_;
+  }
+
+  // By way of samples, however low the degrees.
+  SpherePlan make_sampled() {
     for (const ParsedTerm& term : parsed_) {
       if (term.is_bracket) add_bracket(term);
       else add_product(term);

@@ -6,20 +6,34 @@
 // ring; even and odd orders, cosines and sines are summed apart for one azimuth in the first
 // quadrant, and their sums and differences are the samples in all four.
 //
-// V is a vector of channels (CPU) or a single number (CUDA), T its element. One value of V belongs
-// to each coefficient; nothing here mixes the lanes. LMAX is the degree where it is compiled in,
-// or DYNAMIC.
+// A value is a vector of channels (CPU) or a single number (CUDA), T its element. One value belongs
+// to each coefficient; nothing here mixes the lanes. X (coefficients on the sphere) and A (in the
+// azimuth) are arrays of values: pointers, or what is indexed like them. LMAX is the degree where
+// it is compiled in, or DYNAMIC.
 #pragma once
+
+#include <type_traits>
+#include <utility>
 
 #ifdef __CUDACC__
 #define EQUINET_INLINE __host__ __device__ __forceinline__
 #define EQUINET_LAMBDA_INLINE
-#define EQUINET_UNROLL _Pragma("unroll")
 #else
 #define EQUINET_INLINE inline __attribute__((always_inline))
 #define EQUINET_LAMBDA_INLINE __attribute__((always_inline))
-#define EQUINET_UNROLL _Pragma("GCC unroll 32")
 #endif
+#ifdef __CUDA_ARCH__
+#define EQUINET_UNROLL _Pragma("unroll")
+#define EQUINET_NO_UNROLL _Pragma("unroll 1")
+#elif defined(__CUDACC__)  // what nvcc compiles for the host is never run
+#define EQUINET_UNROLL
+#define EQUINET_NO_UNROLL
+#else
+#define EQUINET_UNROLL _Pragma("GCC unroll 32")
+#define EQUINET_NO_UNROLL _Pragma("GCC unroll 1")
+#endif
+// What is in memory is to be read again from here on.
+#define EQUINET_FORGET_MEMORY asm volatile("" ::: "memory")
 
 namespace equinet {
 
@@ -39,24 +53,28 @@ struct Order {
   EQUINET_INLINE constexpr operator int() const { return M; }
 };
 
-// Calls f(m) for the orders m = 0 ... lmax; m is a constant expression where LMAX is.
+// Calls f(m) for the orders m = M ... lmax; m is a constant expression where LMAX is.
 template <int LMAX, int M = 0, class F>
 EQUINET_INLINE void for_each_order(int lmax, const F& f) {
   if constexpr (LMAX == DYNAMIC) {
-    for (int m = 0; m <= lmax; ++m) f(m);
+    for (int m = M; m <= lmax; ++m) f(m);
   } else if constexpr (M <= LMAX) {
     f(Order<M>{});
     for_each_order<LMAX, M + 1>(lmax, f);
   }
 }
 
+template <class A>
+using ValueOf = std::remove_cv_t<std::remove_reference_t<decltype(std::declval<A>()[0])>>;
+
 // Position of the cosine and the sine coefficient of an order m among 2 lmax + 1; sines from m = 1.
 EQUINET_INLINE constexpr int cosine_of(int m) { return m == 0 ? 0 : 2 * m - 1; }
 EQUINET_INLINE constexpr int sine_of(int m) { return 2 * m; }
 
 // Fourier coefficients of both rings. `polar` holds the polar factors of one ring, m outer, l inner.
-template <int LMAX, class T, class V>
-EQUINET_INLINE void polar_synthesis(int lmax, const V* x, const T* polar, V* north, V* south) {
+template <int LMAX, class X, class T, class A>
+EQUINET_INLINE void polar_synthesis(int lmax, X x, const T* polar, A north, A south) {
+  using V = ValueOf<A>;
   const int top = LMAX == DYNAMIC ? lmax : LMAX;
   const T* factor = polar;
   for_each_order<LMAX>(lmax, [&](auto order) EQUINET_LAMBDA_INLINE {
@@ -86,8 +104,9 @@ EQUINET_INLINE void polar_synthesis(int lmax, const V* x, const T* polar, V* nor
 // Turns what polar_synthesis made with the factors of a slope into that slope. Derivatives along
 // the meridian have the opposite symmetry; those along the ring exchange cosine and sine (the
 // order's factor m is in `polar`).
-template <int LMAX, class V>
-EQUINET_INLINE void make_slope(int lmax, Quantity quantity, V* north, V* south) {
+template <int LMAX, class A>
+EQUINET_INLINE void make_slope(int lmax, Quantity quantity, A north, A south) {
+  using V = ValueOf<A>;
   if (quantity == VALUE) return;
   for_each_order<LMAX>(lmax, [&](auto order) EQUINET_LAMBDA_INLINE {
     const int m = order;
@@ -106,8 +125,9 @@ EQUINET_INLINE void make_slope(int lmax, Quantity quantity, V* north, V* south) 
 
 // Adds the integral over both rings against the harmonics: the transpose of polar_synthesis.
 // `polar` holds the factors times the ring's weight. At the equator `south` is zero.
-template <int LMAX, class T, class V>
-EQUINET_INLINE void polar_analysis(int lmax, const V* north, const V* south, const T* polar, V* x) {
+template <int LMAX, class A, class T, class X>
+EQUINET_INLINE void polar_analysis(int lmax, A north, A south, const T* polar, X x) {
+  using V = ValueOf<A>;
   const int top = LMAX == DYNAMIC ? lmax : LMAX;
   const T* factor = polar;
   for_each_order<LMAX>(lmax, [&](auto order) EQUINET_LAMBDA_INLINE {
@@ -131,14 +151,14 @@ EQUINET_INLINE void polar_analysis(int lmax, const V* north, const V* south, con
 
 // Four samples, one a quadrant, from Fourier coefficients. `waves` holds cos(m alpha), sin(m alpha)
 // for m = 0, 1, ...
-template <int LMAX, class T, class V>
-EQUINET_INLINE void azimuth_synthesis(int lmax, const V* a, const T* waves, V* samples) {
-  V even_cosine = V{}, odd_cosine = V{}, even_sine = V{}, odd_sine = V{};
-  for_each_order<LMAX>(lmax, [&](auto order) EQUINET_LAMBDA_INLINE {
+template <int LMAX, class A, class T, class V>
+EQUINET_INLINE void azimuth_synthesis(int lmax, A a, const T* waves, V* samples) {
+  V even_cosine = a[0], odd_cosine = V{}, even_sine = V{}, odd_sine = V{};
+  for_each_order<LMAX, 1>(lmax, [&](auto order) EQUINET_LAMBDA_INLINE {
     const int m = order;
     if (m % 2 == 0) {
       even_cosine += waves[2 * m] * a[cosine_of(m)];
-      if (m > 0) even_sine += waves[2 * m + 1] * a[sine_of(m)];
+      even_sine += waves[2 * m + 1] * a[sine_of(m)];
     } else {
       odd_cosine += waves[2 * m] * a[cosine_of(m)];
       odd_sine += waves[2 * m + 1] * a[sine_of(m)];
@@ -153,16 +173,17 @@ EQUINET_INLINE void azimuth_synthesis(int lmax, const V* a, const T* waves, V* s
 }
 
 // Adds four samples to the Fourier coefficients: the transpose of azimuth_synthesis.
-template <int LMAX, class T, class V>
-EQUINET_INLINE void azimuth_analysis(int lmax, const V* samples, const T* waves, V* a) {
+template <int LMAX, class V, class T, class A>
+EQUINET_INLINE void azimuth_analysis(int lmax, const V* samples, const T* waves, A a) {
   const V cosine = samples[0] + samples[2], mirrored_cosine = samples[1] + samples[3];
   const V sine = samples[0] - samples[2], mirrored_sine = samples[1] - samples[3];
   const V even_cosine = cosine + mirrored_cosine, odd_cosine = cosine - mirrored_cosine;
   const V odd_sine = sine + mirrored_sine, even_sine = sine - mirrored_sine;
-  for_each_order<LMAX>(lmax, [&](auto order) EQUINET_LAMBDA_INLINE {
+  a[0] += even_cosine;
+  for_each_order<LMAX, 1>(lmax, [&](auto order) EQUINET_LAMBDA_INLINE {
     const int m = order;
     a[cosine_of(m)] += waves[2 * m] * (m % 2 == 0 ? even_cosine : odd_cosine);
-    if (m > 0) a[sine_of(m)] += waves[2 * m + 1] * (m % 2 == 0 ? even_sine : odd_sine);
+    a[sine_of(m)] += waves[2 * m + 1] * (m % 2 == 0 ? even_sine : odd_sine);
   });
 }
 

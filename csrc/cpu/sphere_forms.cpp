@@ -10,6 +10,7 @@
 #include <new>
 #include <unordered_map>
 
+#include "../common/sphere_call.h"
 #include "../common/sphere_plan.h"
 #include "sphere_forms_kernels.h"
 
@@ -44,12 +45,8 @@ std::shared_ptr<const PreparedPlan> prepare(const std::string& forms, const std:
                                             const std::vector<int>& lmax_out) {
   static std::mutex mutex;
   static std::unordered_map<std::string, std::shared_ptr<const PreparedPlan>> plans;
-  std::string key = forms;
-  for (int degree : lmax) key += ' ' + std::to_string(degree);
-  key += ':';
-  for (int degree : lmax_out) key += ' ' + std::to_string(degree);
   const std::lock_guard<std::mutex> lock(mutex);
-  std::shared_ptr<const PreparedPlan>& entry = plans[key];
+  std::shared_ptr<const PreparedPlan>& entry = plans[plan_key(forms, lmax, lmax_out)];
   if (!entry) {
     auto made = std::make_shared<PreparedPlan>();
     made->plan = SpherePlanner(forms, lmax, lmax_out).make();
@@ -59,14 +56,6 @@ std::shared_ptr<const PreparedPlan> prepare(const std::string& forms, const std:
     entry = made;
   }
   return entry;
-}
-
-int degree_of(const Tensor& x) {
-  const int degree = int(std::lround(std::sqrt(double(x.size(1))))) - 1;
-  if (x.dim() != 3 || degree < 0 || int64_t{degree + 1} * (degree + 1) != x.size(1)) {
-    throw std::invalid_argument("functions must have shape [batch, (lmax + 1)^2, channels]");
-  }
-  return degree;
 }
 
 // Vectors that a thread works in: see Evaluation.
@@ -140,24 +129,11 @@ void run(const PreparedPlan& prepared, const std::vector<int>& lmax,
 
 std::vector<Tensor> sphere_forms(std::vector<Tensor> functions, std::string forms,
                                  std::vector<int64_t> lmax_out) {
-  if (functions.empty()) throw std::invalid_argument("functions must not be empty");
-  std::vector<int> lmax;
-  for (const Tensor& x : functions) {
-    lmax.push_back(degree_of(x));
-    if (x.scalar_type() != functions[0].scalar_type() || x.size(0) != functions[0].size(0) ||
-        x.size(2) != functions[0].size(2)) {
-      throw std::invalid_argument("functions must share dtype, batch and channels");
-    }
-  }
+  const std::vector<int> lmax = degrees_of(functions);
   const std::vector<int> degrees(lmax_out.begin(), lmax_out.end());
   const auto prepared = prepare(forms, lmax, degrees);
-  const int64_t batch = functions[0].size(0), channels = functions[0].size(2);
-  std::vector<Tensor> results;
-  for (int64_t degree : lmax_out) {
-    results.push_back(
-        torch::stable::new_empty(functions[0], {batch, (degree + 1) * (degree + 1), channels}));
-  }
-  if (batch * channels == 0) return results;
+  std::vector<Tensor> results = new_results(functions, degrees);
+  if (functions[0].size(0) * functions[0].size(2) == 0) return results;
   if (functions[0].scalar_type() == ScalarType::Float) {
     run<float>(*prepared, lmax, functions, results);
   } else if (functions[0].scalar_type() == ScalarType::Double) {

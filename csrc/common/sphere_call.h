@@ -1,0 +1,61 @@
+// What a call of equinet::sphere_forms is made of, alike on every device.
+#pragma once
+
+#include <torch/csrc/stable/ops.h>
+#include <torch/csrc/stable/tensor.h>
+
+#include <cmath>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+namespace equinet {
+
+inline int degree_of(const torch::stable::Tensor& x) {
+  const int degree = int(std::lround(std::sqrt(double(x.size(1))))) - 1;
+  if (x.dim() != 3 || degree < 0 || int64_t{degree + 1} * (degree + 1) != x.size(1)) {
+    throw std::invalid_argument("functions must have shape [batch, (lmax + 1)^2, channels]");
+  }
+  return degree;
+}
+
+// The degrees of functions that go together.
+inline std::vector<int> degrees_of(const std::vector<torch::stable::Tensor>& functions) {
+  if (functions.empty()) throw std::invalid_argument("functions must not be empty");
+  std::vector<int> lmax;
+  for (const torch::stable::Tensor& x : functions) {
+    lmax.push_back(degree_of(x));
+    if (x.scalar_type() != functions[0].scalar_type() || x.size(0) != functions[0].size(0) ||
+        x.size(2) != functions[0].size(2)) {
+      throw std::invalid_argument("functions must share dtype, batch and channels");
+    }
+    if (x.device() != functions[0].device()) {
+      throw std::invalid_argument("functions must be on one device");
+    }
+  }
+  return lmax;
+}
+
+// Contiguous [batch, (lmax_out + 1)^2, channels] for each output, not filled.
+inline std::vector<torch::stable::Tensor> new_results(
+    const std::vector<torch::stable::Tensor>& functions, const std::vector<int>& lmax_out) {
+  const int64_t batch = functions[0].size(0), channels = functions[0].size(2);
+  std::vector<torch::stable::Tensor> results;
+  for (const int64_t degree : lmax_out) {
+    results.push_back(
+        torch::stable::new_empty(functions[0], {batch, (degree + 1) * (degree + 1), channels}));
+  }
+  return results;
+}
+
+// A name for the plan of forms and degrees.
+inline std::string plan_key(const std::string& forms, const std::vector<int>& lmax,
+                            const std::vector<int>& lmax_out) {
+  std::string key = forms;
+  for (int degree : lmax) key += ' ' + std::to_string(degree);
+  key += ':';
+  for (int degree : lmax_out) key += ' ' + std::to_string(degree);
+  return key;
+}
+
+}  // namespace equinet
