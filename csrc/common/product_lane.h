@@ -1,0 +1,203 @@
+// The product of two functions, or their bracket, for one lane and degrees known to the compiler:
+// what a thread of a CUDA kernel does.
+//
+// Low degrees multiply coefficients in registers. Higher ones go by way of samples, one pair of
+// rings at a time, its Fourier coefficients and the sums in registers. The operands lie in shared
+// memory, where each thread has columns of its own: nothing passes between threads, and no barrier
+// is needed.
+#pragma once
+
+#include "lane.h"
+#include "sparse_product.h"
+#include "sphere_plan.h"
+
+namespace equinet {
+
+// One launch: coefficient * first * second, written to a result or added to it.
+struct ProductJob {
+  Operand<void> first;
+  Operand<void> second;
+  void* result;  // contiguous [batch, (lmax + 1)^2, channels]
+  ScalarType element;
+  double coefficient;
+  bool adds;
+  int64_t channels;
+  int64_t lanes;
+};
+
+// Which degrees are compiled with every coupling unrolled: those of the CPU, but for a kernel that
+// has not enough registers.
+template <bool IS_BRACKET, class T>
+constexpr bool has_sparse_kernel(int l1, int l2, int l3) {
+  return has_sparse_product(l1, l2, l3) && !(IS_BRACKET && l3 == 4 && sizeof(T) == 8);
+}
+
+template <bool IS_BRACKET, int L1, int L2, int L3, class T>
+EQUINET_INLINE void sparse_lane(const ProductJob& job, int64_t index) {
+  const Lane lane(index, job.channels);
+  T x[components_of(L1)], y[components_of(L2)], z[components_of(L3)] = {};
+  with_element<T>(job.element, [&](auto type) EQUINET_LAMBDA_INLINE {
+    using E = typename decltype(type)::Type;
+    read_lane<L1, T, E>(job.first, lane, &x[0]);
+    read_lane<L2, T, E>(job.second, lane, &y[0]);
+  });
+  sparse_product<IS_BRACKET, L1, L2, L3, T>(x, y, T(1), z);
+  const T coefficient = static_cast<T>(job.coefficient);
+  write_lane<L3, T>(&z[0], coefficient, job.result, job.element, job.adds, lane, job.channels);
+}
+
+// Which degrees are compiled by way of samples: what a layer of one degree needs, and the whole
+// product of two functions of one degree with its derivatives. Beyond degree 6 the registers do not
+// hold float64.
+template <class T>
+constexpr bool has_sampled_product(int l1, int l2, int l3) {
+  const bool is_one_degree = l1 == l2 && l2 == l3 && l1 > 4 && l1 <= (sizeof(T) == 8 ? 6 : 8);
+  const bool is_whole = l3 == 2 * l2 && l1 == l2 && l2 > 1 && l2 < 5;
+  const bool is_derivative = l1 == 2 * l2 && l2 == l3 && l2 > 1 && l2 < 5;
+  return is_one_degree || is_whole || is_derivative;
+}
+
+// Its tables: small enough to be a kernel's parameter, so that they lie in constant memory.
+template <int L1, int L2, int L3, class T>
+struct ProductTables {
+  static constexpr int DEGREE = L1 + L2 + L3;
+  static constexpr int RINGS = DEGREE / 2 + 1;
+  static constexpr int PAIRS = (RINGS + 1) / 2;
+  static constexpr int QUADRANT_SAMPLES = DEGREE / QUADRANTS + 1;
+  static constexpr int WIDEST = L1 > L3 ? L1 : L3;
+  static constexpr bool HAS_ONE_DEGREE = L1 == L2;
+
+  static constexpr int factors_of(int lmax) { return (lmax + 1) * (lmax + 2) / 2; }
+  // Rows are padded so that several factors can be loaded at once.
+  static constexpr int row_of(int lmax) { return (factors_of(lmax) + 3) / 4 * 4; }
+
+  alignas(16) T first[PAIRS][row_of(L1)];
+  alignas(16) T second[HAS_ONE_DEGREE ? 1 : PAIRS][row_of(L2)];
+  alignas(16) T result[PAIRS][row_of(L3)];
+  alignas(16) T waves[QUADRANT_SAMPLES][2 * (WIDEST + 1)];
+
+  EQUINET_INLINE const T* second_of(int pair) const {
+    if constexpr (HAS_ONE_DEGREE) return first[pair];
+    else return second[pair];
+  }
+
+  static ProductTables make() {
+    const SpherePlan plan = SpherePlanner("ab", {L1, L2}, {L3}).make_sampled();
+    ProductTables tables{};
+    for (int pair = 0; pair < PAIRS; ++pair) {
+      copy(plan, plan.fields[0].polar, L1, pair, tables.first[pair]);
+      if (!HAS_ONE_DEGREE) copy(plan, plan.fields[1].polar, L2, pair, tables.second[pair]);
+      copy(plan, plan.outputs[0].polar, L3, pair, tables.result[pair]);
+    }
+    for (int j = 0; j < QUADRANT_SAMPLES; ++j) {
+      for (int i = 0; i < plan.wave_stride; ++i) {
+        tables.waves[j][i] = static_cast<T>(plan.waves[j * plan.wave_stride + i]);
+      }
+    }
+    return tables;
+  }
+
+ private:
+  static void copy(const SpherePlan& plan, int64_t polar, int lmax, int pair, T* row) {
+    const double* factors = plan.polar.data() + polar + pair * factors_of(lmax);
+    for (int i = 0; i < factors_of(lmax); ++i) row[i] = static_cast<T>(factors[i]);
+  }
+};
+
+// A thread's own values in shared memory, 16 bytes of it side by side, so that four numbers are
+// read at once and no two threads want the same bank.
+template <class T, int THREADS>
+struct Column {
+  static constexpr int GROUP = 16 / sizeof(T);
+  T* start;
+
+  // Values that the columns of all threads take.
+  EQUINET_INLINE static constexpr int size(int lmax) {
+    return (components_of(lmax) + GROUP - 1) / GROUP * GROUP * THREADS;
+  }
+
+  EQUINET_INLINE Column(T* memory, int thread) : start(memory + thread * GROUP) {}
+
+  EQUINET_INLINE T& operator[](int i) const {
+    return start[i / GROUP * (GROUP * THREADS) + i % GROUP];
+  }
+};
+
+// How a block works on a product by way of samples. In float64 the sums do not fit into registers
+// and lie in shared memory too.
+template <int L1, int L2, int L3, class T>
+struct SampledProduct {
+  static constexpr bool SUMS_ARE_SHARED = sizeof(T) == 8;
+  static constexpr int THREADS = sizeof(T) == 8 ? 32 : 64;
+  using Tables = ProductTables<L1, L2, L3, T>;
+  using Shared = Column<T, THREADS>;
+
+  // Numbers in shared memory, all threads together: below 48 KB, which every device has.
+  static constexpr int SHARED_SIZE =
+      Shared::size(L1) + Shared::size(L2) + (SUMS_ARE_SHARED ? Shared::size(L3) : 0);
+  static_assert(SHARED_SIZE * sizeof(T) <= 48 * 1024, "too much shared memory");
+
+  // Threads beyond the last lane repeat its work without writing, so that all of a warp stay
+  // together and the tables are read once for all of them.
+  EQUINET_INLINE static void run(
+      const ProductJob& job, const Tables& tables, int64_t index, int thread, T* shared) {
+    const bool is_lane = index < job.lanes;
+    const Lane lane(is_lane ? index : job.lanes - 1, job.channels);
+    const Shared x(shared, thread), y(shared + Shared::size(L1), thread);
+    with_element<T>(job.element, [&](auto type) EQUINET_LAMBDA_INLINE {
+      using E = typename decltype(type)::Type;
+      read_lane<L1, T, E>(job.first, lane, x);
+      read_lane<L2, T, E>(job.second, lane, y);
+    });
+    if constexpr (SUMS_ARE_SHARED) {
+      const Shared z(shared + Shared::size(L1) + Shared::size(L2), thread);
+      EQUINET_UNROLL
+      for (int i = 0; i < components_of(L3); ++i) z[i] = 0;
+      add_rings(tables, x, y, z);
+      if (is_lane) write(job, lane, z);
+    } else {
+      T z[components_of(L3)] = {};
+      add_rings(tables, x, y, &z[0]);
+      if (is_lane) write(job, lane, &z[0]);
+    }
+  }
+
+ private:
+  template <class Z>
+  EQUINET_INLINE static void add_rings(const Tables& tables, Shared x, Shared y, Z z) {
+    constexpr int LAST = Tables::PAIRS - 1;
+    EQUINET_NO_UNROLL
+    for (int pair = 0; pair < Tables::PAIRS; ++pair) {
+      // Without it the compiler reads the operands before the loop and has no registers left.
+      EQUINET_FORGET_MEMORY;
+      T x_north[2 * L1 + 1], x_south[2 * L1 + 1], y_north[2 * L2 + 1], y_south[2 * L2 + 1];
+      T z_north[2 * L3 + 1] = {}, z_south[2 * L3 + 1] = {};
+      polar_synthesis<L1>(L1, x, tables.first[pair], &x_north[0], &x_south[0]);
+      polar_synthesis<L2>(L2, y, tables.second_of(pair), &y_north[0], &y_south[0]);
+      multiply_ring(tables, x_north, y_north, z_north);
+      // The last of an odd number of rings is the equator.
+      if (Tables::RINGS % 2 == 0 || pair < LAST) multiply_ring(tables, x_south, y_south, z_south);
+      polar_analysis<L3>(L3, &z_north[0], &z_south[0], tables.result[pair], z);
+    }
+  }
+
+  EQUINET_INLINE static void multiply_ring(const Tables& tables, const T* x, const T* y, T* z) {
+    EQUINET_UNROLL
+    for (int j = 0; j < Tables::QUADRANT_SAMPLES; ++j) {
+      T samples[QUADRANTS], factors[QUADRANTS];
+      azimuth_synthesis<L1>(L1, x, tables.waves[j], samples);
+      azimuth_synthesis<L2>(L2, y, tables.waves[j], factors);
+      EQUINET_UNROLL
+      for (int i = 0; i < QUADRANTS; ++i) samples[i] *= factors[i];
+      azimuth_analysis<L3>(L3, samples, tables.waves[j], z);
+    }
+  }
+
+  template <class Z>
+  EQUINET_INLINE static void write(const ProductJob& job, const Lane& lane, Z z) {
+    const T coefficient = static_cast<T>(job.coefficient);
+    write_lane<L3, T>(z, coefficient, job.result, job.element, job.adds, lane, job.channels);
+  }
+};
+
+}  // namespace equinet
