@@ -66,8 +66,9 @@ def bracket_product(
     exact = degree_of(x) + degree_of(y)
     lmax_out = exact if lmax_out is None else lmax_out
     check_degree("lmax_out", lmax_out)
-    bracket = _IMPLEMENTATIONS[resolve_backend("bracket_product", backend, x.device.type)]
-    working = working_dtype(dtype)
+    backend = resolve_backend("bracket_product", backend, x.device.type)
+    bracket = _IMPLEMENTATIONS[backend]
+    working = working_dtype(dtype, backend, x.device.type)
     with without_autocast(x.device):
         z = bracket(x.to(working), y.to(working), min(lmax_out, max(exact - 1, 0)))
     return with_degrees(z, lmax_out).to(dtype)

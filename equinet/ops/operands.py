@@ -71,8 +71,13 @@ def common_dtype(**tensors: Tensor) -> torch.dtype:
     return dtype
 
 
-def working_dtype(dtype: torch.dtype) -> torch.dtype:
-    """Return the type to compute in: half precision is accumulated in float32."""
+def working_dtype(dtype: torch.dtype, backend: str = "", device: str = "cpu") -> torch.dtype:
+    """Return the type to compute in: half precision is accumulated in float32.
+
+    The native kernels for CUDA do that themselves: they read and write half precision.
+    """
+    if backend == "native" and device == "cuda":
+        return dtype
     return torch.promote_types(dtype, torch.float32)
 
 

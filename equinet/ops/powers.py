@@ -61,10 +61,12 @@ def gaunt_powers(
     check_degree("lmax_out", lmax_out)
     if order < 1:
         raise ValueError(f"order must be at least 1, found {order}")
-    powers = _IMPLEMENTATIONS[resolve_backend("gaunt_powers", backend, x.device.type)]
+    backend = resolve_backend("gaunt_powers", backend, x.device.type)
     first = with_degrees(x[..., : (lmax_out + 1) ** 2, :], lmax_out).unsqueeze(0)
     if order == 1:
         return first
+    powers = _IMPLEMENTATIONS[backend]
+    working = working_dtype(x.dtype, backend, x.device.type)
     with without_autocast(x.device):
-        higher = powers(x.to(working_dtype(x.dtype)), order, min(lmax_out, order * degree_of(x)))
+        higher = powers(x.to(working), order, min(lmax_out, order * degree_of(x)))
     return torch.cat([first, with_degrees(higher, lmax_out).to(x.dtype)])

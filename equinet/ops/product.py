@@ -68,8 +68,9 @@ def gaunt_product(
     exact = degree_of(x) + degree_of(y)
     lmax_out = exact if lmax_out is None else lmax_out
     check_degree("lmax_out", lmax_out)
-    multiply = _IMPLEMENTATIONS[resolve_backend("gaunt_product", backend, x.device.type)]
-    working = working_dtype(dtype)
+    backend = resolve_backend("gaunt_product", backend, x.device.type)
+    multiply = _IMPLEMENTATIONS[backend]
+    working = working_dtype(dtype, backend, x.device.type)
     with without_autocast(x.device):
         z = multiply(x.to(working), y.to(working), min(lmax_out, exact))
     return with_degrees(z, lmax_out).to(dtype)
