@@ -6,6 +6,7 @@ from equinet.o3.irreps import from_e3nn, to_e3nn
 from equinet.o3.paths import bracket_gain, gaunt_gain, path_factors, power_variance
 from equinet.o3.quadrature import (
     SphereQuadrature,
+    antipodal_quadrature,
     gauss_legendre_quadrature,
     lebedev_quadrature,
     quadrature,
@@ -14,6 +15,7 @@ from equinet.o3.wigner import rotate, wigner_d, wigner_d_blocks
 
 __all__ = [
     "SphereQuadrature",
+    "antipodal_quadrature",
     "bracket_gain",
     "bracket_tensor",
     "from_e3nn",

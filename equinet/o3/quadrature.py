@@ -52,6 +52,37 @@ def quadrature(degree: int) -> SphereQuadrature:
     return lebedev_quadrature(degree)
 
 
+def antipodal_quadrature(degree: int) -> SphereQuadrature:
+    """Return a small rule whose points are opposite to one another two by two.
+
+    Functions of even and odd degree are even and odd there, so that sums over points can be folded.
+
+    Args:
+        degree: polynomial degree to be integrated exactly, at least 0.
+
+    Returns:
+        A rule of P points where ``points[P // 2 + p] == -points[p]``, with equal weights.
+
+    Raises:
+        ValueError: if ``degree`` is negative.
+
+    Example:
+        >>> points, weights = antipodal_quadrature(8)
+        >>> len(points), bool((points[:19] == -points[19:]).all())
+        (38, True)
+    """
+    _check_degree(degree)
+    # An odd degree has an even number of azimuths.
+    points, weights = gauss_legendre_quadrature(degree | 1)
+    available = _lebedev_degree(degree)
+    if available is not None and len(_lebedev(available)[1]) < len(points):
+        points, weights = lebedev_quadrature(degree)
+    opposite = (points @ points.T).argmin(1)
+    first = torch.arange(len(points)) < opposite
+    half, half_weights = points[first], weights[first]
+    return SphereQuadrature(torch.cat([half, -half]), half_weights.repeat(2))
+
+
 def gauss_legendre_quadrature(degree: int) -> SphereQuadrature:
     """Return Gauss-Legendre nodes in cos(beta) times equidistant azimuths.
 

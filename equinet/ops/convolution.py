@@ -7,11 +7,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from equinet.o3 import spherical_harmonics
+from equinet.o3 import antipodal_quadrature, spherical_harmonics
 from equinet.o3.tables import constant_table
 from equinet.ops.backends import resolve_backend
 from equinet.ops.filter_sum import filter_sum
 from equinet.ops.grid import from_grid, harmonics_on_grid, to_grid
+from equinet.ops.native import filter_sum as native
 from equinet.ops.operands import (
     check_coefficients,
     check_degree,
@@ -67,12 +68,14 @@ def gaunt_convolution(
     """
     _check(x, directions, radial, edge_index, lmax_out)
     dtype = common_dtype(x=x, directions=directions, radial=radial)
-    backend = resolve_backend("gaunt_convolution", backend)
+    backend = resolve_backend("gaunt_convolution", backend, x.device.type)
     working = working_dtype(dtype)
     x, directions, radial = x.to(working), directions.to(working), radial.to(working)
     exact = min(lmax_out, degree_of(x) + radial.shape[1] - 1)
     with without_autocast(x.device):
-        if backend != "grid":
+        if backend == "native":
+            z = _native(x, directions, radial, edge_index, exact)
+        elif backend != "grid":
             z = _edge_by_edge(x, directions, radial, edge_index, exact, backend)
         elif x.shape[1] == 1:
             z = _from_scalars(x, directions, radial, edge_index, exact)
@@ -123,6 +126,44 @@ def _on_grid(
     kernel = kernel.unflatten(-1, (-1, lmax_filter + 1))
     summed = filter_sum(kernel, radial, to_grid(x, degree), sender, receiver, x.shape[0])
     return from_grid(summed, degree, lmax_out)
+
+
+def _native(
+    x: Tensor, directions: Tensor, radial: Tensor, edge_index: Tensor, lmax_out: int
+) -> Tensor:
+    """Do the same with the filter's kernel made on the fly, in one pass over the edges."""
+    sender, receiver = edge_index
+    lmax, lmax_filter = degree_of(x), radial.shape[1] - 1
+    if lmax == 0:
+        harmonics = spherical_harmonics(lmax_out, directions) / math.sqrt(4 * math.pi)
+        radial = radial[:, : lmax_out + 1]
+        return native.filter_sum(harmonics, radial, x, None, sender, receiver, x.shape[0])
+    degree = lmax + lmax_filter + lmax_out
+    dtype, device = x.dtype, x.device
+    samples = torch.matmul(_antipodal_evaluation(lmax, degree, dtype=dtype, device=device), x)
+    harmonics = spherical_harmonics(lmax_filter, directions)
+    table = _half_evaluation(lmax_filter, degree, dtype=dtype, device=device)
+    summed = native.filter_sum(harmonics, radial, samples, table, sender, receiver, x.shape[0])
+    projection = _antipodal_projection(lmax_out, degree, dtype=dtype, device=device)
+    return torch.matmul(projection, summed)
+
+
+@constant_table
+def _antipodal_evaluation(lmax: int, degree: int) -> np.ndarray:
+    points, _ = antipodal_quadrature(degree)
+    return spherical_harmonics(lmax, points).numpy()
+
+
+@constant_table
+def _half_evaluation(lmax: int, degree: int) -> np.ndarray:
+    points, _ = antipodal_quadrature(degree)
+    return spherical_harmonics(lmax, points[: len(points) // 2]).numpy()
+
+
+@constant_table
+def _antipodal_projection(lmax: int, degree: int) -> np.ndarray:
+    points, weights = antipodal_quadrature(degree)
+    return np.ascontiguousarray((spherical_harmonics(lmax, points) * weights[:, None]).numpy().T)
 
 
 def _by_degree(harmonics: Tensor) -> Tensor:

@@ -5,11 +5,15 @@ from collections.abc import Callable
 import pytest
 import torch
 
-BACKENDS = ("reference", "fourier", "grid")
+from equinet.ops.native import unavailable
+
+BACKENDS = ("reference", "fourier", "grid", "native")
 
 
 @pytest.fixture(params=BACKENDS)
 def backend(request: pytest.FixtureRequest) -> str:
+    if request.param == "native" and (reason := unavailable("sphere_forms")):
+        pytest.skip(reason)
     return request.param
 
 

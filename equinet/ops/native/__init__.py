@@ -20,7 +20,7 @@ LIBRARY = "libequinet.so"
 CUDA_LIBRARY = "libequinet_cuda.so"
 
 # Ops that are complete: schema, kernels, and a file of this name here.
-_OPS = ("sphere_forms",)
+_OPS = ("sphere_forms", "filter_sum")
 
 # Every call of an op asks; several threads may be the first.
 _reasons: dict[tuple[str, str], str] = {}

@@ -1,0 +1,65 @@
+// The form behind the convolution, and its arithmetic at one pair of points.
+//
+//   T(Y, r, u, v) = sum over edges e, filters q, points p, degrees l, channels c of
+//                   k[e,q,p,l] r[e,q,l,c] u[source(e),p,c] v[target(e),p,c],
+//   k[e,q,p,l]    = sum over orders m of Y[e,q,lm] H[p,lm].
+//
+// The points are opposite to one another two by two: point `half` + p is opposite to point p. There
+// harmonics of even degree are the same and those of odd degree change sign, so both points of a
+// pair are served by the sums over even and over odd degrees; H is tabulated at the first `half`.
+//
+// On the CPU V is a vector of channels and T its element, on CUDA both are one number. Terms are
+// pairs (q, l), those of even degree first; their counts are compiled in.
+#pragma once
+
+#ifndef EQUINET_INLINE
+#ifdef __CUDACC__
+#define EQUINET_INLINE __host__ __device__ __forceinline__
+#define EQUINET_UNROLL _Pragma("unroll")
+#else
+#define EQUINET_INLINE inline __attribute__((always_inline))
+#define EQUINET_UNROLL _Pragma("GCC unroll 16")
+#endif
+#endif
+
+namespace equinet {
+
+// Terms that one pass over the points takes, at most.
+constexpr int MAX_TERMS = 8;
+
+// Filters that one sum takes, at most: two at second order.
+constexpr int MAX_FILTERS = 2;
+
+#ifdef EQUINET_ISA
+namespace EQUINET_ISA {
+#endif
+
+// Adds f u at both points of a pair, where f = sum over terms of k r. `k` holds the first term's
+// kernel at the pair, further terms follow at `stride`.
+template <int EVEN, int ODD, class T, class V>
+EQUINET_INLINE void add_filtered(const T* k, int64_t stride, const V* r, const V& near,
+                                 const V& far, V& near_sum, V& far_sum) {
+  V even = V{}, odd = V{};
+  EQUINET_UNROLL
+  for (int t = 0; t < EVEN; ++t) even = t == 0 ? k[0] * r[0] : even + k[t * stride] * r[t];
+  EQUINET_UNROLL
+  for (int t = EVEN; t < EVEN + ODD; ++t) {
+    odd = t == EVEN ? k[t * stride] * r[t] : odd + k[t * stride] * r[t];
+  }
+  near_sum += (even + odd) * near;
+  far_sum += (even - odd) * far;
+}
+
+// Sum and difference of the products u v at both points of a pair.
+template <class V>
+EQUINET_INLINE void fold_products(const V& near_u, const V& near_v, const V& far_u, const V& far_v,
+                                  V& even, V& odd) {
+  const V product = near_u * near_v;
+  even = product + far_u * far_v;
+  odd = product - far_u * far_v;
+}
+
+#ifdef EQUINET_ISA
+}  // namespace EQUINET_ISA
+#endif
+}  // namespace equinet
