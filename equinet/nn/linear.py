@@ -63,3 +63,7 @@ class DegreeLinear(nn.Module):
         if self.bias is not None:
             y = torch.cat([y[..., :1, :] + self.bias, y[..., 1:, :]], dim=-2)
         return y
+
+    def channel_matrices(self) -> list[nn.Parameter]:
+        """Parameters whose last two dimensions map channels to channels."""
+        return [self.weight]

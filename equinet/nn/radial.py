@@ -111,3 +111,7 @@ class RadialNetwork(nn.Module):
         for weight in others:
             x = nn.functional.silu(x) @ (weight * (_SILU_GAIN / math.sqrt(weight.shape[0])))
         return x.unflatten(-1, (self.lmax + 1, self.channels))
+
+    def channel_matrices(self) -> list[nn.Parameter]:
+        """Parameters that map one layer's values to the next one's."""
+        return list(self.weights)

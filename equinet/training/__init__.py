@@ -6,6 +6,7 @@ from equinet.training.evaluation import Predictions, predict, table
 from equinet.training.loader import EpochLoader
 from equinet.training.losses import LossWeights, Residuals, residuals
 from equinet.training.metrics import PotentialErrors
+from equinet.training.muon import Muon
 from equinet.training.progress import ErrorBar, MetricsTable
 from equinet.training.schedules import Cosine, Plateau
 from equinet.training.session import fit, seed_everything
@@ -19,6 +20,7 @@ __all__ = [
     "LossWeights",
     "MetricsTable",
     "ModelCheckError",
+    "Muon",
     "Plateau",
     "PotentialErrors",
     "PotentialTask",

@@ -1,5 +1,6 @@
 """The Lightning task of an interatomic potential: energies, forces and maybe stresses."""
 
+import itertools
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -132,16 +133,37 @@ class PotentialTask(pl.LightningModule):
 
 
 def parameter_groups(model: nn.Module) -> list[dict[str, Any]]:
-    """Split parameters into those that weight decay acts on and those it leaves alone.
+    """Split parameters by what optimizers want to know of them.
 
     Matrices (two dimensions or more) decay; gains, biases and single numbers do not. A model that
-    knows better names the decaying ones itself in ``weight_decay_parameters()``.
+    knows better names the decaying ones itself in ``weight_decay_parameters()``. Groups that
+    :func:`channel_matrices` finds have ``matrices=True``, for :class:`equinet.training.Muon`.
     """
     trainable = [p for p in model.parameters() if p.requires_grad]
     own_choice: Any = getattr(model, "weight_decay_parameters", None)
-    matrices = [p for p in trainable if p.ndim >= 2]
-    chosen = {id(p) for p in (own_choice() if own_choice else matrices)}
-    decaying = [p for p in trainable if id(p) in chosen]
-    others = [p for p in trainable if id(p) not in chosen]
-    groups: list[dict[str, Any]] = [{"params": decaying}, {"params": others, "weight_decay": 0.0}]
+    chosen = own_choice() if own_choice else [p for p in trainable if p.ndim >= 2]
+    decaying = {id(p) for p in chosen}
+    matrices = {id(p) for p in channel_matrices(model)}
+    groups = []
+    for decays, mixes in itertools.product((True, False), repeat=2):
+        kind = (decays, mixes)
+        params = [p for p in trainable if (id(p) in decaying, id(p) in matrices) == kind]
+        group: dict[str, Any] = {"params": params, "matrices": mixes}
+        groups.append(group if decays else {**group, "weight_decay": 0.0})
     return [group for group in groups if group["params"]]
+
+
+def channel_matrices(model: nn.Module) -> list[Tensor]:
+    """Find the parameters that map channels to channels, as matrices in their last dimensions.
+
+    Those of ``nn.Linear``, and what a layer names in ``channel_matrices()``. A single row or column
+    is no matrix.
+    """
+    found: list[Tensor] = []
+    for module in model.modules():
+        own: Any = getattr(module, "channel_matrices", None)
+        if isinstance(module, nn.Linear):
+            found.append(module.weight)
+        elif own is not None:
+            found.extend(own())
+    return [p for p in found if min(p.shape[-2:]) > 1]
