@@ -27,6 +27,9 @@ class MACEGaunt(Potential):
         scale: Unit of the network's output, eV.
         shift: Constant per atom, eV.
         channels: Channels of every degree.
+        convolution_channels: Channels inside the convolutions; as many as ``channels`` unless
+            given. A Gaunt convolution has one radial function per channel and filter degree for
+            all paths (l1, l2, l3); more channels, mixed before and after, give every path its own.
         layers: Number of message-passing layers.
         lmax_filter: Largest degree of filters and densities.
         lmax_hidden: Largest degree of the features between layers.
@@ -60,6 +63,7 @@ class MACEGaunt(Potential):
         scale: float = 1.0,
         shift: float = 0.0,
         channels: int = 64,
+        convolution_channels: int | None = None,
         layers: int = 2,
         lmax_filter: int = 3,
         lmax_hidden: int = 2,
@@ -76,8 +80,10 @@ class MACEGaunt(Potential):
             scale=scale,
             shift=shift,
         )
+        convolution_channels = channels if convolution_channels is None else convolution_channels
         for name, size in (
             ("channels", channels),
+            ("convolution_channels", convolution_channels),
             ("layers", layers),
             ("correlation", correlation),
             ("radial_basis", radial_basis),
@@ -99,6 +105,7 @@ class MACEGaunt(Potential):
                 lmax_filter=lmax_filter,
                 lmax_out=lmax_out,
                 channels=channels,
+                convolution_channels=convolution_channels,
                 correlation=correlation,
                 kinds=kinds,
                 radial_basis=radial_basis,
@@ -143,6 +150,7 @@ class _Interaction(nn.Module):
         lmax_filter: int,
         lmax_out: int,
         channels: int,
+        convolution_channels: int,
         correlation: int,
         kinds: int,
         radial_basis: int,
@@ -152,17 +160,17 @@ class _Interaction(nn.Module):
     ) -> None:
         super().__init__()
         self.lmax_residual = min(lmax_in, lmax_out)
-        self.up = DegreeLinear(lmax_in, channels, channels)
-        self.radial = RadialNetwork(radial_basis, lmax_filter, channels, radial_hidden)
+        self.up = DegreeLinear(lmax_in, channels, convolution_channels)
+        self.radial = RadialNetwork(radial_basis, lmax_filter, convolution_channels, radial_hidden)
         self.convolution = GauntConvolution(
             lmax_in,
             lmax_filter,
             lmax_filter,
-            channels,
+            convolution_channels,
             average_neighbors=average_neighbors,
             backend=backend,
         )
-        self.density = DegreeLinear(lmax_filter, channels, channels)
+        self.density = DegreeLinear(lmax_filter, convolution_channels, channels)
         self.many_body = GauntManyBody(
             lmax_filter, lmax_out, channels, correlation, kinds, backend=backend
         )

@@ -70,6 +70,15 @@ def test_energy_is_invariant_and_forces_turn(improper: bool, random_rotation: to
     torch.testing.assert_close(after["forces"], before["forces"] @ rotation.T, rtol=0, atol=1e-10)
 
 
+def test_convolutions_may_be_wider_than_the_rest(random_rotation: torch.Tensor) -> None:
+    network, data = model(convolution_channels=20), molecule()
+    turned = graph(data.pos @ random_rotation.T, data.atomic_numbers)
+    before, after = network(data)["energy"], network(turned)["energy"]
+    torch.testing.assert_close(after, before, rtol=0, atol=1e-10)
+    assert network.interactions[1].up.weight.shape == (3, 8, 20)
+    assert network.interactions[1].density.weight.shape == (4, 20, 8)
+
+
 def test_order_of_atoms_does_not_matter() -> None:
     network, data = model(), molecule()
     order = torch.randperm(len(data.pos))
@@ -177,6 +186,7 @@ def test_unknown_element_is_named() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "lowest"),
     [
+        ("convolution_channels", 0, 1),
         *((name, 0, 1) for name in ("channels", "layers", "correlation", "radial_basis")),
         ("radial_hidden", (16, 0), 1),
         ("lmax_filter", -1, 0),
