@@ -25,7 +25,8 @@ class Muon(torch.optim.Optimizer):
 
     where orth replaces the singular values by one, approximately. The root makes the entries of a
     step about :math:`\eta` in size, as Adam's are. Parameters of groups without
-    ``matrices=True`` are stepped by Adam at the same rate.
+    ``matrices=True`` are stepped by Adam at the same rate. (``torch.optim.Muon`` knows neither
+    stacks of matrices nor that second kind.)
 
     Weights that are not divided by anything in memory but scaled in the forward pass, as those of
     :class:`equinet.nn.DegreeLinear`, suit it best: entries of order one for any width.
