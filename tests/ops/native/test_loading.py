@@ -1,5 +1,6 @@
 """Loading what was compiled: each reason why not, and real compilers where there are any."""
 
+import functools
 import json
 import os
 import shutil
@@ -33,15 +34,13 @@ def run(script: str, **variables: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """A folder in the place of the package's, with nothing built in it."""
+    """A folder in the place of the package's, and a loader that has not looked there yet."""
     monkeypatch.setattr(native, "FOLDER", tmp_path)
     monkeypatch.setattr(native, "_reasons", {})
-    for function in (native.load, native.load_cuda):
-        function.cache_clear()
-    yield tmp_path
-    # Nothing was loaded, so that the next test may load what is really there.
-    for function in (native.load, native.load_cuda):
-        function.cache_clear()
+    for name in ("load", "load_cuda"):
+        function = getattr(native, name)
+        monkeypatch.setattr(native, name, functools.cache(function.__wrapped__))
+    return tmp_path
 
 
 def test_nothing_compiled(folder):
