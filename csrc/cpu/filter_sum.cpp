@@ -167,6 +167,7 @@ void sum(const Sizes& sizes, const Tensor* harmonics, const Tensor* radial, int 
   job.sums = static_cast<T*>(result.mutable_data_ptr());
   job.starts = sorted.starts.data();
   job.edges = sorted.edges.data();
+  job.edge_count = sizes.edges;
   job.sources = source.data();
   const auto kernel = table                ? EQUINET_BEST(sum_on_grid<T>)
                       : samples.size(1) == 1 ? EQUINET_BEST(sum_to_components<T>)

@@ -184,6 +184,10 @@ void correlate_with_width(const FilterCorrelationJob<T>& job, int64_t first, int
   const int64_t degrees = job.degrees, components = degrees * degrees;
   const Workspace<W, T> work(job, scratch);
   for (int64_t e = first; e < last; ++e) {
+    if (DOTS && e + EDGES_AHEAD < last) {
+      const int64_t row = degrees * job.channels;
+      prefetch(job.radial + (e + EDGES_AHEAD) * row, row);
+    }
     for (int64_t l = 0; l < degrees; l += CORRELATED_TERMS) {
       const int64_t end = l + CORRELATED_TERMS < degrees ? l + CORRELATED_TERMS : degrees;
       correlate_block<DOTS>(job, e, block_of(0, 1, l, end), work);

@@ -89,6 +89,12 @@ void add_block(const FilterSumJob<T>& job, int64_t node, const TermBlock& block,
   Edge<T> edge = {k, stride, {}, nullptr, job.table.half, channels};
   for (int64_t i = job.starts[node]; i < job.starts[node + 1]; ++i) {
     const int64_t e = job.edges[i];
+    if (i + EDGES_AHEAD < job.edge_count) {
+      for (int q = 0; q < job.filters; ++q) {
+        prefetch(job.radial[q] + job.edges[i + EDGES_AHEAD] * degrees * channels,
+                 degrees * channels);
+      }
+    }
     for (int t = 0; t < block.even + block.odd; ++t) {
       const int q = block.filter[t];
       const int64_t l = block.degree[t];

@@ -29,6 +29,7 @@ struct FilterSumJob {
   T* sums;                          // [targets, points, channels]
   const int64_t* starts;            // [targets + 1], where a target's edges begin in `edges`
   const int64_t* edges;             // [E], sorted by target
+  int64_t edge_count;
   const int64_t* sources;           // [E], in the order of Y and r
 };
 

@@ -56,11 +56,13 @@ EQUINET_INLINE void store(const V& value, T* data) {
   memcpy(data, &value, sizeof value);
 }
 
-// Asks for data that will be needed soon.
-template <int WRITE = 0, class T>
+// Edges that radial weights are asked for ahead: the rows are too far apart to be foreseen.
+constexpr int64_t EDGES_AHEAD = 2;
+
+template <class T>
 EQUINET_INLINE void prefetch(const T* data, int64_t count) {
   constexpr int64_t LINE = 64 / sizeof(T);
-  for (int64_t i = 0; i < count; i += LINE) __builtin_prefetch(data + i, WRITE);
+  for (int64_t i = 0; i < count; i += LINE) __builtin_prefetch(data + i);
 }
 
 template <int N>
