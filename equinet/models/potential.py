@@ -94,10 +94,14 @@ class Potential(Model):
         if batch is None:
             batch = torch.zeros_like(graph.atomic_numbers)
         cell = graph.cell.reshape(-1, 3, 3)
-        arguments = (species, graph.pos, cell, batch, graph.edge_index, graph.edge_shift)
-        # Losses on forces take second derivatives, which compiled code does not have.
-        evaluate = self.evaluate if self._compiled is None or self.training else self._compiled
-        return evaluate(*arguments, forces=forces, stress=stress)
+        pos = graph.pos
+        if forces and not pos.requires_grad:
+            pos = pos.detach().requires_grad_()
+        strain = torch.zeros_like(cell).requires_grad_() if stress else None
+        evaluate = self._compiled or self.evaluate
+        return evaluate(
+            species, pos, cell, batch, graph.edge_index, graph.edge_shift, strain, forces=forces
+        )
 
     def evaluate(
         self,
@@ -107,40 +111,35 @@ class Potential(Model):
         batch: Int[Tensor, " node"],
         edge_index: Int[Tensor, "2 edge"],
         edge_shift: Float[Tensor, "edge 3"],
+        strain: Float[Tensor, "graph 3 3"] | None = None,
         *,
         forces: bool = True,
-        stress: bool = False,
     ) -> dict[str, Tensor]:
         """Evaluate the model on plain tensors: what a call does, in a form for compilers.
 
-        Nothing here depends on the values of tensors, so that :func:`torch.compile` takes it whole.
+        Nothing here looks at the values of tensors, so that :func:`torch.compile` takes it whole.
 
         Args:
             species: Indices into ``elements``, from :meth:`species`; they are not checked.
-            pos: Positions, Å.
+            pos: Positions, Å; for forces they must require a gradient.
             cell: Lattice vectors in rows, Å; zeros where not periodic.
             batch: Graph of each atom.
             edge_index: Senders and receivers.
             edge_shift: Lattice vectors to add to each edge, in units of the cell.
+            strain: Zeros that require a gradient, to return the stress.
             forces: As in a call.
-            stress: As in a call.
 
         Returns:
             As a call.
         """
         num_graphs = cell.shape[0]
-        if forces and not pos.requires_grad:
-            pos = pos.detach().requires_grad_()
-        strain = torch.zeros_like(cell).requires_grad_(stress)
-        with torch.set_grad_enabled(forces or stress or torch.is_grad_enabled()):
-            vectors = _edge_vectors(
-                pos, cell, batch, edge_index, edge_shift, strain if stress else None
-            )
+        wanted = ([pos] if forces else []) + ([] if strain is None else [strain])
+        with torch.set_grad_enabled(bool(wanted) or torch.is_grad_enabled()):
+            vectors = _edge_vectors(pos, cell, batch, edge_index, edge_shift, strain)
             atomic = self.atomic_energies(species, vectors.to(self.dtype), edge_index)
             # Summed in float64: in float32, a thousand atoms would cost milli-electronvolts.
             atomic = atomic.double() * self.scale + self.shift
             interaction = atomic.new_zeros(num_graphs).index_add(0, batch, atomic)
-            wanted = ([pos] if forces else []) + ([strain] if stress else [])
             gradients = self._gradients(interaction, wanted)
         if gradients and not self.training:
             # The gradient has used up what a further derivative would need.
@@ -148,17 +147,17 @@ class Potential(Model):
         results = {}
         if forces:
             results["forces"] = -gradients[0]
-        if stress:
+        if strain is not None:
             results["stress"] = _stress(gradients[-1], cell)
         reference = self.reference_energies(species, batch, num_graphs)
         return {"energy": interaction + reference, **results}
 
     def compile(self, *arguments: Any, **options: Any) -> None:
-        """Compile the evaluation, for calls in evaluation mode; the first one takes a minute.
+        """Compile the evaluation; the first call afterwards takes a minute or two.
 
         Calls check their graph as before and then run one compiled function for all sizes of
-        graphs, with forces and stress inside. Training mode and copies of the model are not
-        compiled.
+        graphs, with forces and stress inside, in training too: losses on forces can be
+        differentiated. Copies of the model are not compiled.
 
         Args:
             *arguments: Of :func:`torch.compile`.
