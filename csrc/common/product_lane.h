@@ -47,14 +47,14 @@ EQUINET_INLINE void sparse_lane(const ProductJob& job, int64_t index) {
 }
 
 // Which degrees are compiled by way of samples: what a layer of one degree needs, and the whole
-// product of two functions of one degree with its derivatives. Beyond degree 6 the registers do not
-// hold float64.
+// product of two functions of one degree with its derivatives. The registers hold float64 up to
+// degree 6 only.
 template <class T>
 constexpr bool has_sampled_product(int l1, int l2, int l3) {
-  const bool is_one_degree = l1 == l2 && l2 == l3 && l1 > 4 && l1 <= (sizeof(T) == 8 ? 6 : 8);
-  const bool is_whole = l3 == 2 * l2 && l1 == l2 && l2 > 1 && l2 < 5;
-  const bool is_derivative = l1 == 2 * l2 && l2 == l3 && l2 > 1 && l2 < 5;
-  return is_one_degree || is_whole || is_derivative;
+  constexpr int HIGHEST = sizeof(T) == 8 ? 6 : 8;
+  if (l1 == l2 && l2 == l3) return l1 > 4 && l1 <= HIGHEST;
+  const bool is_whole = l1 == l2 && l3 == 2 * l2, is_derivative = l1 == 2 * l2 && l2 == l3;
+  return (is_whole || is_derivative) && l2 > 1 && 2 * l2 <= HIGHEST;
 }
 
 // Its tables: small enough to be a kernel's parameter, so that they lie in constant memory.
