@@ -125,8 +125,6 @@ def build_cuda(torch: Torch) -> dict[str, object]:
 
 def _cuda_objects(nvcc: str, host: str, targets: Sequence[str], torch: Torch) -> list[Object]:
     sources = sorted((ROOT / "csrc/cuda").glob("*.cu"))
-    if not sources:
-        raise MissingToolError("csrc/cuda has no kernels yet")
     binaries = [f"-gencode=arch=compute_{name},code=sm_{name}" for name in targets]
     portable = f"-gencode=arch=compute_{targets[-1]},code=compute_{targets[-1]}"
     command = (
