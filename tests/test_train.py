@@ -167,7 +167,7 @@ def test_stress_is_trained_on_where_it_is_and_refused_where_it_is_not(run, tmp_p
         images.append(atoms)
     ase.io.write(tmp_path / "bulk.xyz", images, format="extxyz")
     files = (f"data.train={tmp_path / 'bulk.xyz'}", "data.val=2", "data.test=null")
-    few = ("trainer.max_steps=2", "data.cutoff=3")
+    few = ("trainer.max_epochs=10", "data.cutoff=3")
     with_stress = run(tmp_path / "on", *files, *few, "task.stress_weight=1e4")
     without = run(tmp_path / "off", *files, *few)
     found = [metrics["sets"]["val"]["stress_rmse"] for metrics in (with_stress, without)]
