@@ -12,15 +12,9 @@
 // pairs (q, l), those of even degree first; their counts are compiled in.
 #pragma once
 
-#ifndef EQUINET_INLINE
-#ifdef __CUDACC__
-#define EQUINET_INLINE __host__ __device__ __forceinline__
-#define EQUINET_UNROLL _Pragma("unroll")
-#else
-#define EQUINET_INLINE inline __attribute__((always_inline))
-#define EQUINET_UNROLL _Pragma("GCC unroll 16")
-#endif
-#endif
+#include <stdint.h>
+
+#include "inline.h"
 
 namespace equinet {
 
@@ -33,6 +27,41 @@ constexpr int MAX_FILTERS = 2;
 #ifdef EQUINET_ISA
 namespace EQUINET_ISA {
 #endif
+
+// Terms that pass over the points together.
+struct TermBlock {
+  int even, odd;
+  int filter[MAX_TERMS];
+  int degree[MAX_TERMS];
+};
+
+// Terms of the degrees first <= l < last of the filters first_filter <= q < last_filter.
+inline TermBlock block_of(int first_filter, int last_filter, int first, int last) {
+  TermBlock block = {};
+  for (int parity = 0; parity < 2; ++parity) {
+    for (int q = first_filter; q < last_filter; ++q) {
+      for (int l = first; l < last; ++l) {
+        if (l % 2 != parity) continue;
+        const int t = block.even + block.odd;
+        block.filter[t] = q;
+        block.degree[t] = l;
+        ++(parity == 0 ? block.even : block.odd);
+      }
+    }
+  }
+  return block;
+}
+
+// Calls f(block) for blocks of at most `limit` terms, of all filters at once where that suffices.
+template <class F>
+inline void for_term_blocks(int filters, int degrees, int limit, const F& f) {
+  const int together = filters * degrees <= limit ? filters : 1, step = limit / together;
+  for (int q = 0; q < filters; q += together) {
+    for (int l = 0; l < degrees; l += step) {
+      f(block_of(q, q + together, l, l + step < degrees ? l + step : degrees));
+    }
+  }
+}
 
 // Adds f u at both points of a pair, where f = sum over terms of k r. `k` holds the first term's
 // kernel at the pair, further terms follow at `stride`.

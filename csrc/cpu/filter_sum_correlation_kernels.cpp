@@ -188,10 +188,9 @@ void correlate_with_width(const FilterCorrelationJob<T>& job, int64_t first, int
       const int64_t row = degrees * job.channels;
       prefetch(job.radial + (e + EDGES_AHEAD) * row, row);
     }
-    for (int64_t l = 0; l < degrees; l += CORRELATED_TERMS) {
-      const int64_t end = l + CORRELATED_TERMS < degrees ? l + CORRELATED_TERMS : degrees;
-      correlate_block<DOTS>(job, e, block_of(0, 1, l, end), work);
-    }
+    for_term_blocks(1, int(degrees), CORRELATED_TERMS, [&](const TermBlock& block) {
+      correlate_block<DOTS>(job, e, block, work);
+    });
     if constexpr (DOTS) {
       sums_of_lanes<T, NATIVE_WIDTH<T>>(work.projected, components, work.by_harmonics);
       memcpy(job.by_harmonics + e * components, work.by_harmonics, components * sizeof(T));

@@ -113,18 +113,12 @@ void sum_with_width(const FilterSumJob<T>& job, int64_t first, int64_t last, T* 
   const int64_t vectors = position_of(groups + SIDE - 1, half) / SIDE * SIDE;
   V* sums = reinterpret_cast<V*>(scratch);
   T* k = scratch + vectors * NATIVE_WIDTH<T>;
-  constexpr int64_t LIMIT = W == NATIVE_WIDTH<T> ? MAX_TERMS : MAX_TERMS / 2;
-  // Filters pass together where all their terms fit.
-  const int together = job.filters * job.degrees <= LIMIT ? job.filters : 1;
-  const int64_t step = LIMIT / together;
+  constexpr int LIMIT = W == NATIVE_WIDTH<T> ? MAX_TERMS : MAX_TERMS / 2;
   for (int64_t node = first; node < last; ++node) {
     for (int64_t i = 0; i < vectors; ++i) sums[i] = V{};
-    for (int q = 0; q < job.filters; q += together) {
-      for (int64_t l = 0; l < job.degrees; l += step) {
-        const int64_t end = l + step < job.degrees ? l + step : job.degrees;
-        add_block<W>(job, node, block_of(q, q + together, l, end), k, sums);
-      }
-    }
+    for_term_blocks(job.filters, int(job.degrees), LIMIT, [&](const TermBlock& block) {
+      add_block<W>(job, node, block, k, sums);
+    });
     T* out = job.sums + node * 2 * half * job.channels;
     for (int64_t g = 0; g < groups; ++g) {
       const V* sum = sums + position_of(g, half);

@@ -192,29 +192,5 @@ EQUINET_INLINE void zonal_kernel(const T* harmonics, const FilterTable<T>& table
   if (p < table.stride) columns(p, Constant<1>{});
 }
 
-// Terms that pass over the points together, even degrees first.
-struct TermBlock {
-  int even, odd;
-  int filter[MAX_TERMS];
-  int64_t degree[MAX_TERMS];
-};
-
-// Terms of the degrees first <= l < last of the filters first_filter <= q < last_filter.
-inline TermBlock block_of(int first_filter, int last_filter, int64_t first, int64_t last) {
-  TermBlock block = {};
-  for (int parity = 0; parity < 2; ++parity) {
-    for (int q = first_filter; q < last_filter; ++q) {
-      for (int64_t l = first; l < last; ++l) {
-        if (l % 2 != parity) continue;
-        const int t = block.even + block.odd;
-        block.filter[t] = q;
-        block.degree[t] = l;
-        ++(parity == 0 ? block.even : block.odd);
-      }
-    }
-  }
-  return block;
-}
-
 }  // namespace EQUINET_ISA
 }  // namespace equinet
