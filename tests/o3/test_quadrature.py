@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from equinet.o3 import (
+    antipodal_quadrature,
     gaunt_tensor,
     gauss_legendre_quadrature,
     lebedev_quadrature,
@@ -11,7 +12,7 @@ from equinet.o3 import (
     spherical_harmonics,
 )
 
-RULES = (quadrature, gauss_legendre_quadrature, lebedev_quadrature)
+RULES = (quadrature, antipodal_quadrature, gauss_legendre_quadrature, lebedev_quadrature)
 
 
 def integrals(rule: tuple[torch.Tensor, torch.Tensor], degree: int) -> torch.Tensor:
@@ -30,6 +31,16 @@ def test_exact_to_the_stated_degree(rule, degree):
     expected = torch.zeros((degree + 1) ** 2, dtype=torch.float64)
     expected[0] = math.sqrt(4 * math.pi)
     torch.testing.assert_close(integrals((points, weights), degree), expected, rtol=0, atol=2e-13)
+
+
+@pytest.mark.parametrize("degree", [*range(13), 27, 132])
+def test_points_opposite_two_by_two(degree):
+    points, weights = antipodal_quadrature(degree)
+    half = len(points) // 2
+    assert torch.equal(points[half:], -points[:half])
+    assert torch.equal(weights[half:], weights[:half])
+    # Never larger than the smallest rule by more than one azimuth at each polar node.
+    assert len(points) <= len(quadrature(degree).points) + degree // 2 + 1
 
 
 @pytest.mark.parametrize("degree", range(1, 12))
