@@ -1,6 +1,7 @@
 """Constant tables: computed once in float64 with numpy, then kept per dtype and device."""
 
 import functools
+import operator
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol, runtime_checkable
@@ -60,6 +61,8 @@ def constant_table(build: Callable[..., np.ndarray]) -> Table:
 
     @functools.wraps(build)
     def table(*arguments: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-        return lookup(arguments, dtype, device)[0]
+        tensor = lookup(tuple(map(operator.index, arguments)), dtype, device)[0]
+        # Slices of a constant torch.compile would make at once, and take their shapes for variable.
+        return tensor.detach() if torch.compiler.is_compiling() else tensor
 
     return table

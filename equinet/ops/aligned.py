@@ -10,6 +10,7 @@ from torch import Tensor
 from equinet.o3.harmonics import normalized_legendre
 from equinet.o3.tables import constant_table
 from equinet.o3.wigner import wigner_d_blocks
+from equinet.ops.operands import degree_of
 from equinet.ops.segment import segment_sum
 
 
@@ -42,7 +43,7 @@ def aligned_convolution(
         >>> aligned_convolution(x, torch.randn(2, 3), radial, edge_index, 2).shape
         torch.Size([2, 9, 8])
     """
-    lmax1 = math.isqrt(x.shape[-2]) - 1
+    lmax1 = degree_of(x)
     lmax_filter = radial.shape[-2] - 1
     sender, receiver = edge_index
     blocks = wigner_d_blocks(max(lmax1, lmax_out), rotation_to_pole(directions))

@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import operator
 from contextlib import AbstractContextManager
 
 import torch
@@ -10,14 +11,15 @@ from torch import Tensor
 
 def degree_of(x: Tensor) -> int:
     """Return lmax of coefficients [..., (lmax + 1)^2, channels]."""
-    return math.isqrt(x.shape[-2]) - 1
+    # Compilers may take any size for variable; a degree never is.
+    return math.isqrt(operator.index(x.shape[-2])) - 1
 
 
 def check_coefficients(name: str, x: Tensor) -> None:
     """Raise ValueError unless ``x`` is floating point of shape [..., (lmax + 1)^2, channels]."""
     if not x.is_floating_point():
         raise ValueError(f"{name} must be floating point, found {x.dtype}")
-    size = x.shape[-2] if x.ndim >= 2 else 0
+    size = operator.index(x.shape[-2]) if x.ndim >= 2 else 0
     if size == 0 or math.isqrt(size) ** 2 != size:
         raise ValueError(
             f"{name} must have shape [..., (lmax + 1)^2, channels], found {list(x.shape)}"
