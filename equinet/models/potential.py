@@ -215,7 +215,8 @@ class Potential(Model):
 
 def _stress(gradient: Tensor, cell: Tensor) -> Tensor:
     """Derivative with respect to the strain per volume; zero where there is no cell."""
-    volume = torch.linalg.det(cell).abs().reshape(-1, 1, 1)
+    a, b, c = cell.unbind(1)
+    volume = torch.linalg.vecdot(a, torch.linalg.cross(b, c)).abs().reshape(-1, 1, 1)
     symmetric = (gradient + gradient.mT) / 2
     return torch.where(volume > 0, symmetric / volume.clamp(min=1e-12), 0.0)
 
