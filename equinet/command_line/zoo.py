@@ -2,15 +2,18 @@
 
 import argparse
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
+
+from equinet.errors import ConfigError
 
 _MODEL = "a run directory, a model folder, or a name from the zoo"
 _SHOWN_APART = ("schema", "class", "arguments", "units", "dtype", "parameters")
 
 
 def add_parser(verbs: Any) -> None:
-    """Add ``zoo list``, ``zoo info`` and ``zoo verify``."""
-    parser = verbs.add_parser("zoo", help="list, describe and verify trained models")
+    """Add ``zoo list``, ``zoo info``, ``zoo verify`` and ``zoo export``."""
+    parser = verbs.add_parser("zoo", help="list, describe, verify and export trained models")
     actions = parser.add_subparsers(metavar="ACTION", required=True)
     listing = actions.add_parser("list", help="the models that come with equinet")
     listing.set_defaults(run=show_list)
@@ -20,6 +23,12 @@ def add_parser(verbs: Any) -> None:
     verify = actions.add_parser("verify", help="check that models are whole and load")
     verify.add_argument("models", nargs="*", help=f"each {_MODEL}; none means the whole zoo")
     verify.set_defaults(run=verify_models)
+    export = actions.add_parser("export", help="compile a potential into a file of its own")
+    export.add_argument("model", help=_MODEL)
+    export.add_argument("file", type=Path, help="what to write, ending in .pt2")
+    export.add_argument("--stress", action="store_true", help="with the stress")
+    export.add_argument("--device", default="cpu", help="what to compile for, such as cuda")
+    export.set_defaults(run=export_model)
 
 
 def show_list(_: argparse.Namespace) -> Iterator[str]:
@@ -62,6 +71,24 @@ def verify_models(arguments: argparse.Namespace) -> Iterator[str]:
     for model in arguments.models or [entry.name for entry in zoo.list()]:
         zoo.load(model)
         yield f"{model}: whole, {_headline(zoo.load_card(model))}"
+
+
+def export_model(arguments: argparse.Namespace) -> Iterator[str]:
+    """Compile a potential ahead of time and yield what came of it.
+
+    Raises:
+        EquinetError: There is no such model, it is no potential, or it cannot be compiled here.
+    """
+    from equinet import zoo
+    from equinet.models import Potential
+
+    model = zoo.load(arguments.model, device=arguments.device)
+    if not isinstance(model, Potential):
+        raise ConfigError(f"{arguments.model} is no potential but a {type(model).__name__}")
+    yield f"compiling for this machine's {arguments.device}, which takes a minute or two ..."
+    zoo.export(model, arguments.file, stress=arguments.stress)
+    results = "energy, forces and stress" if arguments.stress else "energy and forces"
+    yield f"{arguments.file}: {results}; load it with torch._inductor.aoti_load_package"
 
 
 def _headline(card: Mapping[str, Any]) -> str:

@@ -1,0 +1,154 @@
+"""Compile a potential ahead of time into one file that runs without equinet, from C++ too."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import equinet
+from equinet.elements import symbol
+from equinet.errors import BackendError, ConfigError
+from equinet.models import Potential
+
+# Sizes to trace with: prime, since the tracer takes two sizes that are equal for one.
+_ATOMS, _EDGES, _GRAPHS = 1009, 20011, 13
+
+
+def export(model: Potential, path: str | Path, *, stress: bool = False) -> None:
+    """Write a potential with its forces as an AOTInductor package.
+
+    The package is compiled for the kind of processor or GPU that the model is on, and serves any
+    number of atoms, edges and structures. It takes the tensors of a graph in this order, in the
+    layout of the conventions page: ``atomic_numbers`` [N], ``pos`` [N, 3], ``cell`` [G, 3, 3],
+    ``batch`` [N], ``edge_index`` [2, E], ``edge_shift`` [E, 3], floating ones in float64, and
+    returns what the model does: ``energy`` [G] in eV, ``forces`` [N, 3] in eV/Å and, where asked
+    for, ``stress`` [G, 3, 3] in eV/Å³. An element that the model does not know is a RuntimeError.
+    Its metadata hold ``elements`` (atomic numbers) and ``cutoff`` in Å.
+
+    Whoever runs it loads the native engine first, unless the model was made with
+    ``backend="grid"``, which needs none: ``equinet.ops.native.load()`` does it,
+    ``torch.ops.load_library("…/equinet/ops/native/libequinet.so")`` without equinet, ``dlopen`` in
+    C++.
+
+    Args:
+        model: To be exported; it is left as it is.
+        path: File to write, ending in ``.pt2``.
+        stress: Also return the stress.
+
+    Raises:
+        ConfigError: ``path`` has another ending, or its folder does not exist.
+        BackendError: There is no C++ compiler.
+
+    Example:
+        >>> from equinet import zoo
+        >>> model = zoo.load("mace-gaunt-3bpa")
+        >>> zoo.export(model, "3bpa.pt2")  # doctest: +SKIP
+        >>> equinet.ops.native.load()  # doctest: +SKIP
+        >>> run = torch._inductor.aoti_load_package("3bpa.pt2")  # doctest: +SKIP
+        >>> run(atomic_numbers, pos, cell, batch, edge_index, edge_shift)  # doctest: +SKIP
+    """
+    from torch._inductor import aoti_compile_and_package
+    from torch._inductor.exc import InductorError, InvalidCxxCompiler
+
+    path = Path(path)
+    if path.suffix != ".pt2" or not path.parent.is_dir():
+        raise ConfigError(f"path must end in .pt2 and lie in a folder that exists, found {path}")
+    program = trace(model, stress=stress)
+    configs = {
+        # As many threads as there are where it runs, not where it is compiled.
+        "cpp.dynamic_threads": True,
+        "aot_inductor.metadata": {
+            "equinet": equinet.__version__,
+            "elements": " ".join(map(str, model.elements)),
+            "cutoff": str(model.cutoff),
+        },
+    }
+    try:
+        aoti_compile_and_package(program, package_path=str(path), inductor_configs=configs)
+    except (InductorError, InvalidCxxCompiler) as error:
+        if "InvalidCxxCompiler" not in f"{type(error)} {error}":
+            raise
+        raise BackendError(
+            "exporting needs a C++ compiler, and none works here; install g++, or name one in the "
+            "environment variable CXX"
+        ) from error
+
+
+def trace(model: Potential, *, stress: bool = False) -> torch.export.ExportedProgram:
+    """Trace a potential with its derivatives, see :func:`export`; sizes are symbolic.
+
+    Args:
+        model: To be traced; it is left as it is.
+        stress: Also return the stress.
+
+    Returns:
+        A program of plain operations, for :func:`torch.export.save` or other compilers.
+    """
+    from torch.fx.experimental.proxy_tensor import make_fx
+
+    program = _Program(copy.deepcopy(model).eval().requires_grad_(requires_grad=False), stress)
+    inputs = _example(next(model.parameters()).device)
+    # Two steps: torch.export alone makes constants of what the gradient saves on its way
+    # (https://github.com/pytorch/pytorch/issues/187907).
+    graph = make_fx(program, tracing_mode="symbolic", _allow_non_fake_inputs=True)(*inputs)
+    atoms, graphs = (torch.export.Dim(name, min=1) for name in ("atoms", "graphs"))
+    edges = torch.export.Dim("edges", min=0)
+    sizes = ({0: atoms}, {0: atoms}, {0: graphs}, {0: atoms}, {1: edges}, {0: edges})
+    return torch.export.export(graph, inputs, dynamic_shapes=sizes, strict=False)
+
+
+class _Program(nn.Module):
+    """A potential as a function of tensors, with the check of the elements inside."""
+
+    def __init__(self, model: Potential, stress: bool) -> None:
+        super().__init__()
+        self.model = model
+        self.stress = stress
+        self.message = (
+            "the structure holds an element that the model was not trained for; it knows "
+            + ", ".join(symbol(z) for z in model.elements)
+        )
+
+    def forward(
+        self,
+        atomic_numbers: Tensor,
+        pos: Tensor,
+        cell: Tensor,
+        batch: Tensor,
+        edge_index: Tensor,
+        edge_shift: Tensor,
+    ) -> dict[str, Tensor]:
+        known = self.model.species_of
+        species = known[atomic_numbers.clamp(0, known.shape[0] - 1)]
+        torch._assert_async((species >= 0).all(), self.message)  # noqa: SLF001
+        return self.model.evaluate(
+            species.clamp(min=0),  # the check is not the first to run
+            pos.detach().requires_grad_(),
+            cell,
+            batch,
+            edge_index,
+            edge_shift,
+            torch.zeros_like(cell).requires_grad_() if self.stress else None,
+        )
+
+
+def _example(device: torch.device) -> tuple[Any, ...]:
+    """Inputs of the right shapes and types; their values are of no matter."""
+
+    def integers(*shape: int) -> Tensor:
+        return torch.zeros(shape, dtype=torch.int64, device=device)
+
+    def numbers(*shape: int) -> Tensor:
+        return torch.zeros(shape, dtype=torch.float64, device=device)
+
+    # No tensor may appear twice: the tracer would take it for one input.
+    return (
+        integers(_ATOMS),
+        numbers(_ATOMS, 3),
+        numbers(_GRAPHS, 3, 3),
+        integers(_ATOMS),
+        integers(2, _EDGES),
+        numbers(_EDGES, 3),
+    )
