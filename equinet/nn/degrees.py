@@ -11,13 +11,12 @@ from equinet.o3.tables import constant_table
 def degree_index(lmax: int, device: torch.device | str = "cpu") -> Int[Tensor, " lm"]:
     """Return the degree l of each packed component, ``[0, 1, 1, 1, 2, …]``.
 
-    The tensor is shared by all callers and must not be changed in place.
-
     Example:
         >>> degree_index(1)
         tensor([0, 1, 1, 1])
     """
-    return _degrees(lmax, dtype=torch.int64, device=torch.device(device))
+    # A copy: torch.compile fails where a constant table is also a buffer of a layer.
+    return _degrees(lmax, dtype=torch.int64, device=torch.device(device)).clone()
 
 
 def scale_degrees(
@@ -33,7 +32,8 @@ def scale_degrees(
         >>> scale_degrees(torch.ones(4, 1), torch.tensor([[1.0], [2.0]])).flatten()
         tensor([1., 2., 2., 2.])
     """
-    return x * factors[degree_index(factors.shape[0] - 1, factors.device)]
+    degrees = _degrees(factors.shape[0] - 1, dtype=torch.int64, device=factors.device)
+    return x * factors[degrees]
 
 
 @constant_table

@@ -2,6 +2,7 @@
 tests' shape checks.
 """
 
+import copy
 import subprocess
 import sys
 
@@ -39,26 +40,26 @@ class Batch:
         self.edge_shift = torch.zeros(self.edge_index.shape[1], 3).double()
 
 
-def assert_same(found, expected):
-    assert list(found) == list(expected)
-    for name, value in expected.items():
-        torch.testing.assert_close(found[name], value)
+def dynamics():
+    """The tensors-only form, within a function of the user's."""
 
+    def step(species, pos, velocity, *graph):
+        pos = (pos + 0.1 * velocity).requires_grad_()
+        strain = torch.zeros_like(graph[0]).requires_grad_()
+        found = model.evaluate(species, pos, *graph, strain)
+        return pos.detach(), found["energy"], found["forces"], found["stress"]
 
-def evaluate():
-    """One compiled function for all sizes; checks stay outside, copies are not compiled."""
     torch._dynamo.config.error_on_recompile = True
-    model, eager = make_model().eval(), make_model().eval()
-    eager.load_state_dict(model.state_dict())
-    model.compile(backend="aot_eager")
+    torch._dynamo.config.trace_autograd_ops = True
+    model = make_model().eval()
+    compiled = torch.compile(step, fullgraph=True, dynamic=True, backend="aot_eager")
     for batch in (Batch(5, 4), Batch(3, 6)):
-        assert_same(model(batch, stress=True), eager(batch, stress=True))
-    batch.atomic_numbers[0] = 79
-    with pytest.raises(DataError, match="not trained for Au"):
-        model(batch)
+        graph = (batch.cell, batch.batch, batch.edge_index, batch.edge_shift)
+        state = (model.species(batch.atomic_numbers), batch.pos, torch.randn_like(batch.pos))
+        torch.testing.assert_close(compiled(*state, *graph), step(*state, *graph))
 
 
-def train():
+def training():
     """A loss on energies, forces and stress has the same gradient by every parameter."""
 
     def gradients(model, batch):
@@ -67,14 +68,21 @@ def train():
         return torch.autograd.grad(loss, list(model.parameters()))
 
     torch._dynamo.config.error_on_recompile = True
-    model, eager = make_model(), make_model()
-    eager.load_state_dict(model.state_dict())
+    model = make_model()
     model.compile(backend="aot_eager")
+    eager = copy.deepcopy(model)
     for batch in (Batch(5, 4), Batch(3, 6)):
         torch.testing.assert_close(gradients(model, batch), gradients(eager, batch))
+    with torch.no_grad():
+        eager.embedding.zero_()
+    energies = [each(batch, stress=True)["energy"] for each in (model, eager)]
+    assert not torch.equal(*energies), "the copy evaluates the original"
+    batch.atomic_numbers[0] = 79
+    with pytest.raises(DataError, match="not trained for Au"):
+        model(batch, stress=True)
 
 
-@pytest.mark.parametrize("function", [evaluate, train])
+@pytest.mark.parametrize("function", [dynamics, training])
 def test_compiles_whole(function):
     command = [sys.executable, __file__, function.__name__]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
