@@ -1,6 +1,7 @@
 """Compile a potential ahead of time into one file that runs without equinet, from C++ too."""
 
 import copy
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,6 @@ def export(model: Potential, path: str | Path, *, stress: bool = False) -> None:
     path = Path(path)
     if path.suffix != ".pt2" or not path.parent.is_dir():
         raise ConfigError(f"path must end in .pt2 and lie in a folder that exists, found {path}")
-    program = trace(model, stress=stress)
     configs = {
         # As many threads as there are where it runs, not where it is compiled.
         "cpp.dynamic_threads": True,
@@ -66,7 +66,10 @@ def export(model: Potential, path: str | Path, *, stress: bool = False) -> None:
         },
     }
     try:
-        aoti_compile_and_package(program, package_path=str(path), inductor_configs=configs)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # torch's, of torch
+            program = trace(model, stress=stress)
+            aoti_compile_and_package(program, package_path=str(path), inductor_configs=configs)
     except (InductorError, InvalidCxxCompiler) as error:
         if "InvalidCxxCompiler" not in f"{type(error)} {error}":
             raise
