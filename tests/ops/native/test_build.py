@@ -45,8 +45,9 @@ def test_with_a_compiler_the_kernels_are_compiled_for_each_instruction_set(proje
     commands = project.log.read_text().splitlines()
     kernels = [line for line in commands if "product_kernels.cpp" in line]
     assert len(kernels) == len(equinet_compile.isas())
-    for isa, line in zip(equinet_compile.isas(), kernels, strict=True):
-        assert f"-DEQUINET_ISA={isa}" in line
+    # They are compiled side by side, in any order.
+    for isa in equinet_compile.isas():
+        assert sum(f"-DEQUINET_ISA={isa} " in line for line in kernels) == 1
     assert "rpath=" not in project.log.read_text()
 
 
