@@ -3,6 +3,7 @@
 import itertools
 import math
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from jaxtyping import Float, Int
@@ -180,7 +181,8 @@ class _Interaction(nn.Module):
     def forward(
         self, x: Tensor, species: Tensor, vectors: Tensor, radial: Tensor, edge_index: Tensor
     ) -> Tensor:
-        density = self.convolution(self.up(x), vectors, self.radial(radial), edge_index)
+        filters = partial(self.radial, radial)
+        density = self.convolution(self.up(x), vectors, filters, edge_index)
         messages = self.update(self.many_body(self.density(density), species))
         kept = (self.lmax_residual + 1) ** 2
         residual = self.residual(x[:, :kept], species)

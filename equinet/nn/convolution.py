@@ -1,6 +1,7 @@
 """Equivariant convolution over neighbors: features times a filter of the edge, summed."""
 
 import math
+from collections.abc import Callable
 from typing import Literal
 
 from jaxtyping import Float, Int
@@ -70,13 +71,22 @@ class GauntConvolution(nn.Module):
         self,
         x: Float[Tensor, "node lm channel"],
         directions: Float[Tensor, "edge 3"],
-        radial: Float[Tensor, "edge degree channel"],
+        radial: Float[Tensor, "edge degree channel"] | Callable[[Tensor], Tensor],
         edge_index: Int[Tensor, "2 edge"],
     ) -> Float[Tensor, "node lm_out channel"]:
-        """Convolve; ``directions`` need not be unit vectors, ``radial`` is h_l per channel."""
+        """Convolve.
+
+        Args:
+            x: Features of the nodes.
+            directions: Along the edges, of any length.
+            radial: h_l per channel; or a function that returns it times its argument, the gain of
+                each degree and channel, as :class:`equinet.nn.RadialNetwork` does for less than a
+                product with every edge.
+            edge_index: Senders and receivers.
+        """
         a, b, c = self.even()
         features = scale_degrees(x, a)
-        weights = radial * (b * self.gain)
+        weights = self._weigh(radial, b)
         if self.form == "aligned":
             summed = aligned_convolution(features, directions, weights, edge_index, self.lmax_out)
         else:
@@ -88,13 +98,22 @@ class GauntConvolution(nn.Module):
             z = z + self._bracket(x, directions, radial, edge_index, self.odd)
         return z
 
+    def _weigh(self, radial: Tensor | Callable[[Tensor], Tensor], b: Tensor) -> Tensor:
+        gain = b * self.gain
+        return radial * gain if isinstance(radial, Tensor) else radial(gain)
+
     def _bracket(
-        self, x: Tensor, directions: Tensor, radial: Tensor, edge_index: Tensor, odd: PathWeights
+        self,
+        x: Tensor,
+        directions: Tensor,
+        radial: Tensor | Callable[[Tensor], Tensor],
+        edge_index: Tensor,
+        odd: PathWeights,
     ) -> Tensor:
         sender, receiver = edge_index
         a, b, c = odd()
         harmonics = spherical_harmonics(self.lmax_filter, directions).unsqueeze(-1)
-        weights = radial * (b * self.gain)
+        weights = self._weigh(radial, b)
         filters = harmonics * weights[:, degree_index(self.lmax_filter, x.device)]
         edges = bracket_product(
             scale_degrees(x, a)[sender], filters, self.lmax_out, backend=self.backend

@@ -103,13 +103,27 @@ class RadialNetwork(nn.Module):
             torch.randn(fan_in, fan_out) for fan_in, fan_out in itertools.pairwise(widths)
         )
 
-    def forward(self, basis: Float[Tensor, "edge basis"]) -> Float[Tensor, "edge degree channel"]:
-        """Map basis values [E, basis_size] to filter weights [E, lmax + 1, channels]."""
+    def forward(
+        self,
+        basis: Float[Tensor, "edge basis"],
+        gain: Float[Tensor, "degree channel"] | None = None,
+    ) -> Float[Tensor, "edge degree channel"]:
+        """Map basis values [E, basis_size] to filter weights [E, lmax + 1, channels].
+
+        Args:
+            basis: Values of the radial basis.
+            gain: Factors of the result.
+        """
         # Gains act on the weights, which are few, not on the edges.
-        first, *others = self.weights
-        x = basis @ (first / math.sqrt(first.shape[0]))
-        for weight in others:
-            x = nn.functional.silu(x) @ (weight * (_SILU_GAIN / math.sqrt(weight.shape[0])))
+        weights = [
+            weight * ((_SILU_GAIN if layer else 1.0) / math.sqrt(weight.shape[0]))
+            for layer, weight in enumerate(self.weights)
+        ]
+        if gain is not None:
+            weights[-1] = weights[-1] * gain.flatten()
+        x = basis @ weights[0]
+        for weight in weights[1:]:
+            x = nn.functional.silu(x) @ weight
         return x.unflatten(-1, (self.lmax + 1, self.channels))
 
     def channel_matrices(self) -> list[nn.Parameter]:

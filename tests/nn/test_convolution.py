@@ -1,7 +1,9 @@
+from functools import partial
+
 import pytest
 import torch
 
-from equinet.nn import GauntConvolution
+from equinet.nn import GauntConvolution, RadialNetwork
 
 EDGES = torch.randint(0, 6, (2, 40), generator=torch.Generator().manual_seed(2))
 
@@ -42,6 +44,20 @@ def test_output_has_about_unit_variance() -> None:
     for degree in range(4):
         variance = z[:, degree**2 : (degree + 1) ** 2].square().mean()
         assert 0.7 < variance < 1.4
+
+
+@pytest.mark.parametrize("odd", [False, True])
+def test_a_radial_network_takes_the_gain_in(odd: bool) -> None:
+    torch.manual_seed(0)
+    layer = GauntConvolution(1, 2, 2, 3, average_neighbors=6.0, odd=odd).double()
+    for weights in layer.parameters():
+        torch.nn.init.normal_(weights)
+    network = RadialNetwork(4, 2, 3, hidden=(5,)).double()
+    x, directions = torch.randn(6, 4, 3).double(), torch.randn(40, 3).double()
+    basis = torch.randn(40, 4).double()
+    outside = layer(x, directions, network(basis), EDGES)
+    inside = layer(x, directions, partial(network, basis), EDGES)
+    torch.testing.assert_close(inside, outside, rtol=1e-12, atol=1e-12)
 
 
 def test_no_edges_gives_zeros() -> None:
