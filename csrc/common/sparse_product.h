@@ -1,7 +1,8 @@
 // Products and brackets of low degree: every nonzero coupling one fused multiply-add, unrolled.
 //
-// Couplings are sorted by the pair of operands'
-// components, so that each product of two is formed once.
+// Couplings are sorted by the pair of operands' components, so that each product of two is formed
+// once. Where the operands have one degree, (i, j) and (j, i) couple alike (in a bracket, with
+// opposite signs): both products are summed before they are weighed, which halves the couplings.
 #pragma once
 
 #include <utility>
@@ -48,16 +49,17 @@ struct CouplingList {
   Coupling entries[CAPACITY > 0 ? CAPACITY : 1];
 };
 
-// The couplings of three degrees, sorted by i, j, k.
+// The couplings of three degrees, sorted by i, j, k; i <= j where both operands have one degree.
 template <bool IS_BRACKET, int L1, int L2, int L3>
 struct CouplingsOf {
   static constexpr int D1 = (L1 + 1) * (L1 + 1), D2 = (L2 + 1) * (L2 + 1), D3 = (L3 + 1) * (L3 + 1);
+  static constexpr bool IS_MIRRORED = L1 == L2;
 
   static constexpr int count() {
     const DenseCouplings dense = dense_couplings<IS_BRACKET>();
     int found = 0;
     for (int i = 0; i < D1; ++i)
-      for (int j = 0; j < D2; ++j)
+      for (int j = IS_MIRRORED ? i : 0; j < D2; ++j)
         for (int k = 0; k < D3; ++k) found += dense.values[i][j][k] != 0;
     return found;
   }
@@ -69,7 +71,7 @@ struct CouplingsOf {
     CouplingList<COUNT> list{};
     int found = 0;
     for (int i = 0; i < D1; ++i)
-      for (int j = 0; j < D2; ++j)
+      for (int j = IS_MIRRORED ? i : 0; j < D2; ++j)
         for (int k = 0; k < D3; ++k)
           if (dense.values[i][j][k] != 0) list.entries[found++] = {i, j, k, dense.values[i][j][k]};
     return list;
@@ -82,18 +84,24 @@ struct CouplingsOf {
 namespace EQUINET_ISA {
 #endif
 
-template <class Couplings, int N, class T, class V>
+template <bool IS_BRACKET, class Couplings, int N, class T, class V>
 EQUINET_INLINE void couple(const V* x, const V* y, V& product, V* z) {
   constexpr Coupling now = Couplings::LIST.entries[N];
   constexpr Coupling before = Couplings::LIST.entries[N > 0 ? N - 1 : 0];
-  if constexpr (N == 0 || now.i != before.i || now.j != before.j) product = x[now.i] * y[now.j];
+  if constexpr (N == 0 || now.i != before.i || now.j != before.j) {
+    product = x[now.i] * y[now.j];
+    if constexpr (Couplings::IS_MIRRORED && now.i != now.j) {
+      if constexpr (IS_BRACKET) product -= x[now.j] * y[now.i];
+      else product += x[now.j] * y[now.i];
+    }
+  }
   z[now.k] += static_cast<T>(now.value) * product;
 }
 
-template <class Couplings, class T, class V, int... N>
+template <bool IS_BRACKET, class Couplings, class T, class V, int... N>
 EQUINET_INLINE void couple_all(const V* x, const V* y, V* z, std::integer_sequence<int, N...>) {
   V product = V{};
-  (couple<Couplings, N, T>(x, y, product, z), ...);
+  (couple<IS_BRACKET, Couplings, N, T>(x, y, product, z), ...);
 }
 
 // Adds coefficient times the product, or the bracket, of x and y to z.
@@ -105,7 +113,7 @@ EQUINET_INLINE void sparse_product([[maybe_unused]] const V* x, [[maybe_unused]]
     V sum[Couplings::D3];
     EQUINET_UNROLL
     for (int k = 0; k < Couplings::D3; ++k) sum[k] = V{};
-    couple_all<Couplings, T>(x, y, sum, std::make_integer_sequence<int, Couplings::COUNT>{});
+    couple_all<IS_BRACKET, Couplings, T>(x, y, sum, std::make_integer_sequence<int, Couplings::COUNT>{});
     EQUINET_UNROLL
     for (int k = 0; k < Couplings::D3; ++k) z[k] += coefficient * sum[k];
   }
