@@ -41,7 +41,7 @@ struct FormsLaneJob {
   int wave_stride;
   int ring_pairs;
   bool has_equator;
-  int quadrant_samples;
+  int azimuths;
   int widest;  // degree of all fields and outputs
   ScalarType element;
   int64_t channels;
@@ -89,14 +89,14 @@ template <class T>
 class FormsLane {
  public:
   EQUINET_INLINE FormsLane(const FormsLaneJob<T>& job, T* scratch)
-      : job_(job), count_(QUADRANTS * job.quadrant_samples), x_{scratch} {
+      : job_(job), count_(PARTS * job.azimuths), x_{scratch} {
     z_ = x_;
     for (int f = 0; f < job.function_count; ++f) z_ = z_ + components_of(job.functions[f].lmax);
-    samples_ = z_;
+    parts_ = z_;
     for (int o = 0; o < job.output_count; ++o) {
-      samples_ = samples_ + components_of(job.plan.outputs[o].lmax);
+      parts_ = parts_ + components_of(job.plan.outputs[o].lmax);
     }
-    rings_ = samples_ + 2 * count_ * job.field_count;
+    rings_ = parts_ + 2 * count_ * job.field_count;
   }
 
   EQUINET_INLINE void run(int64_t index) const {
@@ -104,7 +104,7 @@ class FormsLane {
     read(lane);
     for (int pair = 0; pair < job_.ring_pairs; ++pair) {
       const bool is_equator = job_.has_equator && pair == job_.ring_pairs - 1;
-      for (int f = 0; f < job_.field_count; ++f) sample(f, pair);
+      for (int f = 0; f < job_.field_count; ++f) synthesize(f, pair);
       int term = 0;
       Scratch<T> z = z_;
       for (int o = 0; o < job_.output_count; ++o) {
@@ -129,7 +129,7 @@ class FormsLane {
       });
       x = x + components;
     }
-    for (Scratch<T> z = z_; z.start < samples_.start; z = z + 1) z[0] = 0;
+    for (Scratch<T> z = z_; z.start < parts_.start; z = z + 1) z[0] = 0;
   }
 
   EQUINET_INLINE void write(const Lane& lane) const {
@@ -146,26 +146,26 @@ class FormsLane {
     }
   }
 
-  // Samples a field on both rings of a pair.
-  EQUINET_INLINE void sample(int f, int pair) const {
+  // Parts of a field on both rings of a pair.
+  EQUINET_INLINE void synthesize(int f, int pair) const {
     const Field field = job_.plan.fields[f];
     Scratch<T> x = x_;
     for (int i = 0; i < field.function; ++i) x = x + components_of(job_.functions[i].lmax);
     const T* const polar = job_.plan.polar + field.polar + pair * field.polar_stride;
-    const Scratch<T> samples = samples_ + 2 * count_ * f;
+    const Scratch<T> parts = parts_ + 2 * count_ * f;
     with_compiled_degree(field.lmax, [&](auto degree) EQUINET_LAMBDA_INLINE {
       constexpr int L = degree;
       RingValues<L, T> north(rings_, field.lmax), south(south_rings(), field.lmax);
       polar_synthesis<L>(field.lmax, x, polar, north.array(), south.array());
       make_slope<L>(field.lmax, field.quantity, north.array(), south.array());
       EQUINET_NO_UNROLL
-      for (int j = 0; j < job_.quadrant_samples; ++j) {
+      for (int j = 0; j < job_.azimuths; ++j) {
         const T* const waves = job_.plan.waves + j * job_.wave_stride;
-        T values[2 * QUADRANTS];
+        T values[2 * PARTS];
         azimuth_synthesis<L>(field.lmax, north.array(), waves, values);
-        azimuth_synthesis<L>(field.lmax, south.array(), waves, values + QUADRANTS);
+        azimuth_synthesis<L>(field.lmax, south.array(), waves, values + PARTS);
         EQUINET_UNROLL
-        for (int i = 0; i < 2 * QUADRANTS; ++i) samples[2 * QUADRANTS * j + i] = values[i];
+        for (int i = 0; i < 2 * PARTS; ++i) parts[2 * PARTS * j + i] = values[i];
       }
     });
   }
@@ -180,13 +180,13 @@ class FormsLane {
       constexpr int L = degree;
       RingValues<L, T> north(rings_, output.lmax), south(south_rings(), output.lmax);
       EQUINET_NO_UNROLL
-      for (int j = 0; j < job_.quadrant_samples; ++j) {
+      for (int j = 0; j < job_.azimuths; ++j) {
         const T* const waves = job_.plan.waves + j * job_.wave_stride;
-        T sums[2 * QUADRANTS] = {};
+        T sums[2 * PARTS] = {};
         for (int t = term; t < end; ++t) add_term(job_.plan.terms[t], j, sums);
         azimuth_analysis<L>(output.lmax, &sums[0], waves, north.array());
         if (!is_equator) {
-          azimuth_analysis<L>(output.lmax, &sums[QUADRANTS], waves, south.array());
+          azimuth_analysis<L>(output.lmax, &sums[PARTS], waves, south.array());
         }
       }
       polar_analysis<L>(output.lmax, north.array(), south.array(), polar, z);
@@ -194,28 +194,36 @@ class FormsLane {
     return end;
   }
 
-  // One term at the four azimuths j of both rings.
+  // Parts of one term at an azimuth of both rings.
   EQUINET_INLINE void add_term(const Term& term, int j, T* sums) const {
-    T values[2 * QUADRANTS];
-    EQUINET_UNROLL
-    for (int i = 0; i < 2 * QUADRANTS; ++i) values[i] = static_cast<T>(term.coefficient);
+    T value[2 * PARTS];
     for (int k = 0; k < term.factor_count; ++k) {
       const int field = job_.plan.factors[term.first_factor + k];
-      const Scratch<T> samples = samples_ + 2 * (count_ * field + QUADRANTS * j);
+      const Scratch<T> stored = parts_ + 2 * (count_ * field + PARTS * j);
+      T factor[2 * PARTS], product[2 * PARTS];
       EQUINET_UNROLL
-      for (int i = 0; i < 2 * QUADRANTS; ++i) values[i] *= samples[i];
+      for (int i = 0; i < 2 * PARTS; ++i) factor[i] = stored[i];
+      if (k == 0) {
+        EQUINET_UNROLL
+        for (int i = 0; i < 2 * PARTS; ++i) product[i] = static_cast<T>(term.coefficient) * factor[i];
+      } else {
+        multiply_parts(value, factor, product);
+        multiply_parts(value + PARTS, factor + PARTS, product + PARTS);
+      }
+      EQUINET_UNROLL
+      for (int i = 0; i < 2 * PARTS; ++i) value[i] = product[i];
     }
     EQUINET_UNROLL
-    for (int i = 0; i < 2 * QUADRANTS; ++i) sums[i] += values[i];
+    for (int i = 0; i < 2 * PARTS; ++i) sums[i] += value[i];
   }
 
   EQUINET_INLINE Scratch<T> south_rings() const { return rings_ + (2 * job_.widest + 1); }
 
   const FormsLaneJob<T>& job_;
-  int count_;           // samples of a ring
+  int count_;           // parts of a ring
   Scratch<T> x_;        // coefficients of the functions,
   Scratch<T> z_;        // of the outputs,
-  Scratch<T> samples_;  // and for each field 4 samples of the northern, 4 of the southern ring, ...
+  Scratch<T> parts_;  // and for each field 4 parts of the northern, 4 of the southern ring, ...
   Scratch<T> rings_;    // Fourier coefficients of degrees that are not compiled in
 };
 
@@ -233,7 +241,7 @@ FormsLaneJob<T> job_of(const SpherePlan& plan, const PlanArrays<T>& arrays,
   job.wave_stride = plan.wave_stride;
   job.ring_pairs = plan.ring_pairs;
   job.has_equator = plan.has_equator;
-  job.quadrant_samples = plan.quadrant_samples;
+  job.azimuths = plan.azimuths;
   job.widest = plan.wave_stride / 2 - 1;
   return job;
 }
@@ -241,7 +249,7 @@ FormsLaneJob<T> job_of(const SpherePlan& plan, const PlanArrays<T>& arrays,
 // Numbers of scratch memory that a lane needs.
 template <class T>
 int64_t scratch_size(const SpherePlan& plan, const FormsLaneJob<T>& job) {
-  int64_t size = int64_t{2} * QUADRANTS * job.quadrant_samples * job.field_count;
+  int64_t size = int64_t{2} * PARTS * job.azimuths * job.field_count;
   for (int f = 0; f < job.function_count; ++f) size += components_of(job.functions[f].lmax);
   for (const Output& output : plan.outputs) size += components_of(output.lmax);
   return job.widest > COMPILED_LMAX ? size + 2 * (2 * job.widest + 1) : size;

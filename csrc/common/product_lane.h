@@ -1,7 +1,7 @@
 // The product of two functions, or their bracket, for one lane and degrees known to the compiler:
 // what a thread of a CUDA kernel does.
 //
-// Low degrees multiply coefficients in registers. Higher ones go by way of samples, one pair of
+// Low degrees multiply coefficients in registers. Higher ones go by way of values, one pair of
 // rings at a time, its Fourier coefficients and the sums in registers. The operands lie in shared
 // memory, where each thread has columns of its own: nothing passes between threads, and no barrier
 // is needed.
@@ -35,18 +35,18 @@ constexpr bool has_sparse_kernel(int l1, int l2, int l3) {
 template <bool IS_BRACKET, int L1, int L2, int L3, class T>
 EQUINET_INLINE void sparse_lane(const ProductJob& job, int64_t index) {
   const Lane lane(index, job.channels);
-  T x[components_of(L1)], y[components_of(L2)], z[components_of(L3)] = {};
+  T x[components_of(L1)], y[components_of(L2)], z[components_of(L3)];
   with_element<T>(job.element, [&](auto type) EQUINET_LAMBDA_INLINE {
     using E = typename decltype(type)::Type;
     read_lane<L1, T, E>(job.first, lane, &x[0]);
     read_lane<L2, T, E>(job.second, lane, &y[0]);
   });
-  sparse_product<IS_BRACKET, L1, L2, L3, T>(x, y, T(1), z);
+  sparse_product<IS_BRACKET, L1, L2, L3, T>(x, y, z);
   const T coefficient = static_cast<T>(job.coefficient);
   write_lane<L3, T>(&z[0], coefficient, job.result, job.element, job.adds, lane, job.channels);
 }
 
-// Which degrees are compiled by way of samples: what a layer of one degree needs, and the whole
+// Which degrees are compiled by way of values: what a layer of one degree needs, and the whole
 // product of two functions of one degree with its derivatives. The registers hold float64 up to
 // degree 6 only.
 template <class T>
@@ -63,7 +63,7 @@ struct ProductTables {
   static constexpr int DEGREE = L1 + L2 + L3;
   static constexpr int RINGS = DEGREE / 2 + 1;
   static constexpr int PAIRS = (RINGS + 1) / 2;
-  static constexpr int QUADRANT_SAMPLES = DEGREE / QUADRANTS + 1;
+  static constexpr int AZIMUTHS = DEGREE / 4 + 1;
   static constexpr int WIDEST = L1 > L3 ? L1 : L3;
   static constexpr bool HAS_ONE_DEGREE = L1 == L2;
 
@@ -74,7 +74,7 @@ struct ProductTables {
   alignas(16) T first[PAIRS][row_of(L1)];
   alignas(16) T second[HAS_ONE_DEGREE ? 1 : PAIRS][row_of(L2)];
   alignas(16) T result[PAIRS][row_of(L3)];
-  alignas(16) T waves[QUADRANT_SAMPLES][2 * (WIDEST + 1)];
+  alignas(16) T waves[AZIMUTHS][2 * (WIDEST + 1)];
 
   EQUINET_INLINE const T* second_of(int pair) const {
     if constexpr (HAS_ONE_DEGREE) return first[pair];
@@ -89,7 +89,7 @@ struct ProductTables {
       if (!HAS_ONE_DEGREE) copy(plan, plan.fields[1].polar, L2, pair, tables.second[pair]);
       copy(plan, plan.outputs[0].polar, L3, pair, tables.result[pair]);
     }
-    for (int j = 0; j < QUADRANT_SAMPLES; ++j) {
+    for (int j = 0; j < AZIMUTHS; ++j) {
       for (int i = 0; i < plan.wave_stride; ++i) {
         tables.waves[j][i] = static_cast<T>(plan.waves[j * plan.wave_stride + i]);
       }
@@ -123,7 +123,7 @@ struct Column {
   }
 };
 
-// How a block works on a product by way of samples. In float64 the sums do not fit into registers
+// How a block works on a product by way of values. In float64 the sums do not fit into registers
 // and lie in shared memory too.
 template <int L1, int L2, int L3, class T>
 struct SampledProduct {
@@ -183,13 +183,12 @@ struct SampledProduct {
 
   EQUINET_INLINE static void multiply_ring(const Tables& tables, const T* x, const T* y, T* z) {
     EQUINET_UNROLL
-    for (int j = 0; j < Tables::QUADRANT_SAMPLES; ++j) {
-      T samples[QUADRANTS], factors[QUADRANTS];
-      azimuth_synthesis<L1>(L1, x, tables.waves[j], samples);
-      azimuth_synthesis<L2>(L2, y, tables.waves[j], factors);
-      EQUINET_UNROLL
-      for (int i = 0; i < QUADRANTS; ++i) samples[i] *= factors[i];
-      azimuth_analysis<L3>(L3, samples, tables.waves[j], z);
+    for (int j = 0; j < Tables::AZIMUTHS; ++j) {
+      T x_parts[PARTS], y_parts[PARTS], parts[PARTS];
+      azimuth_synthesis<L1>(L1, x, tables.waves[j], x_parts);
+      azimuth_synthesis<L2>(L2, y, tables.waves[j], y_parts);
+      multiply_parts(x_parts, y_parts, parts);
+      azimuth_analysis<L3>(L3, parts, tables.waves[j], z);
     }
   }
 

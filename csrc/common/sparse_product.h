@@ -104,18 +104,16 @@ EQUINET_INLINE void couple_all(const V* x, const V* y, V* z, std::integer_sequen
   (couple<IS_BRACKET, Couplings, N, T>(x, y, product, z), ...);
 }
 
-// Adds coefficient times the product, or the bracket, of x and y to z.
+// The product, or the bracket, of x and y.
 template <bool IS_BRACKET, int L1, int L2, int L3, class T, class V>
-EQUINET_INLINE void sparse_product([[maybe_unused]] const V* x, [[maybe_unused]] const V* y,
-                                   [[maybe_unused]] T coefficient, [[maybe_unused]] V* z) {
+EQUINET_INLINE void sparse_product(
+    [[maybe_unused]] const V* x, [[maybe_unused]] const V* y, V* z) {
   using Couplings = CouplingsOf<IS_BRACKET, L1, L2, L3>;
+  EQUINET_UNROLL
+  for (int k = 0; k < Couplings::D3; ++k) z[k] = V{};
   if constexpr (Couplings::COUNT > 0) {
-    V sum[Couplings::D3];
-    EQUINET_UNROLL
-    for (int k = 0; k < Couplings::D3; ++k) sum[k] = V{};
-    couple_all<IS_BRACKET, Couplings, T>(x, y, sum, std::make_integer_sequence<int, Couplings::COUNT>{});
-    EQUINET_UNROLL
-    for (int k = 0; k < Couplings::D3; ++k) z[k] += coefficient * sum[k];
+    couple_all<IS_BRACKET, Couplings, T>(
+        x, y, z, std::make_integer_sequence<int, Couplings::COUNT>{});
   }
 }
 

@@ -24,7 +24,7 @@ struct Term {
   int factor_count;
 };
 
-// The same for functions of low degree, evaluated without samples.
+// The same for functions of low degree, evaluated without values on a grid.
 struct SparseTerm {
   int output;
   double coefficient;
@@ -64,11 +64,11 @@ struct FormsJob {
   int sparse_term_count;
   int output_count;
   const T* polar;  // tables
-  const T* waves;  // [quadrant_samples, wave_stride]: cos(m alpha), sin(m alpha)
+  const T* waves;  // [azimuths, wave_stride]: cos(m alpha), sin(m alpha)
   int wave_stride;
   int ring_pairs;
   bool has_equator;      // then the last pair is one ring
-  int quadrant_samples;  // azimuths in a quadrant
+  int azimuths;  // of a ring, in one quadrant
   int64_t channels;
 };
 

@@ -26,7 +26,7 @@ struct SpherePlan {
   int wave_stride = 0;
   int ring_pairs = 0;
   bool has_equator = false;
-  int quadrant_samples = 0;
+  int azimuths = 0;
 };
 
 // One product of functions, or the bracket of two, in one output.
@@ -234,7 +234,7 @@ class SpherePlanner {
     const int rings = degree_ / 2 + 1;
     plan_.ring_pairs = (rings + 1) / 2;
     plan_.has_equator = rings % 2 == 1;
-    plan_.quadrant_samples = degree_ / QUADRANTS + 1;
+    plan_.azimuths = degree_ / 4 + 1;
     std::vector<double> nodes, weights;
     gauss_legendre(rings, nodes, weights);
     int widest = 0;
@@ -244,17 +244,17 @@ class SpherePlanner {
       field.polar_stride = (field.lmax + 1) * (field.lmax + 2) / 2;
       for (double node : nodes) append_polar(field.lmax, field.quantity, node, 1, plan_.polar);
     }
-    const double step = 2 * pi / (QUADRANTS * plan_.quadrant_samples);
+    const double quarter = 2 * pi / plan_.azimuths, step = quarter / 4;
     for (Output& output : plan_.outputs) {
       widest = std::max(widest, output.lmax);
       output.polar = int64_t(plan_.polar.size());
       output.polar_stride = (output.lmax + 1) * (output.lmax + 2) / 2;
       for (size_t ring = 0; ring < nodes.size(); ++ring) {
-        append_polar(output.lmax, VALUE, nodes[ring], weights[ring] * step, plan_.polar);
+        append_polar(output.lmax, VALUE, nodes[ring], weights[ring] * quarter, plan_.polar);
       }
     }
     plan_.wave_stride = 2 * (widest + 1);
-    for (int j = 0; j < plan_.quadrant_samples; ++j) {
+    for (int j = 0; j < plan_.azimuths; ++j) {
       for (int m = 0; m <= widest; ++m) {
         plan_.waves.push_back(std::cos(m * (j + 0.5) * step));
         plan_.waves.push_back(std::sin(m * (j + 0.5) * step));

@@ -1,10 +1,13 @@
-// The separable transform between coefficients on the sphere and samples on two rings of latitude.
+// The separable transform between coefficients on the sphere and values on two rings of latitude.
 //
 // A function sum_lm x_lm Y_lm is turned, at one pair of latitudes mirrored at the equator, into
-// Fourier coefficients in the azimuth, and these into samples. Both steps are folded: degrees of
+// Fourier coefficients in the azimuth, and these into values. Both steps are folded: degrees of
 // even and odd l - m are summed apart, their sum is the northern, their difference the southern
-// ring; even and odd orders, cosines and sines are summed apart for one azimuth in the first
-// quadrant, and their sums and differences are the samples in all four.
+// ring; even and odd orders, cosines and sines are summed apart for one azimuth alpha in the first
+// quadrant. These four sums are the parts of the function there: one is even and one is odd under
+// each combination of the mirrors alpha -> pi - alpha and alpha -> -alpha. Their sums and
+// differences would be the samples in the four quadrants, but nobody needs those: the product of two
+// functions has parts that are sums of products of parts, for fewer operations.
 //
 // A value is a vector of channels (CPU) or a single number (CUDA), T its element. One value belongs
 // to each coefficient; nothing here mixes the lanes. X (coefficients on the sphere) and A (in the
@@ -20,8 +23,10 @@
 namespace equinet {
 
 constexpr int DYNAMIC = -1;
-// Samples that share one azimuth of the first quadrant: alpha, pi - alpha, -alpha, pi + alpha.
-constexpr int QUADRANTS = 4;
+// Parts of a function at an azimuth: even and odd cosines, odd and even sines. The lower bit of a
+// part's number tells whether it changes sign from alpha to pi - alpha, the upper from alpha to
+// -alpha.
+constexpr int PARTS = 4;
 
 // Which values of a function are sampled: its own, or its slope along the meridian or the ring.
 enum Quantity { VALUE = 0, MERIDIAN_SLOPE = 1, RING_SLOPE = 2 };
@@ -131,11 +136,11 @@ EQUINET_INLINE void polar_analysis(int lmax, A north, A south, const T* polar, X
   });
 }
 
-// Four samples, one a quadrant, from Fourier coefficients. `waves` holds cos(m alpha), sin(m alpha)
-// for m = 0, 1, ...
+// Parts at one azimuth from Fourier coefficients. `waves` holds cos(m alpha), sin(m alpha) for
+// m = 0, 1, ...
 template <int LMAX, class A, class T, class V>
-EQUINET_INLINE void azimuth_synthesis(int lmax, A a, const T* waves, V* samples) {
-  V even_cosine = a[0], odd_cosine = V{}, even_sine = V{}, odd_sine = V{};
+EQUINET_INLINE void azimuth_synthesis(int lmax, A a, const T* waves, V* parts) {
+  V even_cosine = a[0], odd_cosine = V{}, odd_sine = V{}, even_sine = V{};
   for_each_order<LMAX, 1>(lmax, [&](auto order) EQUINET_LAMBDA_INLINE {
     const int m = order;
     if (m % 2 == 0) {
@@ -146,26 +151,32 @@ EQUINET_INLINE void azimuth_synthesis(int lmax, A a, const T* waves, V* samples)
       odd_sine += waves[2 * m + 1] * a[sine_of(m)];
     }
   });
-  const V cosine = even_cosine + odd_cosine, mirrored_cosine = even_cosine - odd_cosine;
-  const V sine = odd_sine + even_sine, mirrored_sine = odd_sine - even_sine;
-  samples[0] = cosine + sine;
-  samples[1] = mirrored_cosine + mirrored_sine;
-  samples[2] = cosine - sine;
-  samples[3] = mirrored_cosine - mirrored_sine;
+  parts[0] = even_cosine;
+  parts[1] = odd_cosine;
+  parts[2] = odd_sine;
+  parts[3] = even_sine;
 }
 
-// Adds four samples to the Fourier coefficients: the transpose of azimuth_synthesis.
+// Parts of a product of two functions: signs multiply, so that the parts' numbers add bit by bit.
+template <class V>
+EQUINET_INLINE void multiply_parts(const V* x, const V* y, V* product) {
+  EQUINET_UNROLL
+  for (int i = 0; i < PARTS; ++i) {
+    V sum = x[0] * y[i];
+    EQUINET_UNROLL
+    for (int j = 1; j < PARTS; ++j) sum += x[j] * y[i ^ j];
+    product[i] = sum;
+  }
+}
+
+// Adds the parts at an azimuth to the Fourier coefficients: the transpose of azimuth_synthesis.
 template <int LMAX, class V, class T, class A>
-EQUINET_INLINE void azimuth_analysis(int lmax, const V* samples, const T* waves, A a) {
-  const V cosine = samples[0] + samples[2], mirrored_cosine = samples[1] + samples[3];
-  const V sine = samples[0] - samples[2], mirrored_sine = samples[1] - samples[3];
-  const V even_cosine = cosine + mirrored_cosine, odd_cosine = cosine - mirrored_cosine;
-  const V odd_sine = sine + mirrored_sine, even_sine = sine - mirrored_sine;
-  a[0] += even_cosine;
+EQUINET_INLINE void azimuth_analysis(int lmax, const V* parts, const T* waves, A a) {
+  a[0] += parts[0];
   for_each_order<LMAX, 1>(lmax, [&](auto order) EQUINET_LAMBDA_INLINE {
     const int m = order;
-    a[cosine_of(m)] += waves[2 * m] * (m % 2 == 0 ? even_cosine : odd_cosine);
-    a[sine_of(m)] += waves[2 * m + 1] * (m % 2 == 0 ? even_sine : odd_sine);
+    a[cosine_of(m)] += waves[2 * m] * parts[m % 2 == 0 ? 0 : 1];
+    a[sine_of(m)] += waves[2 * m + 1] * parts[m % 2 == 0 ? 3 : 2];
   });
 }
 

@@ -64,11 +64,11 @@ int64_t scratch_bytes(const FormsJob<T>& job) {
   int64_t vectors = 0;
   for (int i = 0; i < job.function_count; ++i) vectors += components_of(job.functions[i].lmax);
   for (int f = 0; f < job.field_count; ++f) {
-    vectors += 2 * (2 * job.fields[f].lmax + 1) + samples_of(job, job.fields[f]);
+    vectors += 2 * (2 * job.fields[f].lmax + 1) + parts_of(job, job.fields[f]);
   }
   for (int o = 0; o < job.output_count; ++o) {
     const int lmax = job.outputs[o].lmax;
-    vectors += components_of(lmax) + 2 * (2 * lmax + 1) + QUADRANTS * job.quadrant_samples;
+    vectors += components_of(lmax) + 2 * (2 * lmax + 1);
   }
   return vectors * WIDEST_VECTOR;
 }
@@ -76,8 +76,8 @@ int64_t scratch_bytes(const FormsJob<T>& job) {
 // Multiplications a lane costs, roughly: how work is shared out among threads.
 int64_t cost_of(const SpherePlan& plan) {
   if (!plan.sparse_terms.empty()) return 256 * int64_t(plan.sparse_terms.size());
-  const int64_t samples = int64_t{2} * plan.ring_pairs * QUADRANTS * plan.quadrant_samples;
-  return samples * 4 * int64_t(plan.fields.size() + plan.outputs.size());
+  const int64_t parts = int64_t{2} * plan.ring_pairs * PARTS * plan.azimuths;
+  return parts * 4 * int64_t(plan.fields.size() + plan.outputs.size());
 }
 
 template <class T>
@@ -110,7 +110,7 @@ void run(const PreparedPlan& prepared, const std::vector<int>& lmax,
   job.wave_stride = plan.wave_stride;
   job.ring_pairs = plan.ring_pairs;
   job.has_equator = plan.has_equator;
-  job.quadrant_samples = plan.quadrant_samples;
+  job.azimuths = plan.azimuths;
   job.channels = functions[0].size(2);
   const int64_t lanes = functions[0].size(0) * job.channels;
   // Whole vectors to each thread, whatever the instruction set.

@@ -57,7 +57,7 @@ template <class T>
 struct RingCoefficients<DYNAMIC, T> {};
 
 template <class T>
-void sample_ring(const FormsJob<T>& job, int lmax, const Vector<T>* a, Vector<T>* samples) {
+void synthesize_ring(const FormsJob<T>& job, int lmax, const Vector<T>* a, Vector<T>* parts) {
   with_degree(lmax, [&](auto degree) EQUINET_LAMBDA_INLINE {
     constexpr int L = degree;
     const Vector<T>* coefficients = a;
@@ -67,29 +67,27 @@ void sample_ring(const FormsJob<T>& job, int lmax, const Vector<T>* a, Vector<T>
       for (int i = 0; i < 2 * L + 1; ++i) local.values[i] = a[i];
       coefficients = local.values;
     }
-    for (int j = 0; j < job.quadrant_samples; ++j) {
-      const T* waves = job.waves + j * job.wave_stride;
-      azimuth_synthesis<L>(lmax, coefficients, waves, samples + QUADRANTS * j);
+    for (int j = 0; j < job.azimuths; ++j) {
+      azimuth_synthesis<L>(lmax, coefficients, job.waves + j * job.wave_stride, parts + PARTS * j);
     }
   });
 }
 
-template <class T>
-void analyse_ring(const FormsJob<T>& job, int lmax, const Vector<T>* samples, Vector<T>* a) {
+// `parts_at` writes the parts at an azimuth of what is to be analysed.
+template <class T, class F>
+void analyse_ring(const FormsJob<T>& job, int lmax, const F& parts_at, Vector<T>* a) {
   with_degree(lmax, [&](auto degree) EQUINET_LAMBDA_INLINE {
     constexpr int L = degree;
     RingCoefficients<L, T> local;
     Vector<T>* coefficients = a;
-    if constexpr (L != DYNAMIC) {
-      EQUINET_UNROLL
-      for (int i = 0; i < 2 * L + 1; ++i) local.values[i] = Vector<T>{};
-      coefficients = local.values;
-    } else {
-      for (int i = 0; i < 2 * lmax + 1; ++i) a[i] = Vector<T>{};
-    }
-    for (int j = 0; j < job.quadrant_samples; ++j) {
-      const T* waves = job.waves + j * job.wave_stride;
-      azimuth_analysis<L>(lmax, samples + QUADRANTS * j, waves, coefficients);
+    if constexpr (L != DYNAMIC) coefficients = local.values;
+    const int size = L == DYNAMIC ? 2 * lmax + 1 : 2 * L + 1;
+    EQUINET_UNROLL
+    for (int i = 0; i < size; ++i) coefficients[i] = Vector<T>{};
+    for (int j = 0; j < job.azimuths; ++j) {
+      Vector<T> parts[PARTS];
+      parts_at(j, parts);
+      azimuth_analysis<L>(lmax, parts, job.waves + j * job.wave_stride, coefficients);
     }
     if constexpr (L != DYNAMIC) {
       EQUINET_UNROLL
@@ -98,22 +96,17 @@ void analyse_ring(const FormsJob<T>& job, int lmax, const Vector<T>* samples, Ve
   });
 }
 
-// Adds one term at all samples of a ring, or starts the sum with it.
+// Adds the parts of a term, whose factors are given by their parts.
 template <class T>
-void add_term(
-    const Term& term, const Vector<T>* const* factors, int count, bool is_first, Vector<T>* sum) {
-  const T coefficient = static_cast<T>(term.coefficient);
-  const Vector<T>* first = factors[0];
-  if (term.factor_count == 2 && is_first && coefficient == 1) {
-    const Vector<T>* second = factors[1];
-    for (int p = 0; p < count; ++p) sum[p] = first[p] * second[p];
-    return;
+EQUINET_INLINE void add_term(const Term& term, const Vector<T>* const* factors, Vector<T>* sum) {
+  Vector<T> value[PARTS];
+  for (int i = 0; i < PARTS; ++i) value[i] = static_cast<T>(term.coefficient) * factors[0][i];
+  for (int k = 1; k < term.factor_count; ++k) {
+    Vector<T> product[PARTS];
+    multiply_parts(value, factors[k], product);
+    for (int i = 0; i < PARTS; ++i) value[i] = product[i];
   }
-  for (int p = 0; p < count; ++p) {
-    Vector<T> value = coefficient * first[p];
-    for (int k = 1; k < term.factor_count; ++k) value *= factors[k][p];
-    sum[p] = is_first ? value : sum[p] + value;
-  }
+  for (int i = 0; i < PARTS; ++i) sum[i] += value[i];
 }
 
 // Operands and results of one vector of channels.
@@ -141,7 +134,31 @@ class Coefficients {
 
   Vector<T>* end() const { return end_; }
 
-  // Reads `count` lanes from `first` on and sets the results to zero.
+  // Sets the outputs to zero.
+  void clear() const {
+    for (Vector<T>* z = z_; z < end_; ++z) *z = Vector<T>{};
+  }
+
+  // Calls compute(first, count), which writes the outputs, for all vectors of lanes.
+  //
+  // The next operands are read before results are written: an operand and a result often lie at the
+  // same place within their pages, and a processor that looks at the lower twelve bits of addresses
+  // lets a load wait for the store before it.
+  template <class F>
+  void for_each_vector(int64_t first, int64_t last, const F& compute) {
+    const auto count_at = [&](int64_t lane) {
+      return last - lane < Lanes<T>::COUNT ? last - lane : Lanes<T>::COUNT;
+    };
+    if (first < last) load(first, count_at(first));
+    for (int64_t lane = first; lane < last; lane += Lanes<T>::COUNT) {
+      compute(lane, count_at(lane));
+      const int64_t next = lane + Lanes<T>::COUNT;
+      if (next < last) load(next, count_at(next));
+      store(lane, count_at(lane));
+    }
+  }
+
+ private:
   void load(int64_t first, int64_t count) {
     Vector<T>* x = x_;
     for (int i = 0; i < job_.function_count; ++i) {
@@ -150,7 +167,6 @@ class Coefficients {
                     components_of(f.lmax), first, count, x);
       x += components_of(f.lmax);
     }
-    for (Vector<T>* z = z_; z < end_; ++z) *z = Vector<T>{};
   }
 
   void store(int64_t first, int64_t count) const {
@@ -160,33 +176,38 @@ class Coefficients {
     }
   }
 
- private:
   const FormsJob<T>& job_;
   Vector<T>* x_;
   Vector<T>* z_;
   Vector<T>* end_;
 };
 
-// One vector of channels from coefficients to coefficients by way of samples, ring by ring.
+// One vector of channels from coefficients to coefficients by way of values, ring by ring.
 template <class T>
 class Evaluation {
  public:
   Evaluation(const FormsJob<T>& job, Vector<T>* scratch)
-      : job_(job), coefficients_(job, scratch), count_(QUADRANTS * job.quadrant_samples) {
+      : job_(job), coefficients_(job, scratch) {
     rings_ = coefficients_.end();
     result_rings_ = rings_;
     for (int f = 0; f < job.field_count; ++f) result_rings_ += rings_size(job.fields[f].lmax);
-    sums_ = result_rings_;
-    for (int o = 0; o < job.output_count; ++o) sums_ += rings_size(job.outputs[o].lmax);
-    samples_ = sums_ + int64_t{job.output_count} * count_;
+    parts_ = result_rings_;
+    for (int o = 0; o < job.output_count; ++o) parts_ += rings_size(job.outputs[o].lmax);
   }
 
-  void run(int64_t first, int64_t count) {
-    coefficients_.load(first, count);
+  void run(int64_t first, int64_t last) {
+    coefficients_.for_each_vector(first, last, [&](int64_t lane, int64_t count) {
+      evaluate(lane, count);
+    });
+  }
+
+ private:
+  void evaluate(int64_t first, int64_t count) {
     const int64_t batch = first / job_.channels;
     const bool is_one_batch = batch == (first + count - 1) / job_.channels;
-    has_shared_samples_ = is_one_batch && batch == sampled_batch_;
-    sampled_batch_ = is_one_batch ? batch : -1;
+    has_shared_parts_ = is_one_batch && batch == shared_batch_;
+    shared_batch_ = is_one_batch ? batch : -1;
+    coefficients_.clear();
     for (int pair = 0; pair < job_.ring_pairs; ++pair) {
       const bool is_equator = job_.has_equator && pair == job_.ring_pairs - 1;
       synthesize(pair);
@@ -198,21 +219,20 @@ class Evaluation {
       }
       analyse(pair);
     }
-    coefficients_.store(first, count);
   }
 
- private:
   static int rings_size(int lmax) { return 2 * (2 * lmax + 1); }
 
-  bool is_sampled(const Field& field) const {
-    return has_shared_samples_ && is_shared(job_.functions[field.function]);
+  // Whether the parts of a field are there from an earlier vector of channels.
+  bool is_known(const Field& field) const {
+    return has_shared_parts_ && is_shared(job_.functions[field.function]);
   }
 
   void synthesize(int pair) {
     Vector<T>* rings = rings_;
     for (int f = 0; f < job_.field_count; ++f) {
       const Field& field = job_.fields[f];
-      if (!is_sampled(field)) {
+      if (!is_known(field)) {
         const T* polar = job_.polar + field.polar + pair * field.polar_stride;
         to_rings(field, polar, coefficients_.function(field.function), rings);
       }
@@ -221,36 +241,54 @@ class Evaluation {
   }
 
   void multiply(int pair, int hemisphere) {
+    const int count = PARTS * job_.azimuths;
     const Vector<T>* of_field[MAX_FIELDS];
-    Vector<T>* samples = samples_;
+    Vector<T>* parts = parts_;
     const Vector<T>* rings = rings_;
     for (int f = 0; f < job_.field_count; ++f) {
       const Field& field = job_.fields[f];
       const bool is_kept = is_shared(job_.functions[field.function]);
-      Vector<T>* target = samples + (is_kept ? (2 * pair + hemisphere) * count_ : 0);
-      if (!is_sampled(field)) {
-        sample_ring(job_, field.lmax, rings + hemisphere * (2 * field.lmax + 1), target);
+      Vector<T>* target = parts + (is_kept ? (2 * pair + hemisphere) * count : 0);
+      if (!is_known(field)) {
+        synthesize_ring(job_, field.lmax, rings + hemisphere * (2 * field.lmax + 1), target);
       }
       of_field[f] = target;
-      samples += samples_of(job_, field);
+      parts += parts_of(job_, field);
       rings += rings_size(field.lmax);
     }
-    int started = -1;
-    for (int t = 0; t < job_.term_count; ++t) {
-      const Term& term = job_.terms[t];
-      const Vector<T>* factors[MAX_FACTORS];
-      for (int k = 0; k < term.factor_count; ++k) {
-        factors[k] = of_field[job_.factors[term.first_factor + k]];
-      }
-      add_term<T>(term, factors, count_, term.output > started, sums_ + term.output * count_);
-      started = term.output;
-    }
+    const Term* term = job_.terms;
     Vector<T>* result = result_rings_;
     for (int o = 0; o < job_.output_count; ++o) {
+      const Term* end = term;
+      while (end < job_.terms + job_.term_count && end->output == o) ++end;
       const int lmax = job_.outputs[o].lmax;
-      analyse_ring(job_, lmax, sums_ + o * count_, result + hemisphere * (2 * lmax + 1));
+      collect(lmax, term, end, of_field, result + hemisphere * (2 * lmax + 1));
       result += rings_size(lmax);
+      term = end;
     }
+  }
+
+  // Fourier coefficients of a sum of terms.
+  void collect(int lmax, const Term* first, const Term* end, const Vector<T>* const* of_field,
+               Vector<T>* result) const {
+    const int* factors = job_.factors + first->first_factor;
+    if (end - first == 1 && first->factor_count == 2 && first->coefficient == 1) {
+      const Vector<T>*x = of_field[factors[0]], *y = of_field[factors[1]];
+      analyse_ring(job_, lmax, [&](int j, Vector<T>* parts) EQUINET_LAMBDA_INLINE {
+        multiply_parts(x + PARTS * j, y + PARTS * j, parts);
+      }, result);
+      return;
+    }
+    analyse_ring(job_, lmax, [&](int j, Vector<T>* parts) EQUINET_LAMBDA_INLINE {
+      for (int i = 0; i < PARTS; ++i) parts[i] = Vector<T>{};
+      for (const Term* term = first; term < end; ++term) {
+        const Vector<T>* values[MAX_FACTORS];
+        for (int k = 0; k < term->factor_count; ++k) {
+          values[k] = of_field[job_.factors[term->first_factor + k]] + PARTS * j;
+        }
+        add_term<T>(*term, values, parts);
+      }
+    }, result);
   }
 
   void silence_south() {
@@ -274,22 +312,27 @@ class Evaluation {
 
   const FormsJob<T>& job_;
   Coefficients<T> coefficients_;
-  int count_;                // samples of a ring
   Vector<T>* rings_;         // Fourier coefficients of the fields, north and south
   Vector<T>* result_rings_;  // of the outputs
-  Vector<T>* sums_;          // samples of the outputs
-  Vector<T>* samples_;       // samples of the fields
-  int64_t sampled_batch_ = -1;
-  bool has_shared_samples_ = false;
+  Vector<T>* parts_;         // of the fields at the azimuths of a ring
+  int64_t shared_batch_ = -1;
+  bool has_shared_parts_ = false;
 };
 
 template <class T>
-using SparseProduct = void (*)(const Vector<T>* x, const Vector<T>* y, T coefficient, Vector<T>* z);
+using SparseProduct = void (*)(
+    const Vector<T>* x, const Vector<T>* y, T coefficient, bool adds, Vector<T>* z);
 
 template <class T, bool IS_BRACKET, int L1, int L2, int L3>
-void add_sparse_product(
-    const Vector<T>* x, const Vector<T>* y, T coefficient, Vector<T>* z) {
-  sparse_product<IS_BRACKET, L1, L2, L3, T>(x, y, coefficient, z);
+void write_sparse_product(
+    const Vector<T>* x, const Vector<T>* y, T coefficient, bool adds, Vector<T>* z) {
+  Vector<T> product[components_of(L3)];
+  sparse_product<IS_BRACKET, L1, L2, L3, T>(x, y, product);
+  EQUINET_UNROLL
+  for (int k = 0; k < components_of(L3); ++k) {
+    const Vector<T> value = coefficient * product[k];
+    z[k] = adds ? z[k] + value : value;
+  }
 }
 
 // Finds the unrolled function of a kind and three degrees.
@@ -301,7 +344,7 @@ SparseProduct<T> find_sparse_product(int code) {
   } else {
     constexpr int L1 = CODE / (N * N), L2 = CODE / N % N, L3 = CODE % N;
     if constexpr (has_sparse_product(L1, L2, L3)) {
-      if (code == CODE) return add_sparse_product<T, IS_BRACKET, L1, L2, L3>;
+      if (code == CODE) return write_sparse_product<T, IS_BRACKET, L1, L2, L3>;
     }
     return find_sparse_product<T, IS_BRACKET, CODE + 1>(code);
   }
@@ -322,16 +365,16 @@ void evaluate_sparse(const FormsJob<T>& job, int64_t first, int64_t last, Vector
   for (int t = 0; t < job.sparse_term_count; ++t) {
     products[t] = find_sparse_product(job, job.sparse_terms[t]);
   }
-  for (int64_t lane = first; lane < last; lane += Lanes<T>::COUNT) {
-    const int64_t count = last - lane < Lanes<T>::COUNT ? last - lane : Lanes<T>::COUNT;
-    coefficients.load(lane, count);
+  coefficients.for_each_vector(first, last, [&](int64_t, int64_t) {
+    int written = -1;  // terms are sorted by output
     for (int t = 0; t < job.sparse_term_count; ++t) {
       const SparseTerm& term = job.sparse_terms[t];
       products[t](coefficients.function(term.first), coefficients.function(term.second),
-                  static_cast<T>(term.coefficient), coefficients.output(term.output));
+                  static_cast<T>(term.coefficient), term.output == written,
+                  coefficients.output(term.output));
+      written = term.output;
     }
-    coefficients.store(lane, count);
-  }
+  });
 }
 
 }  // namespace
@@ -342,11 +385,7 @@ void evaluate_forms(const FormsJob<T>& job, int64_t first, int64_t last, void* s
     evaluate_sparse(job, first, last, static_cast<Vector<T>*>(scratch));
     return;
   }
-  Evaluation<T> evaluation(job, static_cast<Vector<T>*>(scratch));
-  for (int64_t lane = first; lane < last; lane += Lanes<T>::COUNT) {
-    const int64_t count = last - lane < Lanes<T>::COUNT ? last - lane : Lanes<T>::COUNT;
-    evaluation.run(lane, count);
-  }
+  Evaluation<T>(job, static_cast<Vector<T>*>(scratch)).run(first, last);
 }
 
 template void evaluate_forms(const FormsJob<float>&, int64_t, int64_t, void*);

@@ -13,17 +13,17 @@ constexpr int MAX_SPARSE_TERMS = 64;
 
 constexpr int64_t components_of(int lmax) { return int64_t{lmax + 1} * (lmax + 1); }
 
-// Whether all channels have the same function, so that its samples are made once a batch index.
+// Whether all channels have the same function, so that its parts are made once a batch index.
 template <class T>
 bool is_shared(const Operand<T>& operand) {
   return operand.channel_stride == 0;
 }
 
-// Vectors that hold the samples of a field: of one ring, or of all where they are kept.
+// Vectors that hold the parts of a field: of one ring, or of all where they are kept.
 template <class T>
-int64_t samples_of(const FormsJob<T>& job, const Field& field) {
+int64_t parts_of(const FormsJob<T>& job, const Field& field) {
   const int64_t rings = is_shared(job.functions[field.function]) ? 2 * job.ring_pairs : 1;
-  return rings * QUADRANTS * job.quadrant_samples;
+  return rings * PARTS * job.azimuths;
 }
 
 // Evaluates the lanes first <= lane < last for T = float and double; first is a multiple of the

@@ -58,9 +58,9 @@ def resolve_backend(op: str, backend: str, device: str = "cpu") -> str:
         BackendError: if the backend cannot run here.
         ValueError: if there is no such backend.
     """
-    reasons = available_backends(op, device)
     if backend == "auto":
-        return "grid" if reasons["native"] else "native"
+        return "grid" if native.unavailable(_OPS[op], device) else "native"
+    reasons = available_backends(op, device)
     if backend not in reasons:
         raise ValueError(
             f"backend must be 'auto' or one of {', '.join(reasons)}, found {backend!r}"

@@ -41,7 +41,10 @@ def sphere_forms(functions: Sequence[Tensor], forms: str, lmax_out: Sequence[int
     Returns:
         Coefficients [batch, (lmax_out + 1)^2, channels].
     """
-    return torch.ops.equinet.sphere_forms.default(functions, forms, lmax_out)
+    if torch.compiler.is_compiling():
+        return torch.ops.equinet.sphere_forms.default(functions, forms, lmax_out)
+    # What the dispatcher would call, without its detour from Python to C++ and back.
+    return _evaluate_with_gradient(functions, forms, lmax_out)
 
 
 def register() -> None:
