@@ -3,6 +3,7 @@
 from equinet.o3.gaunt import bracket_tensor, gaunt_tensor
 from equinet.o3.harmonics import normalized_legendre, spherical_harmonics
 from equinet.o3.irreps import from_e3nn, to_e3nn
+from equinet.o3.orientations import OrientationGrid, orientation_grid
 from equinet.o3.paths import bracket_gain, gaunt_gain, path_factors, power_variance
 from equinet.o3.quadrature import (
     SphereQuadrature,
@@ -12,8 +13,10 @@ from equinet.o3.quadrature import (
     quadrature,
 )
 from equinet.o3.wigner import rotate, wigner_d, wigner_d_blocks
+from equinet.o3.zonal import zonal_polynomials
 
 __all__ = [
+    "OrientationGrid",
     "SphereQuadrature",
     "antipodal_quadrature",
     "bracket_gain",
@@ -24,6 +27,7 @@ __all__ = [
     "gauss_legendre_quadrature",
     "lebedev_quadrature",
     "normalized_legendre",
+    "orientation_grid",
     "path_factors",
     "power_variance",
     "quadrature",
@@ -32,4 +36,5 @@ __all__ = [
     "to_e3nn",
     "wigner_d",
     "wigner_d_blocks",
+    "zonal_polynomials",
 ]
