@@ -9,7 +9,10 @@ _OPS = {
     "bracket_product": "sphere_forms",
     "gaunt_powers": "sphere_forms",
     "gaunt_convolution": "filter_sum",
+    "orientation_convolution": "filter_sum",
 }
+# Ops on samples have no transform to do in a Fourier basis.
+_ON_SAMPLES = {"orientation_convolution"}
 
 
 def available_backends(op: str, device: str = "cpu") -> dict[str, str]:
@@ -32,12 +35,8 @@ def available_backends(op: str, device: str = "cpu") -> dict[str, str]:
     """
     if op not in _OPS:
         raise ValueError(f"op must be one of {', '.join(_OPS)}, found {op!r}")
-    return {
-        "reference": "",
-        "fourier": "",
-        "grid": "",
-        "native": native.unavailable(_OPS[op], device),
-    }
+    portable = ("reference", "grid") if op in _ON_SAMPLES else ("reference", "fourier", "grid")
+    return {**dict.fromkeys(portable, ""), "native": native.unavailable(_OPS[op], device)}
 
 
 def resolve_backend(op: str, backend: str, device: str = "cpu") -> str:

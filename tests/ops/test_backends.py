@@ -15,6 +15,13 @@ def test_every_op_tells_what_runs_and_why_not(op):
     assert resolve_backend(op, "auto") == ("grid" if reasons["native"] else "native")
 
 
+def test_an_op_on_samples_has_no_fourier_transform():
+    reasons = available_backends("orientation_convolution")
+    assert list(reasons) == ["reference", "grid", "native"]
+    with pytest.raises(ValueError, match="one of reference, grid, native, found 'fourier'"):
+        resolve_backend("orientation_convolution", "fourier")
+
+
 def test_only_the_native_engine_asks_for_the_device():
     reasons = available_backends("gaunt_product", "mps")
     assert [name for name, reason in reasons.items() if reason] == ["native"]

@@ -25,6 +25,7 @@ def filter_sum(
     source: Tensor,
     target: Tensor,
     targets: int,
+    other: tuple[Tensor, Tensor] | None = None,
 ) -> Tensor:
     """Sum filtered samples of the sources over the edges of each target.
 
@@ -38,12 +39,13 @@ def filter_sum(
         source: Index [E] into ``samples``.
         target: Index [E] into the result.
         targets: Rows of the result.
+        other: Harmonics and weights of a second filter, which is added to the first.
 
     Returns:
         [targets, P, C]; without table [targets, (lmax + 1)^2, C] from one sample and vice versa.
     """
     return torch.ops.equinet.filter_sum.default(
-        harmonics, radial, None, None, samples, table, source, target, targets
+        harmonics, radial, *(other or (None, None)), samples, table, source, target, targets
     )
 
 

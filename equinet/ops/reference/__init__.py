@@ -1,5 +1,6 @@
 """The slow, obvious truth beside every fast op: contractions with the exact tensors."""
 
+from equinet.ops.reference.orientation import orientation_convolution
 from equinet.ops.reference.products import bracket_product, gaunt_powers, gaunt_product
 
-__all__ = ["bracket_product", "gaunt_powers", "gaunt_product"]
+__all__ = ["bracket_product", "gaunt_powers", "gaunt_product", "orientation_convolution"]
