@@ -76,6 +76,35 @@ class BesselBasis(nn.Module):
         return waves * (math.sqrt(2 / self.cutoff) * envelope).unsqueeze(-1)
 
 
+class LogarithmicBasis(nn.Module):
+    r"""Gaussians in :math:`\ln(1 + d^2)`: a basis on all distances, fine near and coarse far.
+
+    Smooth functions of the squared distance, so that a function of them is smooth at zero. Their
+    centers reach from distance zero to about 20.
+
+    Args:
+        size: Number of functions.
+
+    Example:
+        >>> LogarithmicBasis(8)(torch.tensor([0.0, 1.0])).shape
+        torch.Size([2, 8])
+    """
+
+    centers: Tensor
+
+    def __init__(self, size: int = 8) -> None:
+        super().__init__()
+        self.size = size
+        centers = torch.linspace(0, 6, size, dtype=torch.float64)
+        self.register_buffer("centers", centers, persistent=False)
+
+    def forward(self, distances: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch size"]:
+        """Evaluate the basis at distances in a unit of the order of the nearest ones."""
+        spacing = 6 / max(1, self.size - 1)
+        places = torch.log1p(distances.square()).unsqueeze(-1)
+        return torch.exp(-((places - self.centers.to(distances.dtype)) / spacing).square() / 2)
+
+
 class RadialNetwork(nn.Module):
     """A bias-free perceptron from radial basis values to one weight per filter degree and channel.
 
