@@ -1,0 +1,272 @@
+"""Ponita: message passing on positions and orientations."""
+
+from collections.abc import Iterable
+from typing import Any, Literal, cast
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from equinet.models.base import Model
+from equinet.models.ponita_spaces import Bundle, Inputs, Lifted, Positions, Space
+from equinet.nn import ConvNeXtBlock
+from equinet.o3 import orientation_grid
+from equinet.ops import segment_sum
+
+
+class Ponita(Model):
+    """Depth-wise convolutions and channel mixing on positions and orientations.
+
+    Scalars and vectors of the nodes are lifted to signals over orientations, pass through residual
+    blocks, and are read out after every block; the read-outs are averaged.
+
+    Translations, permutations and batching are exact in every mode. Rotations:
+
+    - ``bundle``: a fixed grid of orientations at every node. Exact under the symmetries of the grid
+      (60 rotations and the inversion for the icosahedron), approximate under others; the plane's
+      grids are exact under their rotations and not under reflections.
+    - ``lifted``: orientations are the directions of the edges. Exact under all rotations, and
+      under reflections unless ``chiral``. Space only. A node without neighbors reads out zero.
+    - ``position``: no orientations. Exact under all rotations and reflections; no vectors.
+
+    Without ``chiral`` mirror images have the same scalars.
+
+    Args:
+        in_scalars: Scalars of each node.
+        in_vectors: Vectors of each node.
+        out_scalars: Scalars returned.
+        out_vectors: Vectors returned.
+        channels: Number of channels.
+        layers: Number of blocks.
+        grid: Name of :func:`equinet.o3.orientation_grid`; ``circleN`` for the plane.
+        mode: The space of the features, see above.
+        kernel: Of the bundle: ``mlp``, the published one, or ``zonal``, of finite degree, which is
+            closer to equivariant and faster, see :class:`equinet.nn.FiberBundleConv`.
+        cutoff: Where kernels vanish smoothly, in the unit of the positions; None for nowhere.
+            Polynomials of distances are taken in this unit, or in that of the positions.
+        level: Outputs for each ``node``, or their sums over each ``graph``.
+        in_edge_scalars: Scalars of each edge that the kernels see.
+        lmax: Largest degree of zonal kernels; at most half of the grid's degree is safe.
+        chiral: Of the lifted mode: let kernels tell mirror images apart.
+
+    Raises:
+        ValueError: An option has a value that does not exist or goes with another mode.
+
+    Source: Bekkers et al., Fast, expressive SE(n) equivariant networks through weight-sharing in
+    position-orientation space (ICLR 2024).
+
+    Example:
+        >>> from torch_geometric.data import Data
+        >>> model = Ponita(in_scalars=1, in_vectors=1, out_scalars=2, out_vectors=1,
+        ...                channels=8, layers=1)
+        >>> graph = Data(x=torch.ones(2, 1), vec=torch.randn(2, 1, 3), pos=torch.randn(2, 3),
+        ...              edge_index=torch.tensor([[1, 0], [0, 1]]))
+        >>> {name: list(value.shape) for name, value in model(graph).items()}
+        {'scalars': [2, 2], 'vectors': [2, 1, 3]}
+    """
+
+    def __init__(
+        self,
+        *,
+        in_scalars: int,
+        in_vectors: int = 0,
+        out_scalars: int,
+        out_vectors: int = 0,
+        channels: int,
+        layers: int,
+        grid: str = "icosahedron12",
+        mode: Literal["bundle", "lifted", "position"] = "bundle",
+        kernel: Literal["mlp", "zonal"] = "mlp",
+        cutoff: float | None = None,
+        level: Literal["node", "graph"] = "node",
+        in_edge_scalars: int = 0,
+        lmax: int = 2,
+        chiral: bool = False,
+    ) -> None:
+        super().__init__()
+        _check_sizes(1, channels=channels, layers=layers)
+        _check_sizes(0, in_scalars=in_scalars, in_vectors=in_vectors, lmax=lmax)
+        _check_sizes(0, out_scalars=out_scalars, out_vectors=out_vectors)
+        _check_sizes(0, in_edge_scalars=in_edge_scalars)
+        for name, total in (("in", in_scalars + in_vectors), ("out", out_scalars + out_vectors)):
+            if total == 0:
+                raise ValueError(f"{name}_scalars and {name}_vectors must not both be 0")
+        if cutoff is not None and cutoff <= 0:
+            raise ValueError(f"cutoff must be above 0, or None for no cutoff, found {cutoff}")
+        if level not in ("node", "graph"):
+            raise ValueError(f"level must be 'node' or 'graph', found {level!r}")
+        if mode == "position" and (in_vectors or out_vectors):
+            raise ValueError(
+                "mode='position' has no vectors: in_vectors and out_vectors must be 0, found "
+                f"{in_vectors} and {out_vectors}"
+            )
+        self.in_scalars, self.in_vectors = in_scalars, in_vectors
+        self.out_scalars, self.out_vectors = out_scalars, out_vectors
+        self.in_edge_scalars = in_edge_scalars
+        self.level = level
+        self.space = _make_space(
+            mode,
+            grid=grid,
+            kernel=kernel,
+            lmax=lmax,
+            chiral=chiral,
+            basis=channels,
+            cutoff=cutoff,
+            edge_scalars=in_edge_scalars,
+        )
+        self.embedding = nn.Linear(in_scalars + in_vectors, channels, bias=False)
+        self.blocks = nn.ModuleList(
+            ConvNeXtBlock(self.space.convolution(channels), channels) for _ in range(layers)
+        )
+        self.readouts = nn.ModuleList(
+            nn.Linear(channels, out_scalars + out_vectors) for _ in range(layers)
+        )
+
+    def forward(self, graph: Any) -> dict[str, Tensor]:
+        """Apply the network.
+
+        Args:
+            graph: A torch_geometric ``Data`` or ``Batch``, or any object with the fields ``x``
+                [N, in_scalars], ``pos`` [N, n], ``edge_index`` [2, E] and, where there are such,
+                ``vec`` [N, in_vectors, n], ``edge_scalars`` [E, in_edge_scalars], ``batch`` [N] and
+                ``num_graphs``. Edges may be in any order; one that is there twice counts twice, and
+                one of length zero has no direction.
+
+        Returns:
+            ``scalars`` [N, out_scalars] and ``vectors`` [N, out_vectors, n]; at the level of
+            graphs their sums [G, ...].
+
+        Raises:
+            ValueError: A field is missing or has another shape.
+        """
+        inputs = self._inputs(graph)
+        scalars, vectors = self.node_outputs(*inputs)
+        if self.level == "graph":
+            batch = getattr(graph, "batch", None)
+            if batch is None:
+                batch = inputs.edge_index.new_zeros(scalars.shape[0])
+            graphs = _number_of_graphs(graph, batch)
+            scalars = segment_sum(scalars, batch, graphs)
+            vectors = segment_sum(vectors, batch, graphs)
+        return {"scalars": scalars, "vectors": vectors}
+
+    def node_outputs(
+        self,
+        scalars: Float[Tensor, "node in_scalar"],
+        vectors: Float[Tensor, "node in_vector xyz"],
+        edge_index: Int[Tensor, "2 edge"],
+        edge_vectors: Float[Tensor, "edge xyz"],
+        edge_scalars: Float[Tensor, "edge in_edge_scalar"],
+    ) -> tuple[Float[Tensor, "node out_scalar"], Float[Tensor, "node out_vector xyz"]]:
+        """Apply the network to plain tensors, in the precision of the parameters.
+
+        Args:
+            scalars: Of the nodes.
+            vectors: Of the nodes.
+            edge_index: Senders and receivers.
+            edge_vectors: From receiver to sender.
+            edge_scalars: Of the edges.
+
+        Returns:
+            Scalars and vectors of the nodes, averaged over the read-outs.
+        """
+        inputs = Inputs(scalars, vectors, edge_index, edge_vectors, edge_scalars)
+        field = self.space.place(inputs)
+        x = self.embedding(field.inputs)
+        values = []
+        for block, readout in zip(self.blocks, self.readouts, strict=True):
+            x = block(x, *field.geometry)
+            values.append(readout(x))
+        return field.read(torch.stack(values).mean(0), self.out_scalars)
+
+    @torch.no_grad()
+    def calibrate(self, graph: Any) -> None:
+        """Rescale all kernels so that convolutions keep the size of features, on this batch.
+
+        To be called once, before training, with the same batch on all ranks. A second call changes
+        nothing. The weights hold the result; there is no state beside them.
+
+        Args:
+            graph: As in a call: a batch of the training data.
+
+        Raises:
+            ValueError: A field is missing, or features do not vary.
+        """
+        field = self.space.place(self._inputs(graph))
+        x = self.embedding(field.inputs)
+        for block in cast("Iterable[ConvNeXtBlock]", self.blocks):
+            block.calibrate(x, *field.geometry)
+            x = block(x, *field.geometry)
+
+    def _inputs(self, graph: Any) -> Inputs:
+        """Check the fields of a graph and cast them to the precision of the parameters."""
+        pos, edge_index = graph.pos, graph.edge_index
+        dimension = self.space.dimension or pos.shape[-1]
+        nodes, edges = pos.shape[0], edge_index.shape[-1]
+        dtype = self.embedding.weight.dtype
+        _check_shape("pos", pos, (nodes, dimension))
+        _check_shape("edge_index", edge_index, (2, edges))
+        sender, receiver = edge_index
+        return Inputs(
+            _field(graph, "x", (nodes, self.in_scalars), pos).to(dtype),
+            _field(graph, "vec", (nodes, self.in_vectors, dimension), pos).to(dtype),
+            edge_index,
+            # Differences first: they are small where positions are large.
+            (pos.index_select(0, sender) - pos.index_select(0, receiver)).to(dtype),
+            _field(graph, "edge_scalars", (edges, self.in_edge_scalars), pos).to(dtype),
+        )
+
+
+def _make_space(
+    mode: str,
+    *,
+    grid: str,
+    kernel: Literal["mlp", "zonal"],
+    lmax: int,
+    chiral: bool,
+    basis: int,
+    cutoff: float | None,
+    edge_scalars: int,
+) -> Space:
+    """Return the space of a mode, refusing options of another."""
+    if mode not in ("bundle", "lifted", "position"):
+        raise ValueError(f"mode must be 'bundle', 'lifted' or 'position', found {mode!r}")
+    if chiral and mode != "lifted":
+        raise ValueError(f"chiral=True needs mode='lifted', found mode={mode!r}")
+    if kernel == "zonal" and mode != "bundle":
+        raise ValueError(f"kernel='zonal' needs mode='bundle', found mode={mode!r}")
+    if mode == "bundle":
+        return Bundle(orientation_grid(grid), kernel, lmax, basis, cutoff, edge_scalars)
+    if mode == "lifted":
+        return Lifted(chiral=chiral, basis=basis, cutoff=cutoff, edge_scalars=edge_scalars)
+    return Positions(cutoff, edge_scalars)
+
+
+def _field(graph: Any, name: str, shape: tuple[int, ...], like: Tensor) -> Tensor:
+    """Return a field of the graph, empty where nothing is expected of it."""
+    if 0 in shape[1:]:
+        return like.new_empty(shape)
+    value = getattr(graph, name, None)
+    if value is None:
+        raise ValueError(f"the graph lacks {name}; it must have shape {list(shape)}")
+    _check_shape(name, value, shape)
+    return value
+
+
+def _check_shape(name: str, value: Tensor, shape: tuple[int, ...]) -> None:
+    if tuple(value.shape) != shape:
+        raise ValueError(
+            f"{name} of the graph must have shape {list(shape)}, found {list(value.shape)}"
+        )
+
+
+def _check_sizes(lowest: int, **sizes: int) -> None:
+    for name, size in sizes.items():
+        if size < lowest:
+            raise ValueError(f"{name} must be at least {lowest}, found {size}")
+
+
+def _number_of_graphs(graph: Any, batch: Tensor) -> int:
+    """Batches know it; otherwise count, which waits for the device."""
+    known = getattr(graph, "num_graphs", None)
+    return int(batch.max()) + 1 if known is None else known
