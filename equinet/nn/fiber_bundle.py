@@ -51,7 +51,6 @@ class FiberBundleConv(DepthwiseConvolution):
 
     points: Tensor
     weights: Tensor
-    multiplicity: Tensor
 
     def __init__(
         self,
@@ -76,11 +75,10 @@ class FiberBundleConv(DepthwiseConvolution):
         if kernel == "zonal":
             zonal = zonal_polynomials(lmax, grid.points[0], grid.points[0]).shape[0]
             self.radial = RadialNetwork(basis, zonal - 1, channels, hidden=(64,))
-            self.fiber = nn.Parameter(torch.randn(zonal, channels))
-            degrees = torch.arange(zonal)
-            # How many harmonics a zonal polynomial stands for: kernels of weight one project.
-            multiplicity = 2 * degrees + 1 if dimension == 3 else 2 - (degrees == 0).long()
-            self.register_buffer("multiplicity", multiplicity, persistent=False)
+            degrees = torch.arange(zonal) if dimension == 3 else (torch.arange(zonal) + 1) // 2
+            # Signals that start smooth alias less.
+            deviations = (2 * degrees + 1.0).rsqrt()
+            self.fiber = nn.Parameter(deviations.unsqueeze(-1) * torch.randn(zonal, channels))
         elif kernel == "mlp":
             self.spatial = nn.Linear(basis, channels, bias=False)
             self.fiber_basis = KernelBasis(1 if dimension == 3 else 2, basis)
@@ -130,7 +128,7 @@ class FiberBundleConv(DepthwiseConvolution):
         points = torch.cat([self.points, -self.points]) if self.antipodal else self.points
         first, second = points.unsqueeze(1), points
         if self.kernel == "zonal":
-            zonal = zonal_polynomials(self.lmax, second, first) * self.multiplicity
+            zonal = zonal_polynomials(self.lmax, second, first)
             kernel = zonal.to(x.dtype) @ self.fiber
         else:
             basis = self.fiber_basis(angle_invariants(first, second).to(x.dtype))
