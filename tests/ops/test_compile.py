@@ -19,9 +19,11 @@ from equinet.ops import (
     gaunt_powers,
     gaunt_product,
     native,
+    orientation_convolution,
 )
 
 CHANNELS = 3
+POINTS = nn.functional.normalize(torch.arange(27.0).cos().reshape(9, 3), dim=-1)
 
 
 class Ops(nn.Module):
@@ -29,6 +31,7 @@ class Ops(nn.Module):
 
     def forward(self, x, y, directions, radial, edge_index):
         edges = (directions, radial, edge_index, 2)
+        orientations = (directions, radial, edge_index)
         return (
             gaunt_product(gaunt_powers(x, 3, 2).sum(0), y, 3),
             bracket_product(x, y, 2),
@@ -36,6 +39,9 @@ class Ops(nn.Module):
             gaunt_convolution(x[:, :1], *edges),
             gaunt_convolution(x, *edges, backend="grid"),
             aligned_convolution(x, *edges),
+            orientation_convolution(x, *orientations, POINTS),
+            orientation_convolution(y, *orientations, POINTS[:2]),
+            orientation_convolution(x, *orientations, POINTS, backend="grid"),
         )
 
 
