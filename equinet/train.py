@@ -92,8 +92,7 @@ def _train(tree: Mapping[str, Any], directory: RunDirectory) -> dict[str, Any]:
     stamp = config.stamp(seed=seed, fingerprint=data.fingerprint())
     if config.process_rank() == 0:
         directory.write_stamp(stamp)
-    measured = {**data.statistics.model_arguments(), "cutoff": data.cutoff}
-    model = config.instantiate(tree["model"], "model", **measured)
+    model = config.instantiate(tree["model"], "model", **data.model_arguments())
     optimizer = config.instantiate(tree["optim"], "optim")
     task = config.instantiate(tree["task"], "task", model=model, optimizer=optimizer)
     callbacks = {**tree["callbacks"], "schedule": tree["schedule"]}

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset
 from torch_geometric.data import Data
 
 from equinet.data.formats import read_frames
 from equinet.data.frames import Frame, fingerprint, frames_from_atoms
+from equinet.data.graph_dataset import GraphDataset
 from equinet.data.neighbors import neighbor_list
 from equinet.errors import DataError
 
@@ -68,7 +68,7 @@ def to_graph(frame: Frame, cutoff: float) -> Data:
     return graph
 
 
-class AtomicDataset(Dataset[Data]):
+class AtomicDataset(GraphDataset):
     """Graphs of a list of frames, with all neighbor lists computed once.
 
     Args:
@@ -87,7 +87,6 @@ class AtomicDataset(Dataset[Data]):
             raise DataError(f"{name}: there are no frames")
         self.frames = list(frames) if _all_frames(frames) else _from_ase(frames, name)
         self.cutoff = cutoff
-        self.name = name
         for label in ("energy", "forces"):
             without = [f for f in self.frames if getattr(f, label) is None]
             if without and len(without) < len(self.frames):
@@ -95,7 +94,7 @@ class AtomicDataset(Dataset[Data]):
                     f"{name}: {len(without)} of {len(self.frames)} frames have no {label}, first "
                     f"{without[0].source}"
                 )
-        self._graphs = [to_graph(frame, cutoff) for frame in self.frames]
+        super().__init__([to_graph(frame, cutoff) for frame in self.frames], name=name)
         self._agree_on_fields()
 
     @classmethod
@@ -114,12 +113,6 @@ class AtomicDataset(Dataset[Data]):
             DataError: As :func:`read_frames`.
         """
         return cls(read_frames(path, **keys), cutoff, name=Path(path).name)
-
-    def __len__(self) -> int:
-        return len(self._graphs)
-
-    def __getitem__(self, index: int) -> Data:
-        return self._graphs[index]
 
     @property
     def elements(self) -> tuple[int, ...]:

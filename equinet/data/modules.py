@@ -1,23 +1,19 @@
 """Data modules: training, validation and test sets of one task, with loaders and statistics."""
 
-import hashlib
-import logging
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from torch_geometric.loader import DataLoader
 
 from equinet.data.formats import read_frames
 from equinet.data.frames import Frame, ase_library
+from equinet.data.graph_module import GraphDataModule, GraphSets
 from equinet.data.graphs import AtomicDataset
-from equinet.data.sampling import evaluation_loader, training_loader
 from equinet.data.statistics import Statistics
 from equinet.errors import DataError
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -42,19 +38,26 @@ class Splits:
 
 
 @dataclass(frozen=True)
-class _Prepared:
-    about: str
+class AtomicSets(GraphSets):
+    """Labeled structures of one task.
+
+    Attributes:
+        train: Training set.
+        val: Validation set.
+        tests: Test sets by name.
+        statistics: Constants of the training set.
+        files: Files of those test sets that are one whole file.
+    """
+
     train: AtomicDataset
     val: AtomicDataset
-    tests: dict[str, AtomicDataset]
-    files: Mapping[str, Path]
+    tests: Mapping[str, AtomicDataset]
     statistics: Statistics = field(repr=False)
+    files: Mapping[str, Path]
 
 
-class AtomicDataModule(ABC):
-    """Base of the data modules; a subclass says where the frames come from.
-
-    Everything is read on :meth:`prepare`, or on first use of what it prepares.
+class AtomicDataModule(GraphDataModule[AtomicSets]):
+    """Base of the atomistic data modules; a subclass says where the frames come from.
 
     Args:
         cutoff: Å.
@@ -76,22 +79,15 @@ class AtomicDataModule(ABC):
         seed: int = 0,
         num_workers: int = 0,
     ) -> None:
-        for name, value, lowest in (
-            ("batch_size", batch_size, 1),
-            ("eval_batch_size", eval_batch_size, 1),
-            ("seed", seed, 0),
-            ("num_workers", num_workers, 0),
-        ):
-            if value < lowest:
-                raise DataError(f"{name} must be at least {lowest}, got {value}")
+        super().__init__(
+            batch_size=batch_size,
+            eval_batch_size=eval_batch_size,
+            seed=seed,
+            num_workers=num_workers,
+        )
         if not (np.isfinite(cutoff) and cutoff > 0):
             raise DataError(f"cutoff must be positive and finite (Å), got {cutoff}")
         self.cutoff = float(cutoff)
-        self.batch_size = batch_size
-        self.eval_batch_size = eval_batch_size
-        self.seed = seed
-        self.num_workers = num_workers
-        self._ready: _Prepared | None = None
 
     @abstractmethod
     def read(self) -> Splits:
@@ -101,84 +97,9 @@ class AtomicDataModule(ABC):
             The frames of all splits.
         """
 
-    def prepare(self) -> None:
-        """Read the frames, build the graphs and measure the statistics; once."""
-        if self._ready is None:
-            self._ready = self._build(self.read())
-            _log.info("%s", self.describe())
-
-    @property
-    def train(self) -> AtomicDataset:
-        """The training set."""
-        return self._prepared().train
-
-    @property
-    def val(self) -> AtomicDataset:
-        """The validation set."""
-        return self._prepared().val
-
-    @property
-    def tests(self) -> dict[str, AtomicDataset]:
-        """The test sets by name."""
-        return self._prepared().tests
-
-    @property
-    def files(self) -> Mapping[str, Path]:
-        """Files of those test sets that are one whole file, by name of the set."""
-        return self._prepared().files
-
-    @property
-    def statistics(self) -> Statistics:
-        """Constants of the training set."""
-        return self._prepared().statistics
-
-    def train_loader(self) -> DataLoader:
-        """Shuffled training batches; the order depends on the seed and the epoch alone."""
-        return training_loader(
-            self.train, self.batch_size, seed=self.seed, num_workers=self.num_workers
-        )
-
-    def val_loader(self) -> DataLoader:
-        """Validation batches in order."""
-        return evaluation_loader(self.val, self.eval_batch_size, num_workers=self.num_workers)
-
-    def test_loaders(self) -> dict[str, DataLoader]:
-        """Test batches in order, by name of the set."""
-        return {
-            name: evaluation_loader(dataset, self.eval_batch_size, num_workers=self.num_workers)
-            for name, dataset in self.tests.items()
-        }
-
-    def describe(self) -> str:
-        """One line: what the data are, how many, of what, and in which units."""
-        ready = self._prepared()
-        sets = {"training": ready.train, "validation": ready.val, **ready.tests}
-        counts = ", ".join(f"{len(dataset)} {name}" for name, dataset in sets.items())
-        sizes = [len(frame) for dataset in sets.values() for frame in dataset.frames]
-        low, high = min(sizes), max(sizes)
-        atoms = f"{low}" if low == high else f"{low} to {high}"
-        symbols = ase_library().data.chemical_symbols
-        elements = " ".join(symbols[z] for z in ready.train.elements)
-        return (
-            f"{ready.about}: {counts} frames of {atoms} atoms ({elements}); "
-            "energies in eV, forces in eV/Å"
-        )
-
-    def fingerprint(self) -> str:
-        """SHA-256 of all frames, by split."""
-        ready = self._prepared()
-        digest = hashlib.sha256()
-        for name, dataset in {"train": ready.train, "val": ready.val, **ready.tests}.items():
-            digest.update(f"{name}:{dataset.fingerprint()}\n".encode())
-        return digest.hexdigest()
-
-    def _prepared(self) -> _Prepared:
-        self.prepare()
-        if self._ready is None:  # pragma: no cover - prepare() sets it or raises
-            raise DataError("the data could not be prepared")
-        return self._ready
-
-    def _build(self, splits: Splits) -> _Prepared:
+    def load(self) -> AtomicSets:
+        """Read the frames, build the graphs and measure the statistics."""
+        splits = self.read()
         train = AtomicDataset(splits.train, self.cutoff, name="training set")
         val = AtomicDataset(splits.val, self.cutoff, name="validation set")
         tests = {
@@ -193,7 +114,51 @@ class AtomicDataModule(ABC):
                 known = ", ".join(symbols[z] for z in train.elements)
                 raise DataError(f"{dataset.name}: {names} not in the training set ({known})")
         statistics = Statistics.of(train, splits.reference_energies)
-        return _Prepared(splits.about, train, val, tests, splits.files, statistics)
+        return AtomicSets(splits.about, train, val, tests, statistics, splits.files)
+
+    @property
+    def train(self) -> AtomicDataset:
+        """The training set."""
+        return self.sets.train
+
+    @property
+    def val(self) -> AtomicDataset:
+        """The validation set."""
+        return self.sets.val
+
+    @property
+    def tests(self) -> Mapping[str, AtomicDataset]:
+        """The test sets by name."""
+        return self.sets.tests
+
+    @property
+    def files(self) -> Mapping[str, Path]:
+        """Files of those test sets that are one whole file, by name of the set."""
+        return self.sets.files
+
+    @property
+    def statistics(self) -> Statistics:
+        """Constants of the training set."""
+        return self.sets.statistics
+
+    def model_arguments(self) -> dict[str, Any]:
+        """The statistics and the cutoff."""
+        return {**self.statistics.model_arguments(), "cutoff": self.cutoff}
+
+    def describe(self) -> str:
+        """One line: what the data are, how many, of what, and in which units."""
+        ready = self.sets
+        sets = {"training": ready.train, "validation": ready.val, **ready.tests}
+        counts = ", ".join(f"{len(dataset)} {name}" for name, dataset in sets.items())
+        sizes = [len(frame) for dataset in sets.values() for frame in dataset.frames]
+        low, high = min(sizes), max(sizes)
+        atoms = f"{low}" if low == high else f"{low} to {high}"
+        symbols = ase_library().data.chemical_symbols
+        elements = " ".join(symbols[z] for z in ready.train.elements)
+        return (
+            f"{ready.about}: {counts} frames of {atoms} atoms ({elements}); "
+            "energies in eV, forces in eV/Å"
+        )
 
 
 def split_frames(

@@ -7,7 +7,7 @@ import torch
 from torch.utils.data import Sampler
 from torch_geometric.loader import DataLoader
 
-from equinet.data.graphs import AtomicDataset
+from equinet.data.graph_dataset import GraphDataset
 
 
 class EpochSampler(Sampler[int]):
@@ -50,7 +50,7 @@ class EpochSampler(Sampler[int]):
 
 
 def training_loader(
-    dataset: AtomicDataset, batch_size: int, *, seed: int = 0, num_workers: int = 0
+    dataset: GraphDataset, batch_size: int, *, seed: int = 0, num_workers: int = 0
 ) -> DataLoader:
     """Load shuffled batches; the order is that of :class:`EpochSampler`.
 
@@ -73,7 +73,7 @@ def training_loader(
 
 
 def evaluation_loader(
-    dataset: AtomicDataset, batch_size: int, *, num_workers: int = 0
+    dataset: GraphDataset, batch_size: int, *, num_workers: int = 0
 ) -> DataLoader:
     """Load batches in file order.
 
