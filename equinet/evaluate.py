@@ -14,9 +14,9 @@ from equinet.elements import symbol
 from equinet.errors import ConfigError, DataError
 from equinet.training import Predictions, predict, table
 from equinet.training.benchmarks import published_rows
-from equinet.training.directory import RunDirectory, write_json
+from equinet.training.directory import RunDirectory, relative, write_json
 from equinet.training.metrics import UNITS
-from equinet.training.report import draw_parity, relative
+from equinet.training.plots import parity
 
 _log = logging.getLogger("equinet.evaluate")
 
@@ -75,7 +75,7 @@ def run(tree: Mapping[str, Any]) -> dict[str, Any]:
     }
     write_json(metrics, output / "metrics.json")
     _write_predictions(dataset.frames, found, output / "predictions.extxyz")
-    draw_parity(found, output / "parity.png", file.name)
+    parity(found.parity, output / "parity.png", file.name)
     rows = [{"name": file.stem, "structures": len(dataset), **found.errors}]
     about = f"{file} (official {official})" if official else str(file)
     _log.info("%s on %s", name, about)

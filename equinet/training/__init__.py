@@ -7,15 +7,17 @@ from equinet.training.loader import EpochLoader
 from equinet.training.losses import LossWeights, Residuals, residuals
 from equinet.training.metrics import PotentialErrors
 from equinet.training.muon import Muon
+from equinet.training.potential_task import PotentialTask
 from equinet.training.progress import ErrorBar, MetricsTable
 from equinet.training.schedules import Cosine, Plateau
 from equinet.training.session import fit, seed_everything
-from equinet.training.task import PotentialTask
+from equinet.training.task import Evaluation, Task
 
 __all__ = [
     "Cosine",
     "EpochLoader",
     "ErrorBar",
+    "Evaluation",
     "FirstBatchCheck",
     "LossWeights",
     "MetricsTable",
@@ -28,6 +30,7 @@ __all__ = [
     "Residuals",
     "RunCheckpoint",
     "StepSeed",
+    "Task",
     "TrainingInterruptedError",
     "fit",
     "measure",

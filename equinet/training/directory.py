@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -157,6 +158,12 @@ def differences(old: Any, new: Any, path: str = "") -> list[str]:
     if isinstance(old, list | tuple) and isinstance(new, list | tuple):
         return [] if list(old) == list(new) else [path]
     return [] if old == new else [path]
+
+
+def relative(path: Any) -> str:
+    """Write a path as one would type it here."""
+    short = os.path.relpath(path)
+    return short if not short.startswith("..") else str(path)
 
 
 def write_json(content: Mapping[str, Any], path: Path) -> None:

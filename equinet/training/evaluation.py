@@ -12,6 +12,7 @@ from torch import nn
 from equinet.training.benchmarks import PublishedRow
 from equinet.training.losses import residuals
 from equinet.training.metrics import PotentialErrors
+from equinet.training.plots import Parity
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,16 @@ class Predictions:
     def split_forces(self) -> list[Float[np.ndarray, "atom 3"]]:
         """Predicted forces of each structure."""
         return np.split(self.forces, np.cumsum(self.atoms)[:-1])
+
+    @property
+    def parity(self) -> tuple[Parity, Parity]:
+        """Energies per atom, relative to the mean of the true ones, and force components."""
+        true, predicted = self.true_energy / self.atoms, self.energy / self.atoms
+        center = float(true.mean()) if true.size else 0.0
+        return (
+            Parity("energy − mean (eV/atom)", true - center, predicted - center),
+            Parity("force component (eV/Å)", self.true_forces.ravel(), self.forces.ravel()),
+        )
 
 
 def predict(

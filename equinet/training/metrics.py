@@ -28,14 +28,14 @@ _SUFFIX = {
 }
 
 
-def column(name: str) -> str:
+def column(name: str, unit: str) -> str:
     """Name of an error with its unit in ASCII, for files and loggers.
 
     Example:
-        >>> column("forces_rmse")
+        >>> column("forces_rmse", "meV/Å")
         'forces_rmse_meV_per_A'
     """
-    return name + _SUFFIX[UNITS[name]]
+    return name + _SUFFIX[unit]
 
 
 class PotentialErrors(Metric):

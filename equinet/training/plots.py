@@ -1,6 +1,7 @@
 """The two pictures of a run: its learning curve and its parity plot."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,18 +16,33 @@ _TRAIN, _VAL, _LINE = "#9aa5b1", "#1f5f8b", "#444444"
 _MAX_POINTS = 20_000
 
 
-def learning_curve(rows: Sequence[Mapping[str, float]], path: Path) -> None:
-    """Draw energy and force errors against the training step.
+@dataclass(frozen=True)
+class Parity:
+    """Predicted against true values of one quantity.
+
+    Attributes:
+        label: Of the quantity, with its unit.
+        true: Values.
+        predicted: As many.
+    """
+
+    label: str
+    true: Float[np.ndarray, " point"]
+    predicted: Float[np.ndarray, " point"]
+
+
+def learning_curve(
+    rows: Sequence[Mapping[str, float]], curves: Mapping[str, str], path: Path
+) -> None:
+    """Draw errors against the training step.
 
     Args:
         rows: Of ``metrics.csv``.
+        curves: Labels of the errors to draw, by column without its split.
         path: PNG to write.
     """
-    figure, axes = _figure(2)
-    for axis, name, label in (
-        (axes[0], "energy_rmse_meV", "energy RMSE (meV)"),
-        (axes[1], "forces_rmse_meV_per_A", "force RMSE (meV/Å)"),
-    ):
+    figure, axes = _figure(len(curves))
+    for axis, (name, label) in zip(axes, curves.items(), strict=True):
         for split, color in (("train", _TRAIN), ("val", _VAL)):
             points = [(r["step"], r[f"{split}_{name}"]) for r in rows if f"{split}_{name}" in r]
             if points:
@@ -40,25 +56,17 @@ def learning_curve(rows: Sequence[Mapping[str, float]], path: Path) -> None:
     figure.savefig(path)
 
 
-def parity(
-    energies: tuple[Float[np.ndarray, " graph"], Float[np.ndarray, " graph"]],
-    forces: tuple[Float[np.ndarray, " component"], Float[np.ndarray, " component"]],
-    path: Path,
-    title: str = "",
-) -> None:
+def parity(panels: Sequence[Parity], path: Path, title: str = "") -> None:
     """Draw predicted against true values.
 
     Args:
-        energies: True and predicted, eV per atom; drawn relative to the mean of the true ones.
-        forces: True and predicted components, eV/Å.
+        panels: One or more quantities.
         path: PNG to write.
-        title: Above both panels.
+        title: Above all panels.
     """
-    figure, axes = _figure(2)
-    true, predicted = energies
-    center = float(true.mean()) if true.size else 0.0
-    _diagonal(axes[0], true - center, predicted - center, "energy − mean (eV/atom)")
-    _diagonal(axes[1], *forces, "force component (eV/Å)")
+    figure, axes = _figure(len(panels))
+    for axis, panel in zip(axes, panels, strict=True):
+        _diagonal(axis, panel.true, panel.predicted, panel.label)
     figure.suptitle(title, fontsize=10)
     figure.savefig(path)
 
@@ -86,4 +94,4 @@ def _figure(panels: int) -> "tuple[Figure, Sequence[Axes]]":
 
     figure = Figure(figsize=(4.2 * panels, 3.6), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
-    return figure, list(figure.subplots(1, panels))
+    return figure, list(figure.subplots(1, panels, squeeze=False)[0])

@@ -1,27 +1,28 @@
 """The Lightning task of an interatomic potential: energies, forces and maybe stresses."""
 
-import itertools
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, ClassVar
 
-import lightning.pytorch as pl
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from equinet.errors import ConfigError
+from equinet.errors import DataError
+from equinet.training.directory import relative
+from equinet.training.evaluation import predict, table
 from equinet.training.losses import LossWeights, Residuals, residuals
-from equinet.training.metrics import PotentialErrors, column
+from equinet.training.metrics import UNITS, PotentialErrors
 from equinet.training.processes import mean_over_processes
+from equinet.training.task import Evaluation, Task
 
 
-class PotentialTask(pl.LightningModule):
+class PotentialTask(Task):
     """Trains ``model(graph) -> {"energy", "forces"}`` on labeled structures.
 
     Args:
         model: A potential; see :class:`equinet.models.Potential`.
         optimizer: Called with parameter groups, as ``functools.partial(torch.optim.Adam, lr=...)``.
-            Its weight decay acts on matrices only, see :func:`parameter_groups`.
+            Its weight decay acts on matrices only, see :class:`equinet.training.Task`.
         energy_weight: Of the squared energy errors, see :class:`~equinet.training.LossWeights`.
         forces_weight: Of the squared force errors.
         stress_weight: Of the squared stress errors; zero leaves the stress out.
@@ -30,6 +31,31 @@ class PotentialTask(pl.LightningModule):
     Source: Kovács et al., J. Chem. Theory Comput. 2021 (the loss and errors of 3BPA); Chanussot et
     al., ACS Catal. 2021 (free atoms).
     """
+
+    units: ClassVar[Mapping[str, str]] = UNITS
+    columns: ClassVar[tuple[str, ...]] = (
+        "train_loss",
+        "train_energy_rmse_meV",
+        "train_forces_rmse_meV_per_A",
+        "val_loss",
+        "val_energy_rmse_meV",
+        "val_energy_mae_meV",
+        "val_energy_rmse_per_atom_meV",
+        "val_energy_mae_per_atom_meV",
+        "val_forces_rmse_meV_per_A",
+        "val_forces_mae_meV_per_A",
+        "val_stress_rmse_meV_per_A3",
+        "val_stress_mae_meV_per_A3",
+    )
+    shown: ClassVar[Mapping[str, str]] = {
+        "energy_rmse_meV": "E {:.1f} meV",
+        "forces_rmse_meV_per_A": "F {:.1f} meV/Å",
+    }
+    curves: ClassVar[Mapping[str, str]] = {
+        "energy_rmse_meV": "energy RMSE (meV)",
+        "forces_rmse_meV_per_A": "force RMSE (meV/Å)",
+    }
+    ops: ClassVar[tuple[str, ...]] = ("gaunt_product", "gaunt_powers", "gaunt_convolution")
 
     def __init__(
         self,
@@ -41,13 +67,15 @@ class PotentialTask(pl.LightningModule):
         stress_weight: float = 0.0,
         free_atoms_only: bool = False,
     ) -> None:
-        super().__init__()
-        self.model = model
-        self.weights = LossWeights(energy_weight, forces_weight, stress_weight)
+        weights = LossWeights(energy_weight, forces_weight, stress_weight)
+        super().__init__(
+            model=model,
+            optimizer=optimizer,
+            train_errors=PotentialErrors(weights),
+            val_errors=PotentialErrors(weights),
+        )
+        self.weights = weights
         self.free_atoms_only = free_atoms_only
-        self.train_errors = PotentialErrors(self.weights)
-        self.val_errors = PotentialErrors(self.weights)
-        self._optimizer = optimizer
 
     def forward(self, graph: Any) -> dict[str, Tensor]:
         """Evaluate the model with the derivatives that the loss needs."""
@@ -76,50 +104,27 @@ class PotentialTask(pl.LightningModule):
         """Add the errors of one validation batch."""
         self.val_errors.update(self.errors(graph))
 
-    def on_validation_epoch_end(self) -> None:
-        """Log the validation errors, units in their names, and the loss they amount to."""
-        values = self.val_errors.compute()  # already summed over processes
-        self.val_errors.reset()
-        self.log_dict({f"val/{column(name)}": value for name, value in values.items()})
+    def evaluate(self, loader: Iterable[Any], device: torch.device) -> Evaluation:
+        """Predict energies and forces, and stresses where they are labeled."""
+        found = predict(self.model, loader, device=device, free_atoms_only=self.free_atoms_only)
+        return Evaluation(len(found.energy), found.errors, found.parity)
 
-    def pop_training_errors(self) -> dict[str, float]:
-        """Return the errors of the training batches since the last call, and start afresh.
+    def table(self, rows: Sequence[Mapping[str, Any]]) -> str:
+        """Lay out errors with their units; see :func:`equinet.training.table`."""
+        return table(rows)
 
-        The weights moved meanwhile: these are running errors, not those of one set of weights.
-        """
-        if not self.train_errors.update_called:
-            return {}
-        values = {column(name): float(v) for name, v in self.train_errors.compute().items()}
-        self.train_errors.reset()
-        return values
+    def check_data(self, *sets: Any) -> None:
+        """Refuse sets without stresses where the loss asks for them."""
+        if self.weights.stress > 0 and any("stress" not in each[0] for each in sets):
+            raise DataError(
+                "task.stress_weight is set, but not all training and validation frames have a "
+                "stress; give its name as data.stress_key, or set task.stress_weight=0"
+            )
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Build the optimizer; learning rates are set by a schedule callback.
-
-        Raises:
-            ConfigError: The optimizer refuses one of its settings.
-        """
-        try:
-            return self._optimizer(parameter_groups(self.model))
-        except ValueError as error:
-            raise ConfigError(f"optim: {error}") from error
-
-    def configure_gradient_clipping(
-        self,
-        optimizer: torch.optim.Optimizer,
-        gradient_clip_val: float | None = None,
-        gradient_clip_algorithm: str | None = None,
-    ) -> None:
-        """Clip as Lightning does, but fused optimizers under bfloat16 too.
-
-        Lightning refuses them for the sake of float16, whose gradients are scaled.
-        """
-        if self.trainer.precision != "bf16-mixed" or not gradient_clip_val:
-            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
-        elif gradient_clip_algorithm == "value":
-            nn.utils.clip_grad_value_(self.parameters(), gradient_clip_val)
-        else:
-            nn.utils.clip_grad_norm_(self.parameters(), gradient_clip_val)
+    def next_step(self, run: str, data: Any) -> str:
+        """Name the command that evaluates the run on a file, if possible on its own test set."""
+        file = next((relative(path) for path in data.files.values()), "FILE")
+        return f"python -m equinet.evaluate checkpoint={run} data.file={file}"
 
     def _mean_counts(self, errors: Residuals) -> tuple[float, float]:
         """Mean structures and force components per process, to weigh unequal shares equally.
@@ -130,40 +135,3 @@ class PotentialTask(pl.LightningModule):
         counts = [float(errors.energy.numel()), float(errors.forces.numel())]
         graphs, components = mean_over_processes(counts, self.device)
         return max(graphs, 1.0), max(components, 1.0)
-
-
-def parameter_groups(model: nn.Module) -> list[dict[str, Any]]:
-    """Split parameters by what optimizers want to know of them.
-
-    Matrices (two dimensions or more) decay; gains, biases and single numbers do not. A model that
-    knows better names the decaying ones itself in ``weight_decay_parameters()``. Groups that
-    :func:`channel_matrices` finds have ``matrices=True``, for :class:`equinet.training.Muon`.
-    """
-    trainable = [p for p in model.parameters() if p.requires_grad]
-    own_choice: Any = getattr(model, "weight_decay_parameters", None)
-    chosen = own_choice() if own_choice else [p for p in trainable if p.ndim >= 2]
-    decaying = {id(p) for p in chosen}
-    matrices = {id(p) for p in channel_matrices(model)}
-    groups = []
-    for decays, mixes in itertools.product((True, False), repeat=2):
-        kind = (decays, mixes)
-        params = [p for p in trainable if (id(p) in decaying, id(p) in matrices) == kind]
-        group: dict[str, Any] = {"params": params, "matrices": mixes}
-        groups.append(group if decays else {**group, "weight_decay": 0.0})
-    return [group for group in groups if group["params"]]
-
-
-def channel_matrices(model: nn.Module) -> list[Tensor]:
-    """Find the parameters that map channels to channels, as matrices in their last dimensions.
-
-    Those of ``nn.Linear``, and what a layer names in ``channel_matrices()``. A single row or column
-    is no matrix.
-    """
-    found: list[Tensor] = []
-    for module in model.modules():
-        own: Any = getattr(module, "channel_matrices", None)
-        if isinstance(module, nn.Linear):
-            found.append(module.weight)
-        elif own is not None:
-            found.extend(own())
-    return [p for p in found if min(p.shape[-2:]) > 1]

@@ -11,33 +11,14 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import TQDMProgressBar
 
 from equinet.training.schedules import timers
-from equinet.training.task import PotentialTask
 
 _log = logging.getLogger(__name__)
 
-COLUMNS = (
-    "epoch",
-    "step",
-    "seconds",
-    "lr",
-    "train_loss",
-    "train_energy_rmse_meV",
-    "train_forces_rmse_meV_per_A",
-    "val_loss",
-    "val_energy_rmse_meV",
-    "val_energy_mae_meV",
-    "val_energy_rmse_per_atom_meV",
-    "val_energy_mae_per_atom_meV",
-    "val_forces_rmse_meV_per_A",
-    "val_forces_mae_meV_per_A",
-    "val_stress_rmse_meV_per_A3",
-    "val_stress_mae_meV_per_A3",
-)
-"""Columns of ``metrics.csv``; energies are of whole structures unless named per atom."""
+_COLUMNS = ("epoch", "step", "seconds", "lr")
 
 
 class ErrorBar(TQDMProgressBar):
-    """Lightning's progress bar, with the errors of the last batch in meV and meV/Å."""
+    """Lightning's progress bar, with the errors of the last batch."""
 
     def get_metrics(
         self, trainer: Trainer, pl_module: LightningModule
@@ -45,7 +26,7 @@ class ErrorBar(TQDMProgressBar):
         """Round the errors and leave out the version number."""
         items = super().get_metrics(trainer, pl_module)
         return {
-            name: f"{value:.1f}" if isinstance(value, float) else value
+            name: _rounded(value) if isinstance(value, float) else value
             for name, value in items.items()
             if name != "v_num"
         }
@@ -66,21 +47,21 @@ class MetricsTable(Callback):
         self.seconds = seconds
         self._said = float("-inf")
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
+    def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
         """Bring the file to the state of the checkpoint that training starts from."""
         if not trainer.is_global_zero:
             return
         rows = read_metrics(self.path) if self.path.is_file() else []
         kept = [row for row in rows if row["step"] <= trainer.global_step]
         with self.path.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, COLUMNS)
+            writer = csv.DictWriter(file, (*_COLUMNS, *pl_module.columns))
             writer.writeheader()
             writer.writerows(kept)
 
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
         """Write the row of the validation that just ended."""
         # Sums over processes: all of them call it.
-        training = pl_module.pop_training_errors() if isinstance(pl_module, PotentialTask) else {}
+        training = pl_module.pop_training_errors()
         if not trainer.is_global_zero or trainer.state.fn != "fit":
             return
         row: dict[str, Any] = {
@@ -96,23 +77,39 @@ class MetricsTable(Callback):
             if name.startswith("val/")
         }
         with self.path.open("a", newline="", encoding="utf-8") as file:
-            csv.DictWriter(file, COLUMNS, extrasaction="ignore").writerow(row)
+            columns = (*_COLUMNS, *pl_module.columns)
+            csv.DictWriter(file, columns, extrasaction="ignore").writerow(row)
         if time.monotonic() - self._said > self.seconds or trainer.should_stop:
             self._said = time.monotonic()
-            _log.info("%s", line(row))
+            _log.info("%s", line(row, pl_module.shown))
 
 
-def line(row: Mapping[str, Any]) -> str:
-    """Put a row of ``metrics.csv`` into one line for people."""
+def line(row: Mapping[str, Any], shown: Mapping[str, str]) -> str:
+    """Put a row of ``metrics.csv`` into one line for people.
+
+    Args:
+        row: Values by column.
+        shown: How to write those errors that are to be seen, by column without its split.
+
+    Example:
+        >>> row = {"epoch": 1, "step": 9, "seconds": 65.0, "lr": 0.01, "val_energy_rmse_meV": 1.23}
+        >>> line(row, {"energy_rmse_meV": "E {:.1f} meV"})
+        'epoch    1  step      9  val E 1.2 meV  lr 1.0e-02  1m05s'
+    """
     parts = [f"epoch {row['epoch']:4d}", f"step {row['step']:6d}"]
-    parts += [
-        f"{split} E {row[f'{split}_energy_rmse_meV']:.1f} meV "
-        f"F {row[f'{split}_forces_rmse_meV_per_A']:.1f} meV/Å"
-        for split in ("train", "val")
-        if f"{split}_energy_rmse_meV" in row
-    ]
+    for split in ("train", "val"):
+        words = [
+            form.format(row[f"{split}_{name}"])
+            for name, form in shown.items()
+            if f"{split}_{name}" in row
+        ]
+        parts += [" ".join([split, *words])] if words else []
     parts += [f"lr {row['lr']:.1e}", clock(row["seconds"])]
     return "  ".join(parts)
+
+
+def _rounded(value: float) -> str:
+    return f"{value:.1f}" if abs(value) >= 1 else f"{value:.2g}"
 
 
 def clock(seconds: float) -> str:

@@ -1,8 +1,7 @@
 """What a run says at its start and leaves at its end."""
 
 import logging
-import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -11,33 +10,27 @@ import torch
 from lightning.pytorch import Trainer
 
 from equinet import zoo
-from equinet.models import Model
+from equinet.models import Model, Potential
 from equinet.ops import available_backends
 from equinet.training.checkpoints import RunCheckpoint, load_weights
-from equinet.training.directory import RunDirectory, write_json
-from equinet.training.evaluation import Predictions, predict, table
-from equinet.training.metrics import UNITS
+from equinet.training.directory import RunDirectory, relative, write_json
 from equinet.training.plots import learning_curve, parity
 from equinet.training.progress import clock, elapsed, read_metrics
 from equinet.training.schedules import timers
-from equinet.training.task import PotentialTask
+from equinet.training.task import Task
 
 _log = logging.getLogger(__name__)
 
-_OPS = ("gaunt_product", "gaunt_powers", "gaunt_convolution")
 
-
-def announce(task: PotentialTask, trainer: Trainer, directory: RunDirectory) -> None:
+def announce(task: Task, trainer: Trainer, directory: RunDirectory) -> None:
     """Log what is about to happen: model, device, precision, backends, files, how to stop."""
     model = task.model
     parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
     device = trainer.strategy.root_device
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     processes = f"{trainer.world_size} processes, " if trainer.world_size > 1 else ""
-    _log.info(
-        "Model    %s, %s parameters, cutoff %g Å", type(model).__name__, f"{parameters:,}",
-        getattr(model, "cutoff", float("nan")),
-    )  # fmt: skip
+    reach = f", cutoff {model.cutoff:g} Å" if isinstance(model, Potential) else ""
+    _log.info("Model    %s, %s parameters%s", type(model).__name__, f"{parameters:,}", reach)
     _log.info(
         "Device   %s%s, %d threads, precision %s",
         processes,
@@ -47,7 +40,7 @@ def announce(task: PotentialTask, trainer: Trainer, directory: RunDirectory) -> 
     )
     if device.type == "cpu" and torch.cuda.is_available():
         _log.info("         a GPU is there too; trainer=gpu uses it")
-    for backends, ops in _backends().items():
+    for backends, ops in _backends(task.ops).items():
         _log.info("Backends %s: %s", ", ".join(ops), backends)
     _log.info("Budget   %s", _budget(trainer))
     _log.info("Output   %s", directory.path)
@@ -58,7 +51,7 @@ def announce(task: PotentialTask, trainer: Trainer, directory: RunDirectory) -> 
 
 
 def finish(
-    task: PotentialTask,
+    task: Task,
     data: Any,
     trainer: Trainer,
     directory: RunDirectory,
@@ -86,22 +79,17 @@ def finish(
         count = limit if isinstance(limit, int) else None
         if limit == 0:
             continue
-        found = predict(
-            task.model,
-            islice(loader, count),
-            device=trainer.strategy.root_device,
-            free_atoms_only=task.free_atoms_only,
-        )
-        rows.append({"name": name, "structures": len(found.energy), **found.errors})
-        results[name] = {"structures": len(found.energy), **found.errors}
+        found = task.evaluate(islice(loader, count), trainer.strategy.root_device)
+        results[name] = {"structures": found.structures, **found.errors}
+        rows.append({"name": name, **results[name]})
         if shown is None or shown[0] == "val":
             shown = (name, found)
-    _write_curves(directory)
-    if shown is not None:
-        draw_parity(shown[1], directory.path / "parity.png", shown[0])
+    _write_curves(task, directory)
+    if shown is not None and shown[1].parity:
+        parity(shown[1].parity, directory.path / "parity.png", shown[0])
     metrics = {
         "sets": results,
-        "units": {name: unit for name, unit in UNITS.items() if unit},
+        "units": {name: unit for name, unit in task.units.items() if unit},
         "weights": best.name,
         "best_val_loss": checkpoint.best_score,
         "steps": trainer.global_step,
@@ -112,57 +100,44 @@ def finish(
     write_json(metrics, directory.metrics)
     _save_model(task, directory, metrics, stamp)
     time = clock(elapsed(trainer))
-    _log.info("\nTrained for %s, %d steps. Errors:\n%s", time, trainer.global_step, table(rows))
-    _log.info("\nRun directory: %s", relative(directory.path))
     _log.info(
-        "Next: python -m equinet.evaluate checkpoint=%s data.file=%s",
-        relative(directory.path),
-        next((relative(file) for file in data.files.values()), "FILE"),
+        "\nTrained for %s, %d steps. Errors:\n%s", time, trainer.global_step, task.table(rows)
     )
+    _log.info("\nRun directory: %s", relative(directory.path))
+    _log.info("Next: %s", task.next_step(relative(directory.path), data))
     return metrics
 
 
 def leave_usable(
-    task: PotentialTask,
+    task: Task,
     data: Any,
     directory: RunDirectory,
     checkpoint: RunCheckpoint,
     stamp: Mapping[str, Any],
 ) -> None:
     """Write the learning curve and the model of an interrupted run, as far as they go."""
-    _write_curves(directory)
+    _write_curves(task, directory)
     _load_best(task, checkpoint)
     _save_model(task, directory, {"data": data.describe(), "sets": {}, "units": {}}, stamp)
 
 
-def draw_parity(found: Predictions, path: Any, title: str) -> None:
-    """Draw the parity plot of one set: energies per atom and force components."""
-    energies = (found.true_energy / found.atoms, found.energy / found.atoms)
-    parity(energies, (found.true_forces.ravel(), found.forces.ravel()), path, title)
-
-
-def relative(path: Any) -> str:
-    """Write a path as one would type it here."""
-    short = os.path.relpath(path)
-    return short if not short.startswith("..") else str(path)
-
-
-def _load_best(task: PotentialTask, checkpoint: RunCheckpoint) -> Path:
+def _load_best(task: Task, checkpoint: RunCheckpoint) -> Path:
     """Give the task the best weights so far; return the checkpoint they are from."""
     best = checkpoint.best_path if checkpoint.best_path.is_file() else checkpoint.last_path
     task.load_state_dict(load_weights(best))
     return best
 
 
-def _write_curves(directory: RunDirectory) -> None:
+def _write_curves(task: Task, directory: RunDirectory) -> None:
     if directory.table.is_file():
-        learning_curve(read_metrics(directory.table), directory.path / "curves.png")
+        rows = read_metrics(directory.table)
+        learning_curve(rows, task.curves, directory.path / "curves.png")
 
 
-def _backends() -> dict[str, list[str]]:
+def _backends(names: Iterable[str]) -> dict[str, list[str]]:
     """Ops by what they can run on; those that agree share a line."""
     found: dict[str, list[str]] = {}
-    for op in _OPS:
+    for op in names:
         reasons = available_backends(op)
         running = ", ".join(key for key, reason in reasons.items() if not reason)
         absent = "; ".join(f"{key}: {reason}" for key, reason in reasons.items() if reason)
@@ -192,7 +167,7 @@ def _budget(trainer: Trainer) -> str:
 
 
 def _save_model(
-    task: PotentialTask,
+    task: Task,
     directory: RunDirectory,
     metrics: Mapping[str, Any],
     stamp: Mapping[str, Any],

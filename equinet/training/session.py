@@ -11,24 +11,24 @@ import torch
 from lightning.fabric.utilities.warnings import PossibleUserWarning
 from lightning.pytorch import Callback, Trainer
 
-from equinet.errors import ConfigError, DataError, EquinetError
+from equinet.errors import ConfigError, EquinetError
 from equinet.training.checkpoints import (
     RunCheckpoint,
     StepSeed,
     TrainingInterruptedError,
     load_weights,
 )
-from equinet.training.directory import RunDirectory
+from equinet.training.directory import RunDirectory, relative
 from equinet.training.loader import EpochLoader
 from equinet.training.progress import ErrorBar, MetricsTable
-from equinet.training.report import announce, finish, leave_usable, relative
-from equinet.training.task import PotentialTask
+from equinet.training.report import announce, finish, leave_usable
+from equinet.training.task import Task
 
 _log = logging.getLogger(__name__)
 
 
 def fit(
-    task: PotentialTask,
+    task: Task,
     data: Any,
     *,
     make_trainer: Callable[[list[Callback]], Trainer],
@@ -58,7 +58,7 @@ def fit(
     Raises:
         TrainingInterruptedError: Ctrl-C or SIGTERM; the checkpoint is written.
         ConfigError: The budget allows no step, or there are fewer batches than processes.
-        DataError: The loss asks for stresses that the data do not have.
+        DataError: The data lack what the task needs.
         EquinetError: The checkpoint cannot be read, or the model failed its check.
     """
     has_bar = sys.stdout.isatty()
@@ -69,11 +69,7 @@ def fit(
     if directory.resumes_from:
         load_weights(directory.resumes_from)  # a broken file is named before anything is touched
     train, val = data.train_loader(), data.val_loader()
-    if task.weights.stress > 0 and any("stress" not in each.dataset[0] for each in (train, val)):
-        raise DataError(
-            "task.stress_weight is set, but not all training and validation frames have a stress; "
-            "give its name as data.stress_key, or set task.stress_weight=0"
-        )
+    task.check_data(train.dataset, val.dataset)
     batches = EpochLoader(train, drop_uneven=True, fixed=trainer.overfit_batches > 0)
     if len(batches) < trainer.world_size:
         raise ConfigError(

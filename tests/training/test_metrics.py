@@ -71,6 +71,6 @@ def test_sums_stay_in_float64_when_the_module_is_cast():
 
 
 def test_columns_carry_ascii_units():
-    assert column("energy_rmse_per_atom") == "energy_rmse_per_atom_meV"
-    assert column("loss") == "loss"
-    assert all(column(name).isascii() for name in UNITS)
+    assert column("energy_rmse_per_atom", "meV/atom") == "energy_rmse_per_atom_meV"
+    assert column("loss", "") == "loss"
+    assert all(column(name, unit).isascii() for name, unit in UNITS.items())

@@ -4,9 +4,10 @@ import sys
 
 import numpy as np
 
-from equinet.training.plots import learning_curve, parity
+from equinet.training.plots import Parity, learning_curve, parity
 
 _PNG = b"\x89PNG"
+CURVES = {"energy_rmse_meV": "energy (meV)", "forces_rmse_meV_per_A": "forces (meV/Å)"}
 
 
 def test_learning_curve(tmp_path):
@@ -15,21 +16,22 @@ def test_learning_curve(tmp_path):
         {"step": 20, "val_energy_rmse_meV": 20.0, "val_forces_rmse_meV_per_A": 60.0},
     ]
     for name, some in (("curves", rows), ("one", rows[:1]), ("none", [])):
-        learning_curve(some, tmp_path / f"{name}.png")
+        learning_curve(some, CURVES, tmp_path / f"{name}.png")
         assert (tmp_path / f"{name}.png").read_bytes().startswith(_PNG)
 
 
 def test_parity(tmp_path):
     rng = np.random.default_rng(0)
     energies, forces = rng.normal(size=(2, 5)), rng.normal(size=(2, 50_000))
-    parity((energies[0], energies[1]), (forces[0], forces[1]), tmp_path / "a.png", "test")
+    panels = [Parity("energy", *energies), Parity("forces", *forces)]
+    parity(panels, tmp_path / "a.png", "test")
     empty = np.zeros(0)
-    parity((empty, empty), (empty, empty), tmp_path / "b.png")
+    parity([Parity("one", empty, empty)], tmp_path / "b.png")
     for name in "ab":
         assert (tmp_path / f"{name}.png").read_bytes().startswith(_PNG)
 
 
 def test_pyplot_is_not_used(tmp_path):
     before = "matplotlib.pyplot" in sys.modules
-    learning_curve([], tmp_path / "a.png")
+    learning_curve([], CURVES, tmp_path / "a.png")
     assert ("matplotlib.pyplot" in sys.modules) == before

@@ -5,12 +5,13 @@ import re
 
 import pytest
 
-from equinet.training.progress import COLUMNS, clock, line, read_metrics
+from equinet.training import PotentialTask
+from equinet.training.progress import clock, line, read_metrics
 
 
 def test_one_row_per_validation_with_units_in_the_columns(whole):
     with whole.directory.table.open(encoding="utf-8") as file:
-        assert tuple(next(csv.reader(file))) == COLUMNS
+        assert next(csv.reader(file)) == ["epoch", "step", "seconds", "lr", *PotentialTask.columns]
     rows = read_metrics(whole.directory.table)
     assert [row["step"] for row in rows] == [5, 10, 15]
     assert all(row["val_forces_rmse_meV_per_A"] > 0 for row in rows)
@@ -30,8 +31,10 @@ def test_unfinished_last_line_is_dropped(tmp_path):
 def test_line_has_units():
     row = {"epoch": 1, "step": 10, "seconds": 65.0, "lr": 0.01}
     row |= {"val_energy_rmse_meV": 1.23, "val_forces_rmse_meV_per_A": 4.56}
-    assert "val E 1.2 meV F 4.6 meV/Å" in line(row)
-    assert "1m05s" in line(row)
+    shown = line(row, PotentialTask.shown)
+    assert "val E 1.2 meV F 4.6 meV/Å" in shown
+    assert "train" not in shown
+    assert "1m05s" in shown
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(0, "0m00s"), (59.9, "0m59s"), (7261, "2h01m")])

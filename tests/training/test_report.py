@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from equinet import zoo
-from equinet.training.report import relative
+from equinet.training.directory import relative
 
 
 def test_first_block_is_short_and_names_what_matters(run_fit, caplog):
