@@ -1,6 +1,6 @@
-"""Atomistic data: frames, neighbor lists, graphs, statistics and data modules.
+"""Data: frames, neighbor lists, graphs, statistics and data modules.
 
-Units are Å, eV, eV/Å and eV/Å³; all floats are float64 until a model casts them.
+Units of atomistic data are Å, eV, eV/Å and eV/Å³; all floats are float64 until a model casts them.
 """
 
 from equinet.data.cache import git_blob_id
@@ -14,8 +14,11 @@ from equinet.data.frames import (
     frame_to_atoms,
     label_keys,
 )
+from equinet.data.graph_dataset import GraphDataset
+from equinet.data.graph_module import GraphDataModule, GraphSets
 from equinet.data.graphs import AtomicDataset, to_graph
 from equinet.data.modules import AtomicDataModule, Splits
+from equinet.data.nbody import NBody
 from equinet.data.neighbors import neighbor_list
 from equinet.data.oc20 import OC20, read_s2ef
 from equinet.data.sampling import EpochSampler, evaluation_loader, training_loader
@@ -29,7 +32,11 @@ __all__ = [
     "AtomisticFiles",
     "EpochSampler",
     "Frame",
+    "GraphDataModule",
+    "GraphDataset",
+    "GraphSets",
     "LabelKeys",
+    "NBody",
     "Splits",
     "Statistics",
     "ThreeBPA",
