@@ -7,6 +7,7 @@ from equinet.training.loader import EpochLoader
 from equinet.training.losses import LossWeights, Residuals, residuals
 from equinet.training.metrics import PotentialErrors
 from equinet.training.muon import Muon
+from equinet.training.position_task import PositionErrors, PositionTask
 from equinet.training.potential_task import PotentialTask
 from equinet.training.progress import ErrorBar, MetricsTable
 from equinet.training.schedules import Cosine, Plateau
@@ -24,6 +25,8 @@ __all__ = [
     "ModelCheckError",
     "Muon",
     "Plateau",
+    "PositionErrors",
+    "PositionTask",
     "PotentialErrors",
     "PotentialTask",
     "Predictions",

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch_geometric.data import Batch
 
 from equinet.errors import EquinetError
+from equinet.training.rotations import random_rotations
 
 _log = logging.getLogger(__name__)
 
@@ -38,16 +39,6 @@ class Measured:
     rotation_forces: float
     gradient: float
     force_scale: float
-
-
-def random_rotation(generator: torch.Generator, *, improper: bool) -> Float[Tensor, "3 3"]:
-    """Draw a Haar-random orthogonal matrix of determinant +1, or −1 if ``improper``."""
-    gauss = torch.randn(3, 3, generator=generator, dtype=torch.float64)
-    orthogonal, triangle = torch.linalg.qr(gauss)
-    orthogonal = orthogonal * triangle.diagonal().sign()
-    wanted = -1.0 if improper else 1.0
-    rotation: Tensor = orthogonal * torch.linalg.det(orthogonal).sign() * wanted
-    return rotation
 
 
 def turned(graph: Any, rotation: Float[Tensor, "3 3"]) -> Any:
@@ -86,7 +77,8 @@ def measure(
     energy, forces = _evaluate(exact, graph)
     turned_energies, turned_forces, slopes = [], [], []
     for improper in (False, True):
-        rotation = random_rotation(generator, improper=improper).to(forces)
+        rotation = random_rotations(1, generator=generator)[0].to(forces)
+        rotation = -rotation if improper else rotation
         other_energy, other_forces = _evaluate(exact, turned(graph, rotation))
         turned_energies.append(other_energy - energy)
         turned_forces.append(_largest(other_forces - forces @ rotation.T))

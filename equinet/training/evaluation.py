@@ -13,6 +13,7 @@ from equinet.training.benchmarks import PublishedRow
 from equinet.training.losses import residuals
 from equinet.training.metrics import PotentialErrors
 from equinet.training.plots import Parity
+from equinet.training.tables import Column, lay_out
 
 
 @dataclass(frozen=True)
@@ -98,23 +99,21 @@ def table(rows: Sequence[Mapping[str, Any]], published: Sequence[PublishedRow] =
     Returns:
         Text of a few lines.
     """
-    width = max(
-        [len("set"), *(len(str(r["name"])) for r in rows), *(len(p.model) for p in published)]
-    )
-    heads = ["E RMSE", "E MAE", "E RMSE/atom", "F RMSE", "F MAE"]
-    units = ["meV", "meV", "meV", "meV/Å", "meV/Å"]
-    keys = ["energy_rmse", "energy_mae", "energy_rmse_per_atom", "forces_rmse", "forces_mae"]
-    if any("stress_rmse" in row for row in rows):
-        heads += ["S RMSE", "S MAE"]
-        units += ["meV/Å³", "meV/Å³"]
-        keys += ["stress_rmse", "stress_mae"]
-    lines = [
-        f"{'set':<{width}}  {'structures':>10}  " + "  ".join(f"{head:>11}" for head in heads),
-        f"{'':<{width}}  {'':>10}  " + "  ".join(f"{unit:>11}" for unit in units),
+    columns = [
+        Column("energy_rmse", "E RMSE", "meV"),
+        Column("energy_mae", "E MAE", "meV"),
+        Column("energy_rmse_per_atom", "E RMSE/atom", "meV"),
+        Column("forces_rmse", "F RMSE", "meV/Å"),
+        Column("forces_mae", "F MAE", "meV/Å"),
     ]
-    for row in rows:
-        values = "  ".join(f"{row[key]:>11.2f}" if key in row else " " * 11 for key in keys)
-        lines.append(f"{row['name']:<{width}}  {row['structures']:>10}  {values}".rstrip())
+    if any("stress_rmse" in row for row in rows):
+        columns += [
+            Column("stress_rmse", "S RMSE", "meV/Å³"),
+            Column("stress_mae", "S MAE", "meV/Å³"),
+        ]
+    names = [str(row["name"]) for row in rows] + [row.model for row in published]
+    width = max([len("set"), *map(len, names)])
+    lines = [lay_out(rows, columns, width)]
     if published:
         lines.append("published, trained on train_300K:")
     for entry in published:

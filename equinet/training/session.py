@@ -70,6 +70,8 @@ def fit(
         load_weights(directory.resumes_from)  # a broken file is named before anything is touched
     train, val = data.train_loader(), data.val_loader()
     task.check_data(train.dataset, val.dataset)
+    if not directory.resumes_from:
+        task.calibrate(next(iter(train)))  # the same batch on every process
     batches = EpochLoader(train, drop_uneven=True, fixed=trainer.overfit_batches > 0)
     if len(batches) < trainer.world_size:
         raise ConfigError(

@@ -88,6 +88,12 @@ class Task(pl.LightningModule):
             DataError: The message says what they lack.
         """
 
+    def calibrate(self, graph: Any) -> None:
+        """Let a model that can do so scale its layers on a batch, before it is trained."""
+        own: Any = getattr(self.model, "calibrate", None)
+        if own is not None:
+            own(graph)
+
     def next_step(self, run: str, data: Any) -> str:  # noqa: ARG002
         """Say how to go on from a finished run.
 
