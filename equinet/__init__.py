@@ -5,7 +5,7 @@ from types import ModuleType
 
 __version__ = "0.1.0"
 
-_ROOMS = ("data", "errors", "integrations", "models", "nn", "o3", "ops", "testing", "zoo")
+_ROOMS = ("data", "errors", "integrations", "lie", "models", "nn", "o3", "ops", "testing", "zoo")
 
 __all__ = ["__version__", *_ROOMS]  # noqa: PLE0604
 

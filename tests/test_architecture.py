@@ -109,7 +109,7 @@ def test_every_room_of_the_package_is_installed() -> None:
 def test_import_is_light() -> None:
     """Importing the package must load none of the heavy libraries."""
     script = (
-        "import sys, equinet, equinet.ops, equinet.nn, equinet.models\n"
+        "import sys, equinet, equinet.lie, equinet.ops, equinet.nn, equinet.models\n"
         "heavy = {'lightning', 'hydra', 'ase', 'e3nn', 'matplotlib', 'torch_geometric'}\n"
         "loaded = heavy & set(sys.modules)\n"
         "sys.exit(f'loaded {loaded}' if loaded else 0)"

@@ -1,0 +1,239 @@
+"""What every matrix Lie group here can do, and what a factorization of it offers."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from equinet.lie.matrices import exp_slope
+from equinet.lie.names import named
+from equinet.lie.window import Window
+
+
+class Decomposition(ABC):
+    """Global coordinates of a group, by the factors of its elements.
+
+    Args:
+        group: The group.
+        dim: Number of coordinates.
+    """
+
+    def __init__(self, group: "Group", dim: int) -> None:
+        self.group = group
+        self.dim = dim
+
+    @abstractmethod
+    def coordinates(self, g: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch dim"]:
+        """Return the coordinates of elements.
+
+        Raises:
+            ValueError: a matrix is no element of the group; names its place and the fix.
+        """
+
+    @abstractmethod
+    def compose(self, coordinates: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch n n"]:
+        """Return the elements of given coordinates."""
+
+    @abstractmethod
+    def haar_density(self, coordinates: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch"]:
+        """Return the density of the left Haar measure in these coordinates.
+
+        All factorizations of one group refer to the same measure, see :class:`Group`.
+        """
+
+
+class Group(ABC):
+    """A connected group of real matrices.
+
+    Elements are matrices [..., size, size] of any floating type. The left Haar measure is fixed
+    throughout: for linear groups it is dX dk at the element exp(X) k near the identity, with
+    Lebesgue's measure in orthonormal coordinates of the symmetric X, for the inner product
+    tr(A Bᵀ), and total mass one on the rotations k; translations and elations add their Lebesgue
+    measures.
+
+    Args:
+        name: Such as ``SL(2)``.
+        n: Dimension of the space acted on, 2 or 3; for scalings any.
+        basis: Orthonormal basis [dim, size, size] of the Lie algebra, float64.
+        haar_unit: Volume in the coordinates of that basis, at the identity, of one unit of Haar
+            measure.
+    """
+
+    def __init__(
+        self, name: str, n: int, basis: Float[Tensor, "dim size size"], haar_unit: float
+    ) -> None:
+        self.name = name
+        self.n = n
+        self.basis = basis
+        self.haar_unit = haar_unit
+
+    @property
+    def dim(self) -> int:
+        """Dimension of the group."""
+        return self.basis.shape[0]
+
+    @property
+    def size(self) -> int:
+        """Rows of its matrices."""
+        return self.basis.shape[-1]
+
+    def __repr__(self) -> str:
+        return self.name
+
+    @abstractmethod
+    def exp(self, algebra: Float[Tensor, "*batch size size"]) -> Float[Tensor, "*batch size size"]:
+        """Return the exponentials of elements of the Lie algebra."""
+
+    @abstractmethod
+    def log(self, g: Float[Tensor, "*batch size size"]) -> Float[Tensor, "*batch size size"]:
+        """Return the principal logarithms of elements.
+
+        Raises:
+            ValueError: a matrix is no element of the group, or has no principal logarithm; most
+                groups have such elements, which coordinates of :meth:`decompose` reach.
+        """
+
+    @abstractmethod
+    def inverse(self, g: Float[Tensor, "*batch size size"]) -> Float[Tensor, "*batch size size"]:
+        """Return the inverses of elements."""
+
+    @abstractmethod
+    def act(
+        self, g: Float[Tensor, "*#batch size size"], points: Float[Tensor, "*#batch n"]
+    ) -> Float[Tensor, "*out n"]:
+        """Move points by elements."""
+
+    @abstractmethod
+    def check(self, g: Float[Tensor, "*batch rows columns"]) -> None:
+        """Refuse matrices that are no elements.
+
+        Raises:
+            ValueError: names the value found, its place and the fix.
+        """
+
+    @abstractmethod
+    def _decompositions(self) -> Mapping[str, Decomposition]:
+        """Return the factorizations by name."""
+
+    @property
+    @abstractmethod
+    def cube_dim(self) -> int:
+        """Dimension of the unit cube that :meth:`from_cube` maps onto the window."""
+
+    @abstractmethod
+    def from_cube(
+        self, points: Float[Tensor, "*batch cube"], window: Window
+    ) -> tuple[Float[Tensor, "*batch dim"], Float[Tensor, "*batch"]]:
+        """Map the unit cube onto the window.
+
+        Args:
+            points: in [0, 1), of :attr:`cube_dim` components.
+            window: what to cover.
+
+        Returns:
+            Coordinates of the Cartan decomposition, and the Haar measure per volume of the cube:
+            the mean of a function times these weights is its integral over the window.
+        """
+
+    @abstractmethod
+    def largest_weight(self, window: Window) -> float:
+        """Return a bound on the weights of :meth:`from_cube`."""
+
+    def compose(
+        self,
+        g: Float[Tensor, "*#batch size size"],
+        h: Float[Tensor, "*#batch size size"],
+    ) -> Float[Tensor, "*out size size"]:
+        """Return the products g h, which act by h first."""
+        return g @ h
+
+    def modular(self, g: Float[Tensor, "*batch size size"]) -> Float[Tensor, "*batch"]:
+        """Return the factor by which right multiplication changes the left Haar measure.
+
+        The measure of a set E g is ``modular(g)`` times that of E.
+        It is 1 for every g where left and right Haar measures agree.
+        """
+        return torch.ones_like(g[..., 0, 0])
+
+    def haar_density(self, algebra: Float[Tensor, "*batch size size"]) -> Float[Tensor, "*batch"]:
+        """Return the density of the left Haar measure in exponential coordinates.
+
+        Args:
+            algebra: elements X of the Lie algebra.
+
+        Returns:
+            det((1 - exp(-ad X)) / ad X), per unit volume in coordinates of ``basis``, in units of
+            the Haar measure of this class.
+
+        Source:
+            Helgason, Differential Geometry, Lie Groups, and Symmetric Spaces (1978), §II.1.7.
+
+        Example:
+            >>> from equinet.lie import SO
+            >>> SO(3).haar_density(torch.zeros(3, 3)) * SO(3).haar_unit
+            tensor(1.)
+        """
+        basis = self.basis.to(algebra)
+        x = algebra.unsqueeze(-3)
+        bracket = x @ basis - basis @ x
+        adjoint = torch.einsum("...jab,iab->...ij", bracket, basis)
+        return torch.linalg.det(exp_slope(-adjoint)) / self.haar_unit
+
+    def decompose(self, name: str) -> Decomposition:
+        """Return a factorization of the group.
+
+        Args:
+            name: ``cartan`` (stretch times rotation), ``iwasawa`` (rotation, positive diagonal,
+                unit upper triangular), ``kak`` (rotation, positive diagonal, rotation), ``ldl``
+                (Cholesky factors of g gᵀ, rotation) or ``scale`` (scaling times the rest), where
+                the group has it.
+
+        Returns:
+            Its coordinates, their inverse and their Haar density.
+
+        Raises:
+            ValueError: the name is unknown; names the nearest.
+
+        Example:
+            >>> from equinet.lie import SL
+            >>> SL(2).decompose("cartan").coordinates(torch.eye(2))
+            tensor([0., 0., 0.])
+        """
+        return named(name, self._decompositions(), f"decomposition of {self}")
+
+    def sample_haar(
+        self,
+        count: int,
+        *,
+        window: Window | None = None,
+        generator: torch.Generator | None = None,
+        dtype: torch.dtype = torch.float64,
+    ) -> Float[Tensor, "count size size"]:
+        """Draw independent elements from the left Haar measure, restricted to a window.
+
+        Args:
+            count: how many.
+            window: where; rotations are drawn from all of their group.
+            generator: source of random numbers; torch's own unless given.
+            dtype: of the result.
+
+        Returns:
+            The elements.
+
+        Example:
+            >>> from equinet.lie import SO
+            >>> SO(3).sample_haar(10).shape
+            torch.Size([10, 3, 3])
+        """
+        window = Window() if window is None else window
+        bound = self.largest_weight(window)
+        accepted = torch.empty(0, self.dim, dtype=torch.float64)
+        while len(accepted) < count:
+            size = (max(count, 16), self.cube_dim + 1)
+            points = torch.rand(size, dtype=torch.float64, generator=generator)
+            coordinates, weights = self.from_cube(points[:, 1:], window)
+            kept = coordinates[points[:, 0] * bound < weights]
+            accepted = torch.cat([accepted, kept])
+        return self.decompose("cartan").compose(accepted[:count]).to(dtype)

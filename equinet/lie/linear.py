@@ -1,0 +1,286 @@
+"""The linear groups: rotations, scalings, both, and matrices of determinant one or positive."""
+
+import math
+from collections.abc import Mapping
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from equinet.lie.cartan import CartanDecomposition
+from equinet.lie.checks import check_dimension, check_shape, refuse
+from equinet.lie.factors import (
+    IwasawaDecomposition,
+    KAKDecomposition,
+    LDLDecomposition,
+    ScaleDecomposition,
+)
+from equinet.lie.group import Decomposition, Group
+from equinet.lie.matrices import matrix_exp, matrix_log
+from equinet.lie.rotations import (
+    rotation_exp,
+    rotation_log,
+    skew_matrix,
+    skew_vector,
+    uniform_rotation,
+)
+from equinet.lie.stretches import (
+    BALL_VOLUME,
+    diagonal_basis,
+    stretch_density,
+    traceless_basis,
+    uniform_stretch,
+)
+from equinet.lie.window import Window
+
+# Volumes of the rotation groups in orthonormal coordinates, where a rotation vector w has the norm
+# sqrt(2) |w|.
+_ROTATION_VOLUME = {2: 2 * math.pi * math.sqrt(2), 3: 8 * math.pi**2 * math.sqrt(8)}
+
+
+class LinearGroup(Group):
+    """A group of matrices that contains, of stretches, scalings and rotations, what it is told.
+
+    Use :class:`SO`, :class:`Scale`, :class:`CSO`, :class:`SL` or :class:`GL`.
+
+    Args:
+        name: Of the group.
+        n: Rows of the matrices.
+        stretches: Whether volume-preserving stretches belong to it.
+        scales: Whether scalings do.
+        rotates: Whether rotations do.
+    """
+
+    def __init__(self, name: str, n: int, *, stretches: bool, scales: bool, rotates: bool) -> None:
+        traceless = traceless_basis(n) if stretches else torch.zeros(0, n, n, dtype=torch.float64)
+        trace = torch.eye(n, dtype=torch.float64)[None] / math.sqrt(n)
+        count = n * (n - 1) // 2 if rotates else 0
+        skew = torch.zeros(0, n, n, dtype=torch.float64)
+        if rotates:
+            skew = skew_matrix(torch.eye(count, dtype=torch.float64)) / math.sqrt(2)
+        self.stretches = stretches
+        self.scales = scales
+        self.rotates = rotates
+        self.symmetric_basis = torch.cat([traceless, trace[: int(scales)]])
+        unit = _ROTATION_VOLUME[n] if rotates else 1.0
+        super().__init__(name, n, torch.cat([self.symmetric_basis, skew]), unit)
+
+    def exp(self, algebra: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch n n"]:
+        """Return the exponentials of elements of the Lie algebra."""
+        if self.stretches:
+            return matrix_exp(algebra)
+        scale = algebra.diagonal(dim1=-2, dim2=-1).mean(-1)[..., None, None].exp()
+        return scale * self._rotation(algebra)
+
+    def log(self, g: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch n n"]:
+        """Return the principal logarithms of elements.
+
+        Raises:
+            ValueError: see :meth:`Group.log`.
+        """
+        self.check(g)
+        if self.stretches:
+            return matrix_log(g)
+        scale = torch.linalg.det(g).pow(1 / self.n)[..., None, None]
+        identity = torch.eye(self.n, dtype=g.dtype, device=g.device)
+        if not self.rotates:
+            return scale.log() * identity
+        return scale.log() * identity + skew_matrix(rotation_log(g / scale))
+
+    def inverse(self, g: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch n n"]:
+        """Return the inverses of elements."""
+        return torch.linalg.inv(g) if self.scales or self.stretches else g.mT
+
+    def act(
+        self, g: Float[Tensor, "*#batch n n"], points: Float[Tensor, "*#batch n"]
+    ) -> Float[Tensor, "*out n"]:
+        """Multiply points, as column vectors, by elements."""
+        return (g @ points.unsqueeze(-1)).squeeze(-1)
+
+    def check(self, g: Float[Tensor, "*batch rows columns"]) -> None:
+        """Refuse matrices that are no elements.
+
+        Raises:
+            ValueError: a shape is wrong, or a determinant is not positive, is not one, or the
+                matrix is no rotation, where the group asks for it; names value, place and fix.
+        """
+        check_shape(g, self)
+        determinant = torch.linalg.det(g.detach())
+        size = torch.linalg.matrix_norm(g.detach())
+        tolerance = torch.finfo(g.dtype).eps
+        refuse(
+            determinant,
+            determinant > tolerance * (size / math.sqrt(self.n)) ** self.n,
+            self,
+            "a determinant above zero",
+            "swap two columns of a reflection, drop a singular matrix",
+        )
+        if not self.scales:
+            refuse(
+                determinant,
+                (determinant - 1).abs() < tolerance**0.5 * size**self.n,
+                self,
+                "determinant 1",
+                f"divide it by its determinant to the power 1/{self.n}",
+            )
+        if not self.stretches:
+            unit = g.detach() / determinant.pow(1 / self.n)[..., None, None]
+            gram = unit @ unit.mT if self.rotates else unit
+            identity = torch.eye(self.n, dtype=g.dtype, device=g.device)
+            deviation = (gram - identity).abs().amax((-2, -1))
+            what = "g gᵀ" if self.rotates else "g"
+            refuse(
+                deviation,
+                deviation < tolerance**0.5,
+                self,
+                f"{what} a multiple of the identity, up to rounding",
+                f"use GL({self.n}) for stretches",
+            )
+
+    @property
+    def cube_dim(self) -> int:
+        """Dimension of the unit cube that :meth:`from_cube` maps onto the window."""
+        return self.dim
+
+    def from_cube(
+        self, points: Float[Tensor, "*batch cube"], window: Window
+    ) -> tuple[Float[Tensor, "*batch dim"], Float[Tensor, "*batch"]]:
+        """Map the unit cube onto the window, see :meth:`Group.from_cube`."""
+        weights = torch.ones_like(points[..., 0])
+        turns = self.dim - len(self.symmetric_basis)
+        strains = len(self.symmetric_basis) - int(self.scales)
+        stretch, scale, turn = points.split([strains, int(self.scales), turns], dim=-1)
+        parts = []
+        if self.stretches:
+            x = window.stretch * uniform_stretch(stretch)
+            weights = BALL_VOLUME[self.n] * window.stretch**strains * stretch_density(x)
+            parts.append(torch.einsum("...ab,iab->...i", x, self.symmetric_basis[:strains].to(x)))
+        if self.scales:
+            half_width = math.sqrt(self.n) * window.scale
+            parts.append(half_width * (2 * scale - 1))
+            weights = weights * 2 * half_width
+        if self.rotates:
+            parts.append(uniform_rotation(turn))
+        return torch.cat(parts, dim=-1), weights
+
+    def largest_weight(self, window: Window) -> float:
+        """Return a bound on the weights of :meth:`from_cube`."""
+        bound = 2 * math.sqrt(self.n) * window.scale if self.scales else 1.0
+        if self.stretches:
+            # No two eigenvalues of a matrix of norm r differ by more than sqrt(2) r.
+            gap = math.sqrt(2) * window.stretch
+            strains = len(self.symmetric_basis) - int(self.scales)
+            pairs = self.n * (self.n - 1) // 2
+            bound *= BALL_VOLUME[self.n] * window.stretch**strains * (math.sinh(gap) / gap) ** pairs
+        return bound
+
+    def _rotation(self, algebra: Tensor) -> Tensor:
+        if self.rotates:
+            return rotation_exp(skew_vector(algebra))
+        return torch.eye(self.n, dtype=algebra.dtype, device=algebra.device)
+
+    def _decompositions(self) -> Mapping[str, Decomposition]:
+        available: dict[str, Decomposition] = {
+            "cartan": CartanDecomposition(self, self.symmetric_basis, rotates=self.rotates)
+        }
+        if self.stretches:
+            diagonal = diagonal_basis(self.n)[: self.n if self.scales else -1]
+            available["iwasawa"] = IwasawaDecomposition(self, diagonal)
+            available["kak"] = KAKDecomposition(self, diagonal)
+            available["ldl"] = LDLDecomposition(self, diagonal)
+        if self.scales and self.rotates:
+            rest = SL(self.n) if self.stretches else SO(self.n)
+            available["scale"] = ScaleDecomposition(self, rest.decompose("cartan"))
+        return available
+
+
+class SO(LinearGroup):
+    """Rotations of the plane or of space.
+
+    Args:
+        n: 2 or 3.
+
+    Raises:
+        ValueError: n is neither.
+
+    Example:
+        >>> SO(3).dim
+        3
+    """
+
+    def __init__(self, n: int) -> None:
+        check_dimension(n, "SO")
+        super().__init__(f"SO({n})", n, stretches=False, scales=False, rotates=True)
+
+
+class Scale(LinearGroup):
+    """Positive scalings, the positive multiples of the identity.
+
+    Args:
+        n: Dimension of the space scaled.
+
+    Example:
+        >>> Scale().log(torch.tensor([[2.0]]))
+        tensor([[0.6931]])
+    """
+
+    def __init__(self, n: int = 1) -> None:
+        super().__init__(f"Scale({n})", n, stretches=False, scales=True, rotates=False)
+
+
+class CSO(LinearGroup):
+    """Rotations times positive scalings: the linear maps that keep angles and orientation.
+
+    Args:
+        n: 2 or 3.
+
+    Raises:
+        ValueError: n is neither.
+
+    Example:
+        >>> CSO(2).dim
+        2
+    """
+
+    def __init__(self, n: int) -> None:
+        check_dimension(n, "CSO")
+        super().__init__(f"CSO({n})", n, stretches=False, scales=True, rotates=True)
+
+
+class SL(LinearGroup):
+    """Matrices of determinant one: the linear maps that keep volume and orientation.
+
+    Args:
+        n: 2 or 3.
+
+    Raises:
+        ValueError: n is neither.
+
+    Example:
+        >>> SL(2).log(torch.tensor([[1.0, 3.0], [0.0, 1.0]]))
+        tensor([[0., 3.],
+                [0., 0.]])
+    """
+
+    def __init__(self, n: int) -> None:
+        check_dimension(n, "SL")
+        super().__init__(f"SL({n})", n, stretches=True, scales=False, rotates=True)
+
+
+class GL(LinearGroup):
+    """Matrices of positive determinant: the linear maps that keep orientation.
+
+    Args:
+        n: 2 or 3.
+
+    Raises:
+        ValueError: n is neither.
+
+    Example:
+        >>> GL(2).act(torch.tensor([[2.0, 1.0], [0.0, 3.0]]), torch.tensor([1.0, 1.0]))
+        tensor([3., 3.])
+    """
+
+    def __init__(self, n: int) -> None:
+        check_dimension(n, "GL")
+        super().__init__(f"GL({n})", n, stretches=True, scales=True, rotates=True)
