@@ -12,6 +12,7 @@ from equinet import config, zoo
 from equinet.data import AtomicDataset, Frame, evaluation_loader, frame_to_atoms, official_3bpa_file
 from equinet.elements import symbol
 from equinet.errors import ConfigError, DataError
+from equinet.models import Potential
 from equinet.training import Predictions, predict, table
 from equinet.training.benchmarks import published_rows
 from equinet.training.directory import RunDirectory, relative, write_json
@@ -102,6 +103,11 @@ def _load(name: str, directory: RunDirectory | None, dtype: str | None) -> Any:
             f"repeat its command with run.dir={relative(directory.path)} to finish it"
         )
     model = zoo.load(directory.path if directory else name)
+    if not isinstance(model, Potential):
+        raise ConfigError(
+            f"checkpoint: {name} is no potential but a {type(model).__name__}; the errors of its "
+            "run are in metrics.json"
+        )
     return model if dtype is None else model.to(_DTYPES[dtype])
 
 

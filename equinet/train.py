@@ -19,7 +19,11 @@ from equinet.training.directory import RunDirectory, close_log, open_log
 
 _log = logging.getLogger(__name__)
 
-_MEASURED = ("average_neighbors", "elements", "reference_energies", "scale", "shift", "cutoff")
+# What data modules tell models, each its own part of it.
+_MEASURED = (
+    *("average_neighbors", "elements", "reference_energies", "scale", "shift", "cutoff"),
+    *("in_scalars", "in_vectors", "in_edge_scalars", "out_scalars", "out_vectors", "level"),
+)
 
 
 def check(tree: Mapping[str, Any]) -> None:

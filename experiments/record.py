@@ -1,4 +1,4 @@
-"""Write experiments/NAME/results.json from a run directory and its evaluations.
+"""Write experiments/NAME/results.json from a run directory and its evaluations, if it has any.
 
 python experiments/record.py experiments/3bpa/results.json runs/3bpa/RUN --note "two cores, quiet"
 
@@ -10,7 +10,9 @@ import argparse
 import json
 import os
 import platform
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 
 def hardware() -> str:
@@ -21,7 +23,7 @@ def hardware() -> str:
 
 
 def entries(run: Path, note: str) -> list[dict[str, object]]:
-    """One entry per metric and split that the run was evaluated on."""
+    """One entry per metric and set: files that it was evaluated on, or else its own test sets."""
     stamp = json.loads((run / "stamp.json").read_text())
     trained = json.loads((run / "metrics.json").read_text())
     common = {
@@ -36,6 +38,12 @@ def entries(run: Path, note: str) -> list[dict[str, object]]:
         "dirty": stamp["dirty"],
         "note": note,
     }
+    measured = on_files(run) or on_own_tests(trained, stamp)
+    return [{**entry, **common} for entry in measured]
+
+
+def on_files(run: Path) -> list[dict[str, object]]:
+    """Errors of ``python -m equinet.evaluate``."""
     found = []
     for path in sorted((run / "evaluate").glob("*/metrics.json")):
         evaluated = json.loads(path.read_text())
@@ -52,10 +60,26 @@ def entries(run: Path, note: str) -> list[dict[str, object]]:
                     "evaluate_command": (
                         f"python -m equinet.evaluate checkpoint={run} data.file={file}"
                     ),
-                    **common,
                 }
             )
     return found
+
+
+def on_own_tests(trained: Mapping[str, Any], stamp: Mapping[str, Any]) -> list[dict[str, object]]:
+    """Errors that the run measured at its end, to four digits."""
+    return [
+        {
+            "metric": name,
+            "value": float(f"{value:.4g}"),
+            "unit": trained["units"].get(name, ""),
+            "split": split,
+            "structures": errors["structures"],
+            "data_sha256": stamp["data_fingerprint"],
+        }
+        for split, errors in trained["sets"].items()
+        for name, value in errors.items()
+        if split != "val" and name != "structures"
+    ]
 
 
 def main() -> None:

@@ -100,6 +100,7 @@ class PositionTask(Task):
     rotations in training and averaging in tests.
     """
 
+    ops: ClassVar[tuple[str, ...]] = ("orientation_convolution",)
     units: ClassVar[Mapping[str, str]] = dict.fromkeys(
         ("mse", "mse_averaged", "equivariance_error", "loss"), ""
     )

@@ -11,7 +11,7 @@ from torch import Tensor
 
 import equinet
 from equinet.errors import DataError
-from equinet.models import Model
+from equinet.models import Model, Potential
 from equinet.zoo.index import find
 
 SCHEMA = 1
@@ -86,11 +86,12 @@ def make_card(
     if taken:
         raise ValueError(f"card must not hold {', '.join(taken)}: zoo.save fills these in itself")
     further = {key: to_json(value, f"card[{key!r}]") for key, value in added.items()}
+    units = _UNITS if isinstance(model, Potential) else {}
     return {
         "schema": SCHEMA,
         "class": type(model).__name__,
         "arguments": to_json(model.arguments, "arguments"),
-        "units": {**_UNITS, **further.pop("units", {})},
+        "units": {**units, **further.pop("units", {})},
         "dtype": str(dtype).removeprefix("torch."),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "equinet": equinet.__version__,

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 
 from equinet.errors import ConfigError, DataError
-from equinet.models import MACEGaunt, Model
+from equinet.models import MACEGaunt, Model, Ponita
 from equinet.zoo.card import CARD, WEIGHTS, make_card, read_card
 from equinet.zoo.index import find, find_entry
 
-CLASSES: Mapping[str, type[Model]] = {"MACEGaunt": MACEGaunt}
+CLASSES: Mapping[str, type[Model]] = {"MACEGaunt": MACEGaunt, "Ponita": Ponita}
 """The classes that a card may name; nothing else is ever built from a file."""
 
 
@@ -94,8 +94,10 @@ def load(
     card = read_card(folder)
     tensors = _read_weights(folder / WEIGHTS, _expected_hash(name_or_path, folder, card))
     model = _build(card, folder / CARD)
-    model.to(_dtype_of(card, folder / CARD))
-    _check_fit(model.state_dict(), tensors, folder)
+    dtype_of_parameters = _dtype_of(card, folder / CARD)
+    for parameter in model.parameters():
+        parameter.data = parameter.data.to(dtype_of_parameters)
+    _check_fit(model, tensors, folder)
     model.load_state_dict(tensors)
     try:
         model.to(device=device, dtype=dtype)
@@ -170,8 +172,13 @@ def _dtype_of(card: Mapping[str, Any], place: Path) -> torch.dtype:
     return dtype
 
 
-def _check_fit(expected: Mapping[str, Tensor], found: Mapping[str, Tensor], folder: Path) -> None:
-    """Refuse weights whose names, shapes or types are not exactly the model's."""
+def _check_fit(model: Model, found: Mapping[str, Tensor], folder: Path) -> None:
+    """Refuse weights whose names, shapes or types are not exactly the model's.
+
+    Buffers are tables, made in float64, which may have been cast since with all the rest.
+    """
+    expected = model.state_dict()
+    parameters = {name for name, _ in model.named_parameters()}
     missing, extra = sorted(expected.keys() - found.keys()), sorted(found.keys() - expected.keys())
     if missing or extra:
         parts = [
@@ -184,7 +191,10 @@ def _check_fit(expected: Mapping[str, Tensor], found: Mapping[str, Tensor], fold
         )
     for name, tensor in expected.items():
         other = found[name]
-        if (other.shape, other.dtype) != (tensor.shape, tensor.dtype):
+        fits = other.dtype == tensor.dtype
+        if name not in parameters:
+            fits = other.is_floating_point() == tensor.is_floating_point()
+        if other.shape != tensor.shape or not fits:
             raise DataError(
                 f"{folder / WEIGHTS} and card.json do not fit: {name} is {other.dtype} "
                 f"{list(other.shape)} instead of {tensor.dtype} {list(tensor.shape)}"

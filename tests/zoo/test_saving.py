@@ -11,7 +11,7 @@ from torch import nn
 
 from equinet import zoo
 from equinet.errors import ConfigError, DataError
-from equinet.models import MACEGaunt
+from equinet.models import MACEGaunt, Ponita
 from equinet.models.base import Model
 from equinet.zoo.saving import CLASSES
 
@@ -64,6 +64,18 @@ def test_round_trip_is_exact(tmp_path, dtype):
     for name, tensor in loaded.state_dict().items():
         assert torch.equal(tensor, expected[name]), name
     assert tuple(loaded.reference_energies.energies.tolist()) == REFERENCE
+
+
+def test_tables_keep_the_precision_that_they_were_made_in(tmp_path):
+    options = {"in_scalars": 1, "out_scalars": 1, "channels": 4, "layers": 1}
+    model = Ponita(**options, grid="fibonacci5")
+    zoo.save(model, tmp_path / "as_made", {})
+    zoo.save(model.float(), tmp_path / "cast", {})
+    exact = Ponita(**options, grid="fibonacci5").space.points
+    for folder, tolerance in (("as_made", 0.0), ("cast", 1e-7)):
+        points = zoo.load(tmp_path / folder).space.points
+        assert points.dtype == torch.float64
+        torch.testing.assert_close(points, exact, rtol=0, atol=tolerance)
 
 
 def test_dtype_changes_all_but_the_reference_energies(folder):
