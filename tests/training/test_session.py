@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from equinet.errors import ConfigError, EquinetError
-from equinet.training import seed_everything
+from equinet.training import PotentialTask, seed_everything
 
 
 def test_training_helps(whole, run_fit):
@@ -37,3 +37,12 @@ def test_seeding_is_repeatable_and_sets_the_precision_of_products():
         draws.append(torch.rand(3).tolist())
         assert torch.get_float32_matmul_precision() == ("high" if tf32 else "highest")
     assert draws[0] == draws[1]
+
+
+def test_calibrated_once_on_the_first_batch_of_the_run(run_fit, tiny_data, monkeypatch):
+    seen = []
+    monkeypatch.setattr(PotentialTask, "calibrate", lambda _, graph: seen.append(graph))
+    run_fit(max_steps=1)
+    run_fit(max_steps=2)
+    (graph,) = seen
+    assert torch.equal(graph.pos, next(iter(tiny_data.train_loader())).pos)

@@ -74,3 +74,11 @@ def test_optimizer_is_built_from_the_groups(task):
     assert sum(p.numel() for g in optimizer.param_groups for p in g["params"]) == sum(
         p.numel() for p in task.parameters()
     )
+
+
+def test_models_that_can_are_calibrated_on_a_batch(task, batch):
+    task.calibrate(batch)  # a potential cannot, which is no mistake
+    seen = []
+    task.model.calibrate = seen.append
+    task.calibrate(batch)
+    assert seen == [batch]
