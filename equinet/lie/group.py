@@ -114,7 +114,7 @@ class Group(ABC):
         """
 
     @abstractmethod
-    def _decompositions(self) -> Mapping[str, Decomposition]:
+    def decompositions(self) -> Mapping[str, Decomposition]:
         """Return the factorizations by name."""
 
     @property
@@ -201,7 +201,7 @@ class Group(ABC):
             >>> SL(2).decompose("cartan").coordinates(torch.eye(2))
             tensor([0., 0., 0.])
         """
-        return named(name, self._decompositions(), f"decomposition of {self}")
+        return named(name, self.decompositions(), f"decomposition of {self}")
 
     def sample_haar(
         self,

@@ -179,7 +179,8 @@ class LinearGroup(Group):
             return rotation_exp(skew_vector(algebra))
         return torch.eye(self.n, dtype=algebra.dtype, device=algebra.device)
 
-    def _decompositions(self) -> Mapping[str, Decomposition]:
+    def decompositions(self) -> Mapping[str, Decomposition]:
+        """Return the factorizations by name."""
         available: dict[str, Decomposition] = {
             "cartan": CartanDecomposition(self, self.symmetric_basis, rotates=self.rotates)
         }

@@ -1,17 +1,31 @@
-"""Coordinates of every factorization of every linear group."""
+"""Coordinates of every factorization of every group."""
 
 import pytest
 import torch
 from torch.autograd import gradcheck, gradgradcheck
 
-from equinet.lie import CSO, GL, SL, SO, Decomposition, Group, Scale, Window
+from equinet.lie import (
+    CSO,
+    GL,
+    SE,
+    SL,
+    SO,
+    Affine,
+    Decomposition,
+    Group,
+    Projective,
+    Scale,
+    Sim,
+    Window,
+)
+from equinet.lie.stretches import diagonal_basis, stretch_density
 
 WIDE = Window(stretch=1.5, scale=1.0)
-FACTORIZATIONS = [
-    (group, name)
-    for group in (SO(2), SO(3), Scale(), Scale(3), CSO(2), CSO(3), SL(2), SL(3), GL(2), GL(3))
-    for name in group._decompositions()
+GROUPS = [
+    *(SO(2), SO(3), Scale(), Scale(3), CSO(2), CSO(3), SL(2), SL(3), GL(2), GL(3)),
+    *(SE(2), SE(3), Sim(2), Sim(3), Affine(SL(2)), Affine(GL(2)), Affine(GL(3)), Projective()),
 ]
+FACTORIZATIONS = [(group, name) for group in GROUPS for name in group.decompositions()]
 every_factorization = pytest.mark.parametrize(("group", "name"), FACTORIZATIONS, ids=str)
 
 
@@ -100,8 +114,6 @@ def test_kak_stretches_fall(n: int) -> None:
     kak = group.decompose("kak")
     g = group.sample_haar(50, window=WIDE)
     pairs = n * (n - 1) // 2
-    from equinet.lie.stretches import diagonal_basis
-
     t = kak.coordinates(g)[:, pairs : pairs + n] @ diagonal_basis(n)
     torch.testing.assert_close(t, torch.linalg.svdvals(g).log(), rtol=0, atol=1e-12)
 
@@ -110,8 +122,6 @@ def test_kak_stretches_fall(n: int) -> None:
 def test_stretch_density_is_the_product_over_eigenvalues(n: int) -> None:
     x = torch.randn(20, n, n, dtype=torch.float64)
     x = x + x.mT
-    from equinet.lie.stretches import stretch_density
-
     values = torch.linalg.eigvalsh(x)
     rows, columns = torch.triu_indices(n, n, offset=1)
     gaps = values[:, rows] - values[:, columns]
