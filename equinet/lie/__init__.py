@@ -1,9 +1,11 @@
 """Matrix Lie groups: exp and log, factorizations with their Haar densities, quadratures."""
 
 from equinet.lie.affine import SE, Affine, Sim
+from equinet.lie.families import named_group
 from equinet.lie.group import Decomposition, Group
 from equinet.lie.linear import CSO, GL, SL, SO, Scale
 from equinet.lie.projective import Projective
+from equinet.lie.quadrature import GroupQuadrature, group_quadrature
 from equinet.lie.window import Window
 
 __all__ = [
@@ -15,8 +17,11 @@ __all__ = [
     "Affine",
     "Decomposition",
     "Group",
+    "GroupQuadrature",
     "Projective",
     "Scale",
     "Sim",
     "Window",
+    "group_quadrature",
+    "named_group",
 ]

@@ -58,7 +58,9 @@ class CartanDecomposition(Decomposition):
     def haar_density(self, coordinates: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch"]:
         """Return the density of the Haar measure: of exp(X) times that of the rotation."""
         x, turn = self._factors(coordinates)
-        return stretch_density(x) * rotation_density(turn) if self.rotates else x[..., 0, 0] * 0 + 1
+        if not self.rotates:
+            return torch.ones_like(coordinates[..., 0])
+        return stretch_density(x) * rotation_density(turn)
 
     def _factors(self, coordinates: Tensor) -> tuple[Tensor, Tensor]:
         """Return X and the rotation vector."""

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from equinet.lie import GL, SE, SL, SO, Affine, Group, Projective, Sim
+from equinet.lie import GL, SE, SL, SO, Affine, Group, Projective, Sim, Window
 
 
 @pytest.mark.parametrize("group", [SE(2), SE(3), Sim(3), Affine(GL(2))], ids=str)
@@ -64,3 +64,33 @@ def test_homographies_keep_lines() -> None:
 def test_affine_and_projective_dimensions() -> None:
     groups = (SE(2), SE(3), Sim(2), Affine(SL(3)), Projective())
     assert [group.dim for group in groups] == [3, 6, 4, 11, 8]
+
+
+def bump(g: torch.Tensor) -> torch.Tensor:
+    """A smooth function on Sim(2) that vanishes beyond scales of e^±0.5 and distances of 1."""
+    scale = torch.linalg.det(g[:, :2, :2]).log() / 2
+    near = (1 - g[:, :2, 2].square().sum(-1)).clamp(min=0)
+    return (0.25 - scale.square()).clamp(min=0) ** 2 * near**2 * (1.5 + g[:, 0, 1] + g[:, 0, 2])
+
+
+@pytest.mark.parametrize("motion", ["left", "right"])
+def test_integrals_over_similarities_follow_the_modular_function(motion: str) -> None:
+    """Left motions change nothing, right ones by the factor; without it or weights both fail."""
+    group, window = Sim(2), Window(scale=1.0, translation=3.0)
+    points = torch.rand(200_000, group.cube_dim, dtype=torch.float64)
+    coordinates, weights = group.from_cube(points, window)
+    g = group.decompose("cartan").compose(coordinates)
+    a = group.decompose("cartan").compose(torch.tensor([0.4, -0.2, 0.5, 1.0]).double())
+    difference = bump(a @ g if motion == "left" else g @ a) - bump(g)
+    if motion == "left":
+        right, wrong = weights * difference, difference
+    else:
+        factor = group.modular(a)
+        right, wrong = weights * (factor * bump(g @ a) - bump(g)), weights * difference
+
+    def deviation(terms: torch.Tensor) -> float:
+        """Mean in units of its standard error."""
+        return abs(float(terms.mean() / terms.std() * len(terms) ** 0.5))
+
+    assert deviation(right) < 4
+    assert deviation(wrong) > 8

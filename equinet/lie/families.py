@@ -1,0 +1,38 @@
+"""Groups by the names that configurations use."""
+
+from collections.abc import Callable
+
+from equinet.lie.affine import SE, Sim
+from equinet.lie.group import Group
+from equinet.lie.linear import CSO, GL, SL, SO
+from equinet.lie.names import named
+
+
+def named_group(name: str) -> Group:
+    """Return a group by its name.
+
+    Args:
+        name: the family and the dimension of the space: ``so2``, ``cso2``, ``sl2``, ``gl2``,
+            ``se2``, ``sim2``, or with 3.
+
+    Returns:
+        The group.
+
+    Raises:
+        ValueError: the name is unknown; names the nearest.
+
+    Example:
+        >>> named_group("sl2")
+        SL(2)
+    """
+    families: dict[str, Callable[[int], Group]] = {
+        "so": SO,
+        "cso": CSO,
+        "sl": SL,
+        "gl": GL,
+        "se": SE,
+        "sim": Sim,
+    }
+    groups = {f"{family}{n}": (make, n) for family, make in families.items() for n in (2, 3)}
+    make, n = named(name, groups, "group")
+    return make(n)
