@@ -326,12 +326,13 @@ using SparseProduct = void (*)(
 template <class T, bool IS_BRACKET, int L1, int L2, int L3>
 void write_sparse_product(
     const Vector<T>* x, const Vector<T>* y, T coefficient, bool adds, Vector<T>* z) {
-  Vector<T> product[components_of(L3)];
+  constexpr int COUNT = int(components_of(L3));
+  Vector<T> product[COUNT];
   sparse_product<IS_BRACKET, L1, L2, L3, T>(x, y, product);
-  EQUINET_UNROLL
-  for (int k = 0; k < components_of(L3); ++k) {
-    const Vector<T> value = coefficient * product[k];
-    z[k] = adds ? z[k] + value : value;
+  if (adds) {
+    for (int k = 0; k < COUNT; ++k) z[k] += coefficient * product[k];
+  } else {
+    for (int k = 0; k < COUNT; ++k) z[k] = coefficient * product[k];
   }
 }
 
