@@ -1,7 +1,7 @@
 """Muon: steps along orthogonalized momentum for matrices, Adam for all other parameters."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -60,7 +60,7 @@ class Muon(torch.optim.Optimizer):
         lr: float = 0.01,
         *,
         momentum: float = 0.95,
-        betas: tuple[float, float] = (0.9, 0.999),
+        betas: Sequence[float] = (0.9, 0.999),
         weight_decay: float = 0.0,
     ) -> None:
         for name, value in (("lr", lr), ("weight_decay", weight_decay)):
@@ -85,7 +85,9 @@ class Muon(torch.optim.Optimizer):
                     )
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+    def step(  # type: ignore[override]
+        self, closure: Callable[[], float | Tensor] | None = None
+    ) -> float | Tensor | None:
         """Take one step.
 
         Args:
