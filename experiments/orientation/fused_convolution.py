@@ -4,8 +4,9 @@
 
 Small molecules, fully connected, as in QM9: 24 graphs of 18 nodes, 12 orientations, 128 channels,
 zonal kernels of degree 2, float32. The plain form holds the kernel [E, O, C] and the messages. Value
-and gradient by features, edge vectors and radial weights; medians of calls in turns of two processes,
-so that each has a peak memory of its own: that of the resident set above what the inputs take, Linux.
+and gradient by features, edge vectors and radial weights; medians of calls in turns of two
+processes, so that each has a peak memory of its own: that of the resident set above what the inputs
+take. Linux only.
 """
 
 import multiprocessing
@@ -66,12 +67,14 @@ def main() -> None:
     connections = {}
     for name in FORMS:
         connections[name], theirs = context.Pipe()
-        context.Process(target=serve, args=(name, theirs), daemon=True).start()
+        context.Process(target=serve, args=(name, theirs)).start()
     answers: dict[str, list[tuple[float, float]]] = {name: [] for name in FORMS}
     for _ in range(ROUNDS):
         for name, connection in connections.items():
             connection.send(True)
             answers[name].append(connection.recv())
+    for connection in connections.values():
+        connection.send(False)
     figures = {}
     for name, pairs in answers.items():
         milliseconds = 1000 * statistics.median(seconds for seconds, _ in pairs[2:])
