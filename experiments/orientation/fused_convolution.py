@@ -3,8 +3,8 @@
     python experiments/orientation/fused_convolution.py
 
 Small molecules, fully connected, as in QM9: 24 graphs of 18 nodes, 12 orientations, 128 channels,
-zonal kernels of degree 2, float32. The plain form holds the kernel [E, O, C] and the messages. Value
-and gradient by features, edge vectors and radial weights; medians of calls in turns of two
+zonal kernels of degree 2, float32. The plain form holds the kernel [E, O, C] and the messages.
+Value and gradient by features, edge vectors and radial weights; medians of calls in turns of two
 processes, so that each has a peak memory of its own: that of the resident set above what the inputs
 take. Linux only.
 """
