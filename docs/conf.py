@@ -25,6 +25,8 @@ myst_enable_extensions = ["dollarmath", "colon_fence"]
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"
 napoleon_google_docstring = True
+# Fields of named tuples are members already; as objects of their own they would be there twice.
+napoleon_use_ivar = True
 
 
 def write_results() -> None:
