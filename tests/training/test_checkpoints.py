@@ -88,8 +88,8 @@ def test_a_longer_budget_continues_where_the_shorter_ended(run_fit):
 
 def test_a_finished_run_is_only_reported_again(short_run, whole):
     again = short_run(whole.directory.path)
-    # The time that it takes to find nothing left to do is training time too.
-    assert again.metrics["train_seconds"] >= whole.metrics["train_seconds"]
+    # The clock goes on from the last checkpoint, which is written a moment before the report.
+    assert again.metrics["train_seconds"] == pytest.approx(whole.metrics["train_seconds"], abs=1)
     assert again.metrics | {"train_seconds": 0} == whole.metrics | {"train_seconds": 0}
     assert len(read_metrics(whole.directory.table)) == 3
 
