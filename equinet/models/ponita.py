@@ -48,6 +48,9 @@ class Ponita(Model):
         in_edge_scalars: Scalars of each edge that the kernels see.
         lmax: Largest degree of zonal kernels; at most half of the grid's degree is safe.
         chiral: Of the lifted mode: let kernels tell mirror images apart.
+        moving: Of the bundle: let nodes move while the blocks go on, each time by what a block adds
+            to their first output vector, so that kernels see where they are by then. For vectors
+            that are displacements.
 
     Raises:
         ValueError: An option has a value that does not exist or goes with another mode.
@@ -82,6 +85,7 @@ class Ponita(Model):
         in_edge_scalars: int = 0,
         lmax: int = 2,
         chiral: bool = False,
+        moving: bool = False,
     ) -> None:
         super().__init__()
         _check_sizes(1, channels=channels, layers=layers)
@@ -100,6 +104,12 @@ class Ponita(Model):
                 "mode='position' has no vectors: in_vectors and out_vectors must be 0, found "
                 f"{in_vectors} and {out_vectors}"
             )
+        if moving and (mode != "bundle" or out_vectors == 0):
+            raise ValueError(
+                "moving=True needs mode='bundle' and an output vector to move by, found "
+                f"mode={mode!r} and out_vectors={out_vectors}"
+            )
+        self.moving = moving
         self.in_scalars, self.in_vectors = in_scalars, in_vectors
         self.out_scalars, self.out_vectors = out_scalars, out_vectors
         self.in_edge_scalars = in_edge_scalars
@@ -171,13 +181,7 @@ class Ponita(Model):
             Scalars and vectors of the nodes, averaged over the read-outs.
         """
         inputs = Inputs(scalars, vectors, edge_index, edge_vectors, edge_scalars)
-        field = self.space.place(inputs)
-        x = self.embedding(field.inputs)
-        values = []
-        for block, readout in zip(self.blocks, self.readouts, strict=True):
-            x = block(x, *field.geometry)
-            values.append(readout(x))
-        return field.read(torch.stack(values).mean(0), self.out_scalars)
+        return self._run_blocks(inputs, calibrate=False)
 
     @torch.no_grad()
     def calibrate(self, graph: Any) -> None:
@@ -192,11 +196,24 @@ class Ponita(Model):
         Raises:
             ValueError: A field is missing, or features do not vary.
         """
-        field = self.space.place(self._inputs(graph))
+        self._run_blocks(self._inputs(graph), calibrate=True)
+
+    def _run_blocks(self, inputs: Inputs, *, calibrate: bool) -> tuple[Tensor, Tensor]:
+        """Average the read-outs of all blocks, each calibrated first if so wished."""
+        field = self.space.place(inputs)
         x = self.embedding(field.inputs)
-        for block in cast("Iterable[ConvNeXtBlock]", self.blocks):
-            block.calibrate(x, *field.geometry)
+        values: list[Tensor] = []
+        blocks = cast("Iterable[ConvNeXtBlock]", self.blocks)
+        for block, readout in zip(blocks, self.readouts, strict=True):
+            if self.moving and values:
+                _, vectors = field.read(values[-1], self.out_scalars)
+                inputs = inputs.moved(vectors[:, 0] / len(self.blocks))
+                field = self.space.place(inputs)
+            if calibrate:
+                block.calibrate(x, *field.geometry)
             x = block(x, *field.geometry)
+            values.append(readout(x))
+        return field.read(torch.stack(values).mean(0), self.out_scalars)
 
     def _inputs(self, graph: Any) -> Inputs:
         """Check the fields of a graph and cast them to the precision of the parameters."""

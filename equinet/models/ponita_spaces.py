@@ -41,6 +41,12 @@ class Inputs(NamedTuple):
     edge_vectors: Tensor
     edge_scalars: Tensor
 
+    def moved(self, displacements: Tensor) -> "Inputs":
+        """Return the same inputs with nodes moved by displacements [N, n]."""
+        sender, receiver = self.edge_index
+        change = displacements.index_select(0, sender) - displacements.index_select(0, receiver)
+        return self._replace(edge_vectors=self.edge_vectors + change)
+
 
 @dataclass(frozen=True)
 class Field:
