@@ -92,7 +92,7 @@ def test_a_run_in_two_parts_equals_one(run, tmp_path):
     [
         ("data.speeds=false", "data.positions=false", "data.charge_products=false"),
         ("model.kernel=mlp", "model.grid=octahedron6"),
-        ("model.mode=lifted", "model.kernel=mlp"),
+        ("model.mode=lifted", "model.kernel=mlp", "model.moving=false"),
     ],
     ids=" ".join,
 )
