@@ -21,12 +21,14 @@ from equinet.data.modules import AtomicDataModule, Splits
 from equinet.data.nbody import NBody
 from equinet.data.neighbors import neighbor_list
 from equinet.data.oc20 import OC20, read_s2ef
+from equinet.data.rmd17 import RMD17
 from equinet.data.sampling import EpochSampler, evaluation_loader, training_loader
 from equinet.data.statistics import Statistics, fit_reference_energies
 from equinet.data.three_bpa import ThreeBPA, official_3bpa_file
 
 __all__ = [
     "OC20",
+    "RMD17",
     "AtomicDataModule",
     "AtomicDataset",
     "AtomisticFiles",

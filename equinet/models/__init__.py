@@ -3,4 +3,5 @@
 from equinet.models.base import Model as Model
 from equinet.models.mace_gaunt import MACEGaunt as MACEGaunt
 from equinet.models.ponita import Ponita as Ponita
+from equinet.models.ponita_potential import PonitaPotential as PonitaPotential
 from equinet.models.potential import Potential as Potential

@@ -183,7 +183,6 @@ class Ponita(Model):
         inputs = Inputs(scalars, vectors, edge_index, edge_vectors, edge_scalars)
         return self._run_blocks(inputs, calibrate=False)
 
-    @torch.no_grad()
     def calibrate(self, graph: Any) -> None:
         """Rescale all kernels so that convolutions keep the size of features, on this batch.
 
@@ -196,7 +195,16 @@ class Ponita(Model):
         Raises:
             ValueError: A field is missing, or features do not vary.
         """
-        self._run_blocks(self._inputs(graph), calibrate=True)
+        self.calibrate_on(self._inputs(graph))
+
+    @torch.no_grad()
+    def calibrate_on(self, inputs: Inputs) -> None:
+        """Do what :meth:`calibrate` does, on plain tensors, as :meth:`node_outputs` takes them.
+
+        Args:
+            inputs: Of a batch of the training data.
+        """
+        self._run_blocks(inputs, calibrate=True)
 
     def _run_blocks(self, inputs: Inputs, *, calibrate: bool) -> tuple[Tensor, Tensor]:
         """Average the read-outs of all blocks, each calibrated first if so wished."""

@@ -70,6 +70,14 @@ class Potential(Model):
         """Precision of the parameters, in which the network is evaluated."""
         return next(self.parameters()).dtype
 
+    @property
+    def symmetry(self) -> Float[Tensor, "operation 3 3"] | None:
+        """Orthogonal matrices under which energies are exactly invariant; None for all there are.
+
+        A model that is only nearly invariant under all rotations names those it is held to here.
+        """
+        return None
+
     def forward(
         self, graph: Any, *, forces: bool = True, stress: bool = False
     ) -> dict[str, Tensor]:
@@ -135,7 +143,7 @@ class Potential(Model):
         num_graphs = cell.shape[0]
         wanted = ([pos] if forces else []) + ([] if strain is None else [strain])
         with torch.set_grad_enabled(bool(wanted) or torch.is_grad_enabled()):
-            vectors = _edge_vectors(pos, cell, batch, edge_index, edge_shift, strain)
+            vectors = edge_vectors(pos, cell, batch, edge_index, edge_shift, strain)
             atomic = self.atomic_energies(species, vectors.to(self.dtype), edge_index)
             # Summed in float64: in float32, a thousand atoms would cost milli-electronvolts.
             atomic = atomic.double() * self.scale + self.shift
@@ -221,13 +229,13 @@ def _stress(gradient: Tensor, cell: Tensor) -> Tensor:
     return torch.where(volume > 0, symmetric / volume.clamp(min=1e-12), 0.0)
 
 
-def _edge_vectors(
+def edge_vectors(
     pos: Tensor,
     cell: Tensor,
     batch: Tensor,
     edge_index: Tensor,
     edge_shift: Tensor,
-    strain: Tensor | None,
+    strain: Tensor | None = None,
 ) -> Tensor:
     """Vectors from receiver to sender in the precision of the positions, strained on demand."""
     sender, receiver = edge_index

@@ -24,6 +24,11 @@ class DepthwiseConvolution(nn.Module):
         """
         raise NotImplementedError
 
+    @property
+    def neighbor_weights(self) -> Tensor:
+        """The parameter that all that comes from neighbors is proportional to."""
+        raise NotImplementedError
+
 
 def calibration_gain(before: Tensor, after: Tensor) -> float:
     """Return the factor that gives ``after`` the standard deviation of ``before``.

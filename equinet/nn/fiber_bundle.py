@@ -108,12 +108,16 @@ class FiberBundleConv(DepthwiseConvolution):
 
     def calibrate(self, x: Tensor, *geometry: Tensor) -> None:
         """See :meth:`equinet.nn.depthwise.DepthwiseConvolution.calibrate`."""
-        zonal = self.kernel == "zonal"
-        spatial = self.radial.weights[-1] if zonal else self.spatial.weight
-        fiber = self.fiber if zonal else self.fiber_map.weight
+        fiber = self.fiber if self.kernel == "zonal" else self.fiber_map.weight
         with torch.no_grad():
-            summed = balance(x, self._over_edges(x, *geometry), self.own, spatial)
+            neighbors = self._over_edges(x, *geometry)
+            summed = balance(x, neighbors, self.own, self.neighbor_weights)
             scale_parameter(calibration_gain(x, self._over_fibers(summed)), fiber)
+
+    @property
+    def neighbor_weights(self) -> Tensor:
+        """See :attr:`equinet.nn.depthwise.DepthwiseConvolution.neighbor_weights`."""
+        return self.radial.weights[-1] if self.kernel == "zonal" else self.spatial.weight
 
     def _over_edges(self, x: Tensor, vectors: Tensor, basis: Tensor, edge_index: Tensor) -> Tensor:
         if self.kernel == "zonal":

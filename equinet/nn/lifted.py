@@ -110,6 +110,11 @@ class LiftedConv(DepthwiseConvolution):
             gain = calibration_gain(x, self._linear(x, *geometry))
         scale_parameter(gain, self.kernel.weight)
 
+    @property
+    def neighbor_weights(self) -> Tensor:
+        """See :attr:`equinet.nn.depthwise.DepthwiseConvolution.neighbor_weights`."""
+        return self.kernel.weight
+
     def _linear(self, x: Tensor, basis: Tensor, edge_index: Tensor) -> Tensor:
         sender, receiver = edge_index
         return segment_sum(self.kernel(basis) * x.index_select(0, sender), receiver, x.shape[0])

@@ -45,7 +45,12 @@ class PositionConv(DepthwiseConvolution):
     def calibrate(self, x: Tensor, *geometry: Tensor) -> None:
         """See :meth:`equinet.nn.depthwise.DepthwiseConvolution.calibrate`."""
         with torch.no_grad():
-            balance(x, self._over_edges(x, *geometry), self.own, self.radial.weights[-1])
+            balance(x, self._over_edges(x, *geometry), self.own, self.neighbor_weights)
+
+    @property
+    def neighbor_weights(self) -> Tensor:
+        """See :attr:`equinet.nn.depthwise.DepthwiseConvolution.neighbor_weights`."""
+        return self.radial.weights[-1]
 
     def _over_edges(self, x: Tensor, basis: Tensor, edge_index: Tensor) -> Tensor:
         sender, receiver = edge_index

@@ -60,6 +60,9 @@ def measure(
 ) -> Measured:
     r"""Turn a structure, and nudge it, and compare what the model says.
 
+    The structure is turned by two random matrices, one proper and one improper, of those that the
+    model names as its ``symmetry``; of all rotations and reflections where it names none.
+
     The model is copied to float64. Derivatives are four-point central differences,
     :math:`(8[E(h) - E(-h)] - [E(2h) - E(-2h)]) / 12h`, whose error at :math:`h = 10^{-3}` Å is
     below :math:`10^{-10}` of a fifth derivative plus rounding: 1e-8 eV/Å at a total energy of
@@ -76,9 +79,8 @@ def measure(
     exact = copy.deepcopy(model).double().eval()
     energy, forces = _evaluate(exact, graph)
     turned_energies, turned_forces, slopes = [], [], []
-    for improper in (False, True):
-        rotation = random_rotations(1, generator=generator)[0].to(forces)
-        rotation = -rotation if improper else rotation
+    for rotation in _operations(getattr(exact, "symmetry", None), generator):
+        rotation = rotation.to(forces)  # noqa: PLW2901
         other_energy, other_forces = _evaluate(exact, turned(graph, rotation))
         turned_energies.append(other_energy - energy)
         turned_forces.append(_largest(other_forces - forces @ rotation.T))
@@ -181,6 +183,19 @@ def smallest(batch: Any) -> Any:
     graphs = batch.to_data_list()
     with_edges = [graph for graph in graphs if graph.edge_index.shape[1] > 0] or graphs
     return Batch.from_data_list([min(with_edges, key=lambda graph: graph.pos.shape[0])])
+
+
+def _operations(symmetry: Tensor | None, generator: torch.Generator) -> list[Tensor]:
+    """One proper and, where there is any, one improper operation at random."""
+    if symmetry is None:
+        return [
+            random_rotations(1, generator=generator)[0],
+            -random_rotations(1, generator=generator)[0],
+        ]
+    kinds = (symmetry[torch.linalg.det(symmetry) * sign > 0] for sign in (1, -1))
+    return [
+        kind[int(torch.randint(len(kind), (), generator=generator))] for kind in kinds if len(kind)
+    ]
 
 
 def _evaluate(model: nn.Module, graph: Any) -> tuple[float, Tensor]:

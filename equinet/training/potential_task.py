@@ -13,6 +13,7 @@ from equinet.training.evaluation import predict, table
 from equinet.training.losses import LossWeights, Residuals, residuals
 from equinet.training.metrics import UNITS, PotentialErrors
 from equinet.training.processes import mean_over_processes
+from equinet.training.rotations import random_rotations, turn_graphs
 from equinet.training.task import Evaluation, Task
 
 
@@ -27,6 +28,8 @@ class PotentialTask(Task):
         forces_weight: Of the squared force errors.
         stress_weight: Of the squared stress errors; zero leaves the stress out.
         free_atoms_only: Leave atoms marked ``fixed`` out of the force loss and the force metrics.
+        random_rotations: Turn every structure at random in training, for models that are not
+            exactly invariant.
 
     Source: Kovács et al., J. Chem. Theory Comput. 2021 (the loss and errors of 3BPA); Chanussot et
     al., ACS Catal. 2021 (free atoms).
@@ -66,6 +69,7 @@ class PotentialTask(Task):
         forces_weight: float = 100.0,
         stress_weight: float = 0.0,
         free_atoms_only: bool = False,
+        random_rotations: bool = False,
     ) -> None:
         weights = LossWeights(energy_weight, forces_weight, stress_weight)
         super().__init__(
@@ -76,6 +80,7 @@ class PotentialTask(Task):
         )
         self.weights = weights
         self.free_atoms_only = free_atoms_only
+        self.random_rotations = random_rotations
 
     def forward(self, graph: Any) -> dict[str, Tensor]:
         """Evaluate the model with the derivatives that the loss needs."""
@@ -88,6 +93,8 @@ class PotentialTask(Task):
 
     def training_step(self, graph: Any, batch_idx: int) -> Float[Tensor, ""]:  # noqa: ARG002
         """Return the loss of one batch; the progress bar shows its errors with units."""
+        if self.random_rotations:
+            graph = turn_graphs(graph, random_rotations(graph.num_graphs))
         errors = self.errors(graph)
         graphs, components = self._mean_counts(errors)
         loss = self.weights.loss(errors, graphs=graphs, components=components)

@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-_TURNING = ("pos", "vec", "future_pos")
-"""Fields that hold vectors, in the last dimension."""
+_TURNING = ("pos", "vec", "future_pos", "forces")
+"""Fields of the nodes that hold vectors, in the last dimension."""
 
 
 def random_rotations(
@@ -42,7 +42,8 @@ def turn_graphs(graph: Any, rotations: Float[Tensor, "graph n n"]) -> Any:
 
     Args:
         graph: Batch with ``batch`` and, as far as they are there, ``pos`` [N, n],
-            ``vec`` [N, V, n] and ``future_pos`` [N, n].
+            ``vec`` [N, V, n], ``future_pos`` [N, n], ``forces`` [N, n], ``cell`` [G, n, n] of
+            lattice vectors in rows and ``stress`` [G, n, n].
         rotations: One for each graph.
     """
     result = copy.copy(graph)
@@ -50,6 +51,11 @@ def turn_graphs(graph: Any, rotations: Float[Tensor, "graph n n"]) -> Any:
     for name in _TURNING:
         if graph.get(name) is not None:
             result[name] = torch.einsum("nij,n...j->n...i", of_node, graph[name])
+    rotations = rotations.to(graph.pos)
+    if graph.get("cell") is not None:
+        result["cell"] = graph["cell"] @ rotations.mT
+    if graph.get("stress") is not None:
+        result["stress"] = rotations @ graph["stress"] @ rotations.mT
     return result
 
 

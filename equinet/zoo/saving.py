@@ -13,11 +13,13 @@ import torch
 from torch import Tensor
 
 from equinet.errors import ConfigError, DataError
-from equinet.models import MACEGaunt, Model, Ponita
+from equinet.models import MACEGaunt, Model, Ponita, PonitaPotential
 from equinet.zoo.card import CARD, WEIGHTS, make_card, read_card
 from equinet.zoo.index import find, find_entry
 
-CLASSES: Mapping[str, type[Model]] = {"MACEGaunt": MACEGaunt, "Ponita": Ponita}
+CLASSES: Mapping[str, type[Model]] = {
+    model.__name__: model for model in (MACEGaunt, Ponita, PonitaPotential)
+}
 """The classes that a card may name; nothing else is ever built from a file."""
 
 

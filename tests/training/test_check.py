@@ -127,3 +127,13 @@ def test_turning_keeps_edges_valid(batch):
 def test_smallest_structure_of_a_batch(batch):
     sizes = batch.batch.bincount()
     assert smallest(batch).pos.shape[0] == int(sizes.min())
+
+
+def test_a_model_is_turned_by_the_symmetries_it_names(springs, batch, monkeypatch):
+    model, graph = springs("frame"), smallest(batch)
+    assert measure(model, graph).rotation_energy > 1e-3
+    flips = torch.diag_embed(torch.tensor([[1.0, -1, -1], [-1, 1, -1], [-1, -1, 1]]).double())
+    monkeypatch.setattr(type(model), "symmetry", flips)
+    assert measure(model, graph).rotation_energy < 1e-12
+    monkeypatch.setattr(type(model), "symmetry", torch.cat([flips, -flips]))
+    assert measure(model, graph).rotation_forces < 1e-12

@@ -1,5 +1,7 @@
 """Rotations of graphs, one for each."""
 
+from functools import partial
+
 import pytest
 import torch
 from torch_geometric.data import Batch, Data
@@ -71,3 +73,22 @@ def test_turning_back_undoes_it():
 def test_graphs_without_vectors_turn():
     graph = Batch.from_data_list([Data(pos=torch.eye(3)), Data(pos=torch.eye(3), vec=None)])
     assert turn_graphs(graph, random_rotations(2)).pos.dtype == torch.float32
+
+
+def test_forces_cells_and_stresses_turn_with_their_graph():
+    generator = torch.Generator().manual_seed(0)
+
+    def structure(size: int) -> Data:
+        draw = partial(torch.randn, generator=generator, dtype=torch.float64)
+        return Data(
+            pos=draw(size, 3), forces=draw(size, 3), cell=draw(1, 3, 3), stress=draw(1, 3, 3)
+        )
+
+    graph = Batch.from_data_list([structure(3), structure(2)])
+    rotations = random_rotations(2)
+    turned = turn_graphs(graph, rotations)
+    for index, rotation in enumerate(rotations):
+        before, after = graph.get_example(index), turned.get_example(index)
+        torch.testing.assert_close(after.forces, before.forces @ rotation.T)
+        torch.testing.assert_close(after.cell[0], before.cell[0] @ rotation.T)
+        torch.testing.assert_close(after.stress[0], rotation @ before.stress[0] @ rotation.T)

@@ -1,6 +1,7 @@
 """The Lightning task."""
 
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -82,3 +83,20 @@ def test_models_that_can_are_calibrated_on_a_batch(task, batch):
     task.model.calibrate = seen.append
     task.calibrate(batch)
     assert seen == [batch]
+
+
+def test_structures_are_turned_in_training_where_that_is_asked_for(make_model, batch, monkeypatch):
+    monkeypatch.setattr(PotentialTask, "log", lambda *_, **__: None)
+    monkeypatch.setattr(PotentialTask, "log_dict", lambda *_, **__: None)
+    trainer = SimpleNamespace(optimizers=[SimpleNamespace(param_groups=[{"lr": 0.1}])])
+    monkeypatch.setattr(PotentialTask, "trainer", trainer, raising=False)
+    losses, places = [], []
+    for turns in (False, True):
+        model = make_model()
+        model.register_forward_pre_hook(lambda _, given: places.append(given[0].pos))
+        task = PotentialTask(model=model, optimizer=torch.optim.SGD, random_rotations=turns)
+        losses.append(task.training_step(batch, 0).item())
+    assert torch.equal(places[0], batch.pos)
+    assert not torch.allclose(places[1], batch.pos)
+    # Labels turn too: the loss of an invariant model stays.
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4)

@@ -1,0 +1,127 @@
+"""A Ponita whose scalars are the energies of atoms."""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from equinet.models.ponita import Ponita
+from equinet.models.ponita_spaces import Bundle, Inputs
+from equinet.models.potential import Potential, edge_vectors
+from equinet.nn import DepthwiseConvolution
+from equinet.nn.depthwise import scale_parameter
+
+
+class PonitaPotential(Potential):
+    r"""Message passing on positions and orientations as an interatomic potential.
+
+    The species of every atom, one-hot, go into a :class:`equinet.models.Ponita`; its one scalar per
+    atom is the atom's energy. Forces are its exact gradient. In the mode ``bundle`` energies are
+    exactly invariant under the grid's own symmetries, see ``symmetry``, and nearly so under all
+    other rotations; in the others under all rotations and reflections.
+
+    Args:
+        elements: Atomic numbers, see :class:`equinet.models.Potential`.
+        cutoff: Interaction range, Å.
+        reference_energies: eV per atom and element.
+        average_neighbors: Mean number of neighbors in the training set; sums over neighbors start
+            divided by its root.
+        scale: Unit of the network's output, eV.
+        shift: Constant per atom, eV.
+        channels: Number of channels.
+        layers: Number of blocks.
+        grid: Name of :func:`equinet.o3.orientation_grid`.
+        mode: See :class:`equinet.models.Ponita`.
+        kernel: Of the bundle, likewise.
+        lmax: Largest degree of zonal kernels.
+
+    Raises:
+        ValueError: An option has a value that does not exist or goes with another mode.
+
+    Source: Bekkers et al., Fast, expressive SE(n) equivariant networks through weight-sharing in
+    position-orientation space (ICLR 2024), §5.1.
+
+    Example:
+        >>> model = PonitaPotential(elements=[1, 8], cutoff=5.0, average_neighbors=12.0,
+        ...                         reference_energies=[-13.6, -2040.0], channels=8, layers=1)
+        >>> model.symmetry.shape
+        torch.Size([120, 3, 3])
+    """
+
+    def __init__(
+        self,
+        *,
+        elements: Sequence[int],
+        cutoff: float,
+        reference_energies: Sequence[float],
+        average_neighbors: float,
+        scale: float = 1.0,
+        shift: float = 0.0,
+        channels: int = 64,
+        layers: int = 4,
+        grid: str = "icosahedron12",
+        mode: Literal["bundle", "lifted", "position"] = "bundle",
+        kernel: Literal["mlp", "zonal"] = "zonal",
+        lmax: int = 2,
+    ) -> None:
+        super().__init__(
+            elements=elements,
+            cutoff=cutoff,
+            reference_energies=reference_energies,
+            scale=scale,
+            shift=shift,
+        )
+        self.network = Ponita(
+            in_scalars=len(self.elements),
+            out_scalars=1,
+            channels=channels,
+            layers=layers,
+            grid=grid,
+            mode=mode,
+            kernel=kernel if mode == "bundle" else "mlp",
+            cutoff=cutoff,
+            lmax=lmax,
+        )
+        for module in self.network.modules():
+            if isinstance(module, DepthwiseConvolution):
+                scale_parameter(average_neighbors**-0.5, module.neighbor_weights)
+
+    @property
+    def symmetry(self) -> Float[Tensor, "operation 3 3"] | None:
+        """The symmetries of the grid; None, for all, where there is no grid."""
+        space = self.network.space
+        return space.grid.symmetry if isinstance(space, Bundle) else None
+
+    def atomic_energies(
+        self,
+        species: Int[Tensor, " node"],
+        vectors: Float[Tensor, "edge 3"],
+        edge_index: Int[Tensor, "2 edge"],
+    ) -> Float[Tensor, " node"]:
+        """Read the one scalar of every atom."""
+        scalars, _ = self.network.node_outputs(*self._inputs(species, vectors, edge_index))
+        return scalars.squeeze(-1)
+
+    def calibrate(self, graph: Any) -> None:
+        """Rescale all kernels on a batch, see :meth:`equinet.models.Ponita.calibrate`.
+
+        Args:
+            graph: As in a call: a batch of the training data.
+        """
+        vectors = edge_vectors(
+            graph.pos, graph.cell.reshape(-1, 3, 3), graph.batch, graph.edge_index, graph.edge_shift
+        )
+        species = self.species(graph.atomic_numbers)
+        self.network.calibrate_on(self._inputs(species, vectors.to(self.dtype), graph.edge_index))
+
+    def _inputs(self, species: Tensor, vectors: Tensor, edge_index: Tensor) -> Inputs:
+        kinds = torch.eye(len(self.elements), dtype=vectors.dtype, device=vectors.device)
+        return Inputs(
+            kinds[species],
+            vectors.new_empty(species.shape[0], 0, 3),
+            edge_index,
+            vectors,
+            vectors.new_empty(vectors.shape[0], 0),
+        )
