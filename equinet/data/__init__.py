@@ -24,6 +24,8 @@ from equinet.data.oc20 import OC20, read_s2ef
 from equinet.data.rmd17 import RMD17
 from equinet.data.sampling import EpochSampler, evaluation_loader, training_loader
 from equinet.data.statistics import Statistics, fit_reference_energies
+from equinet.data.superpixel_mnist import SuperpixelMNIST
+from equinet.data.superpixels import SuperpixelGraphs, Superpixels, make_superpixels
 from equinet.data.three_bpa import ThreeBPA, official_3bpa_file
 
 __all__ = [
@@ -41,6 +43,9 @@ __all__ = [
     "NBody",
     "Splits",
     "Statistics",
+    "SuperpixelGraphs",
+    "SuperpixelMNIST",
+    "Superpixels",
     "ThreeBPA",
     "evaluation_loader",
     "fingerprint",
@@ -49,6 +54,7 @@ __all__ = [
     "frame_to_atoms",
     "git_blob_id",
     "label_keys",
+    "make_superpixels",
     "neighbor_list",
     "official_3bpa_file",
     "read_frames",

@@ -14,7 +14,7 @@ class GraphDataset(Dataset[Data]):
     """A list of graphs that share their fields.
 
     Args:
-        graphs: At least one.
+        graphs: At least one; a sequence that makes them when asked is kept as it is.
         name: What to call the set in messages.
 
     Raises:
@@ -31,7 +31,7 @@ class GraphDataset(Dataset[Data]):
         if not graphs:
             raise DataError(f"{name}: there are no graphs")
         self.name = name
-        self._graphs = list(graphs)
+        self._graphs = graphs
 
     def __len__(self) -> int:
         return len(self._graphs)

@@ -2,6 +2,8 @@
 
 from equinet.training.check import FirstBatchCheck, ModelCheckError, measure
 from equinet.training.checkpoints import RunCheckpoint, StepSeed, TrainingInterruptedError
+from equinet.training.classification import ClassificationErrors
+from equinet.training.classification_task import ClassificationTask
 from equinet.training.evaluation import Predictions, predict, table
 from equinet.training.loader import EpochLoader
 from equinet.training.losses import LossWeights, Residuals, residuals
@@ -15,6 +17,8 @@ from equinet.training.session import fit, seed_everything
 from equinet.training.task import Evaluation, Task
 
 __all__ = [
+    "ClassificationErrors",
+    "ClassificationTask",
     "Cosine",
     "EpochLoader",
     "ErrorBar",

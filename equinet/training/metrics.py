@@ -25,6 +25,7 @@ _SUFFIX = {
     "meV/atom": "_meV",
     "meV/Å": "_meV_per_A",
     "meV/Å³": "_meV_per_A3",
+    "%": "_percent",
 }
 
 
