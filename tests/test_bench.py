@@ -49,9 +49,10 @@ def problem(request):
     return make_problem(op, **size).to("cpu", torch.float32)
 
 
+RIVALED = tuple(op for op in OPS if "e3nn" in implementations(op, "cpu"))
 PROBLEMS = pytest.mark.parametrize(
     "problem",
-    [*((op, UNEQUAL) for op in OPS), ("gaunt_product", SHARED), ("bracket_product", SHARED)],
+    [*((op, UNEQUAL) for op in RIVALED), ("gaunt_product", SHARED), ("bracket_product", SHARED)],
     indirect=True,
     ids=lambda each: each[0],
 )
@@ -92,6 +93,17 @@ def test_the_aligned_convolution_takes_part():
     problem = make_problem("gaunt_convolution", **UNEQUAL)
     function, inputs = contender(problem, "aligned")
     assert relative_error(function(*inputs), expected_result(problem)) < 1e-12
+
+
+def test_the_orientation_convolution_races_its_own_backends():
+    assert set(OPS) - set(RIVALED) == {"orientation_convolution"}
+    problem = make_problem("orientation_convolution", **UNEQUAL)
+    expected = expected_result(problem)
+    for name in implementations(problem.op, "cpu"):
+        assert relative_error(contender(problem, name)[0](*problem.inputs), expected) < 1e-12
+    (results,) = compete(tiny(problem.op, 2), seconds=0.0)
+    assert {result.implementation for result in results} >= {"reference", "grid"}
+    assert all(result.speedup is None for result in results)
 
 
 def test_cuequivariance_takes_part_where_it_is_installed(monkeypatch):
@@ -185,6 +197,11 @@ def test_bytes_are_those_of_operands_and_results():
     x, directions, radial = graph.inputs
     floats = 2 * x.numel() + directions.numel() + radial.numel()
     assert work.minimal_bytes(graph, 0) == 8 * (floats + graph.edge_index.numel())
+    oriented = make_problem("orientation_convolution", 1, batch=32, channels=2)
+    x, vectors, radial = oriented.inputs
+    assert x.shape[1] == 2 * len(oriented.points)
+    floats = 2 * x.numel() + vectors.numel() + radial.numel() + oriented.points.numel()
+    assert work.minimal_bytes(oriented, 0) == 8 * (floats + oriented.edge_index.numel())
 
 
 def test_allocations_are_results_without_views():

@@ -87,7 +87,7 @@ def test_a_backend_that_raises_is_reported(problem, monkeypatch, capsys):
     out, err = capsys.readouterr()
     assert re.search(r"no such kernel +FAILS", out)
     total = len(list(check_ops(lmax=1, batch=1, channels=1)))
-    assert f"8 of {total} checks fail: gaunt_product grid cpu float64" in err
+    assert f"10 of {total} checks fail: gaunt_product grid cpu float64" in err
 
 
 def test_the_verdict_is_an_error(monkeypatch):

@@ -117,6 +117,9 @@ def compete(
 def implementations(op: str, device: str) -> list[str]:
     """List what can run an op here: backends, "aligned", "e3nn", "cuequivariance".
 
+    ``orientation_convolution`` has its own backends alone, of which ``grid`` sums messages edge by
+    edge, as published.
+
     Args:
         op: One of :data:`equinet.bench.OPS`.
         device: "cpu" or "cuda".
@@ -124,6 +127,8 @@ def implementations(op: str, device: str) -> list[str]:
     names = [name for name, reason in available_backends(op, device).items() if not reason]
     if op == "gaunt_convolution":
         names.append("aligned")  # another op for the same result
+    if op == "orientation_convolution":
+        return names  # the others know no functions at points
     if find_spec("e3nn"):
         names.append("e3nn")
     if cuequivariance_products.is_available(device):

@@ -7,12 +7,16 @@ import torch
 from torch import Tensor
 
 from equinet import ops
+from equinet.o3 import orientation_grid
 
 ORDER = 3
 """Highest power in the problem of ``gaunt_powers``."""
 
 NEIGHBORS = 16
-"""Edges that end at each node in the problem of ``gaunt_convolution``."""
+"""Edges that end at each node in the problems of convolutions."""
+
+GRID = "icosahedron12"
+"""Orientations in the problem of ``orientation_convolution``, whatever its degree."""
 
 
 @dataclass(frozen=True)
@@ -21,11 +25,12 @@ class Problem:
 
     Attributes:
         op: Its name in equinet.ops.
-        lmax: Of the first operand.
-        lmax_y: Of the second operand or the filter.
+        lmax: Of the first operand; it has none where it is given at points.
+        lmax_y: Of the second operand, the filter or the kernel.
         lmax_out: Of the result.
         inputs: Floating-point arguments, to be differentiated.
-        edge_index: Senders and receivers [2, E] for the convolution.
+        edge_index: Senders and receivers [2, E] for the convolutions.
+        points: Orientations [O / 2, 3], each of which stands for its opposite too.
     """
 
     op: str
@@ -34,10 +39,11 @@ class Problem:
     lmax_out: int
     inputs: tuple[Tensor, ...]
     edge_index: Tensor
+    points: Tensor
 
     @property
     def batch(self) -> int:
-        """Number of functions to multiply; of edges for the convolution."""
+        """Number of functions to multiply; of edges for the convolutions."""
         return self.edge_index.shape[1] or self.inputs[0].shape[0]
 
     @property
@@ -48,6 +54,8 @@ class Problem:
     @property
     def result_shape(self) -> tuple[int, ...]:
         """Shape of the op's result."""
+        if self.op == "orientation_convolution":
+            return tuple(self.inputs[0].shape)
         first = self.inputs[0].shape[0]
         shape = (first, (self.lmax_out + 1) ** 2, self.channels)
         return (ORDER, *shape) if self.op == "gaunt_powers" else shape
@@ -61,6 +69,12 @@ class Problem:
             return ops.gaunt_convolution(
                 x, directions, radial, self.edge_index, self.lmax_out, backend=backend
             )
+        if self.op == "orientation_convolution":
+            x, vectors, radial = inputs
+            edge_index, points = self.edge_index, self.points
+            return ops.orientation_convolution(
+                x, vectors, radial, edge_index, points, backend=backend
+            )
         x, y = inputs
         if self.op == "bracket_product":
             return ops.bracket_product(x, y, self.lmax_out, backend=backend)
@@ -69,7 +83,8 @@ class Problem:
     def to(self, device: torch.device | str, dtype: torch.dtype) -> "Problem":
         """Move the arguments and change their precision."""
         inputs = tuple(x.to(device=device, dtype=dtype) for x in self.inputs)
-        return replace(self, inputs=inputs, edge_index=self.edge_index.to(device))
+        points = self.points.to(device=device, dtype=dtype)
+        return replace(self, inputs=inputs, edge_index=self.edge_index.to(device), points=points)
 
 
 def make_problem(
@@ -89,12 +104,12 @@ def make_problem(
     Args:
         op: One of :data:`equinet.bench.OPS`.
         lmax: Of the first operand.
-        batch: Number of functions to multiply; of edges for the convolution.
+        batch: Number of functions to multiply; of edges for the convolutions.
         channels: Of all operands.
-        lmax_y: Of the second operand or the filter; None is ``lmax``.
+        lmax_y: Of the second operand, the filter or the kernel; None is ``lmax``.
         lmax_out: Of the result; None is ``lmax``.
         is_shared: Give the second operand of a product one channel for all.
-        neighbors: Edges that end at each node, for the convolution.
+        neighbors: Edges that end at each node, for the convolutions.
         seed: Of the numbers.
     """
     generator = torch.Generator().manual_seed(seed)
@@ -105,17 +120,23 @@ def make_problem(
     lmax_y = lmax if lmax_y is None else lmax_y
     size, size_y = (lmax + 1) ** 2, (lmax_y + 1) ** 2
     edge_index = torch.zeros(2, 0, dtype=torch.int64)
+    points = torch.zeros(0, 3, dtype=torch.float64)
     if op == "gaunt_powers":
         inputs: tuple[Tensor, ...] = (draw(batch, size, channels),)
-    elif op == "gaunt_convolution":
+    elif op.endswith("_convolution"):
         nodes = -(-batch // neighbors)
         sender = torch.randint(nodes, (batch,), generator=generator)
         edge_index = torch.stack([sender, torch.arange(batch) // neighbors])
+        if op == "orientation_convolution":
+            points = orientation_grid(GRID).points
+            size = len(points)
+            points = points[: size // 2]
         inputs = (draw(nodes, size, channels), draw(batch, 3), draw(batch, lmax_y + 1, channels))
     else:
         y = draw(batch, size_y, 1 if is_shared else channels)
         inputs = (draw(batch, size, channels), y)
-    return Problem(op, lmax, lmax_y, lmax if lmax_out is None else lmax_out, inputs, edge_index)
+    lmax_out = lmax if lmax_out is None else lmax_out
+    return Problem(op, lmax, lmax_y, lmax_out, inputs, edge_index, points)
 
 
 def draw_probes(output: Tensor, inputs: Sequence[Tensor], seed: int = 1) -> tuple[Tensor, ...]:

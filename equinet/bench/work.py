@@ -36,7 +36,7 @@ def minimal_bytes(problem: Problem, order: int) -> int:
     # gradients by the inputs; by the inputs and the cotangent.
     moved = (inputs + result, inputs + result + inputs, 2 * inputs + result + inputs + result)
     indices = problem.edge_index.numel() * problem.edge_index.element_size()
-    elements = sum(moved[: order + 1])
+    elements = sum(moved[: order + 1]) + (order + 1) * problem.points.numel()
     return elements * problem.inputs[0].element_size() + (order + 1) * indices
 
 

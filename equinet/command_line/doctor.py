@@ -140,5 +140,5 @@ def describe_accuracy() -> Iterator[str]:
 
 
 def _row(op: str, backend: str, device: str, dtype: str, *cells: str) -> str:
-    start = f"{op:<18} {backend:<10} {device:<7} {dtype:<9}"
+    start = f"{op:<24} {backend:<10} {device:<7} {dtype:<9}"
     return (start + "".join(f"{cell:>9} " for cell in cells)).rstrip()
