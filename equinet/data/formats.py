@@ -39,7 +39,7 @@ _VOIGT = re.compile(r'\b(stress|virial)="([^"]*)"')
 
 
 @dataclass(frozen=True)
-class _Block:
+class Block:
     """The text of one extxyz frame; ``line`` is the 1-based line of its atom count."""
 
     number: int
@@ -81,34 +81,82 @@ def read_frames(
         BackendError: ASE is not installed.
     """
     path = Path(path).expanduser()
+    frames: list[Frame] = []
+    for _, frame in scan_frames(
+        path,
+        energy_key=energy_key,
+        forces_key=forces_key,
+        stress_key=stress_key,
+        labels_required=labels_required,
+        allow_zero_forces=allow_zero_forces,
+    ):
+        if isinstance(frame, DataError):
+            raise frame
+        frames.append(frame)
+    if not frames:
+        raise DataError(f"{path}: the file holds no frames")
+    _warn_of_zeroed_forces(frames, path)
+    return frames
+
+
+def scan_frames(
+    path: str | Path,
+    *,
+    energy_key: str | None = None,
+    forces_key: str | None = None,
+    stress_key: str | None = None,
+    labels_required: bool = True,
+    allow_zero_forces: bool = False,
+) -> Iterator[tuple[int, Frame | DataError]]:
+    """Read the frames of a file one by one, past those that cannot be used.
+
+    Args:
+        path: As for :func:`read_frames`, like all options.
+        energy_key: Name of the energy.
+        forces_key: Name of the forces.
+        stress_key: Name of the stress.
+        labels_required: Refuse frames without energy or forces.
+        allow_zero_forces: Accept frames whose forces are all exactly zero.
+
+    Yields:
+        The 1-based number of each frame, and the frame or what is wrong with it. Where a file
+        breaks off, that is the last entry.
+
+    Raises:
+        DataError: The file does not exist, is empty, cannot be unpacked or is not UTF-8.
+        BackendError: ASE is not installed.
+    """
+    path = Path(path).expanduser()
     if not path.is_file():
         kind = "a folder, not a file" if path.is_dir() else "not there"
         raise DataError(f"{path}: {kind}")
     if path.stat().st_size == 0:
         raise DataError(f"{path}: the file is empty")
-    images = _read_extxyz(path) if _is_extxyz(path) else _read_any(path)
     keys: LabelKeys | None = None
-    frames: list[Frame] = []
-    for number, atoms in enumerate(images, start=1):
+    for number, atoms in _read_extxyz(path) if _is_extxyz(path) else _read_any(path):
+        if isinstance(atoms, DataError):
+            yield number, atoms
+            continue
         source = f"{path}, frame {number}"
-        if keys is None:
-            keys = label_keys(
-                atoms,
-                energy_key=energy_key,
-                forces_key=forces_key,
-                stress_key=stress_key,
-                labels_required=labels_required,
-                source=source,
+        try:
+            if keys is None:
+                keys = label_keys(
+                    atoms,
+                    energy_key=energy_key,
+                    forces_key=forces_key,
+                    stress_key=stress_key,
+                    labels_required=labels_required,
+                    source=source,
+                )
+            elif stress_key is None:
+                keys = with_stress_of(atoms, keys, source=source)
+            frame = frame_from_atoms(
+                atoms, keys, allow_zero_forces=allow_zero_forces, source=source
             )
-        elif stress_key is None:
-            keys = with_stress_of(atoms, keys, source=source)
-        frames.append(
-            frame_from_atoms(atoms, keys, allow_zero_forces=allow_zero_forces, source=source)
-        )
-    if not frames:
-        raise DataError(f"{path}: the file holds no frames")
-    _warn_of_zeroed_forces(frames, path)
-    return frames
+        except DataError as error:
+            yield number, error
+        else:
+            yield number, frame
 
 
 def read_text(path: Path) -> str:
@@ -133,7 +181,7 @@ def read_text(path: Path) -> str:
     except UnicodeDecodeError as error:
         before = content[: error.start].decode("utf-8", errors="replace")
         line = before.count("\n") + 1
-        frame = sum(1 for _ in _blocks(before + "\n", path, strict=False)) + 1
+        frame = sum(1 for _ in number_blocks(before + "\n", path, strict=False)) + 1
         raise DataError(
             f"{path}, frame {frame}, line {line}: byte {content[error.start]:#04x} is not UTF-8"
         ) from error
@@ -144,38 +192,49 @@ def _is_extxyz(path: Path) -> bool:
     return bool(suffixes) and suffixes[-1] in {".xyz", ".extxyz"}
 
 
-def _read_extxyz(path: Path) -> Iterator["ase.Atoms"]:
+def _read_extxyz(path: Path) -> Iterator[tuple[int, "ase.Atoms | DataError"]]:
     ase = ase_library()
-    for block in _blocks(read_text(path), path):
-        place = f"{path}, frame {block.number}"
-        _check_columns(block, place)
-        block.lines[1] = _VOIGT.sub(_nine_numbers, block.lines[1])
-        text = "\n".join(block.lines) + "\n"
+    for number, block in number_blocks(read_text(path), path):
+        if isinstance(block, DataError):
+            yield number, block
+            continue
+        place = f"{path}, frame {number}"
         try:
-            atoms = ase.io.read(io.StringIO(text), 0, format="extxyz")
-        except Exception as error:  # ASE raises whatever its parsing meets
+            _check_columns(block, place)
+            block.lines[1] = _VOIGT.sub(_nine_numbers, block.lines[1])
+            text = "\n".join(block.lines) + "\n"
+            yield number, ase.io.read(io.StringIO(text), 0, format="extxyz")
+        except DataError as error:
+            yield number, error
+        except Exception as error:  # noqa: BLE001 - ASE raises whatever its parsing meets
             line, reason = _offending_line(block, error)
-            raise DataError(f"{place}, line {line}: {reason}") from error
-        yield atoms
+            yield number, DataError(f"{place}, line {line}: {reason}")
 
 
-def _read_any(path: Path) -> Iterator["ase.Atoms"]:
+def _read_any(path: Path) -> Iterator[tuple[int, "ase.Atoms | DataError"]]:
     ase = ase_library()
-    done = 0
+    number = 0
     try:
-        for atoms in ase.io.iread(path, ":"):
-            yield atoms
-            done += 1
-    except Exception as error:  # each of ASE's formats raises its own
-        raise DataError(
-            f"{path}, frame {done + 1}: ASE cannot read it: {type(error).__name__}: {error}"
-        ) from error
+        for number, atoms in enumerate(ase.io.iread(path, ":"), start=1):
+            yield number, atoms
+    except Exception as error:  # noqa: BLE001 - each of ASE's formats raises its own
+        place = f"{path}, frame {number + 1}"
+        reason = f"ASE cannot read it: {type(error).__name__}: {error}"
+        yield number + 1, DataError(f"{place}: {reason}")
 
 
-def _blocks(text: str, path: Path, *, strict: bool = True) -> Iterator[_Block]:
+def number_blocks(
+    text: str, place: object, *, strict: bool = True
+) -> Iterator[tuple[int, Block | DataError]]:
     """Cut extxyz text into frames; blank lines between frames are passed over.
 
-    With ``strict=False`` the walk ends quietly at whatever does not fit.
+    Args:
+        text: Whole text.
+        place: What to call the file in errors.
+        strict: End with an error where the text does not go on as a frame; otherwise quietly.
+
+    Yields:
+        The 1-based number of each frame, and its lines, or why the text breaks off there.
     """
     lines = text.split("\n")
     lines = [line.removesuffix("\r") for line in lines]
@@ -187,25 +246,31 @@ def _blocks(text: str, path: Path, *, strict: bool = True) -> Iterator[_Block]:
         if not header:
             start += 1
             continue
-        place = f"{path}, frame {number}, line {start + 1}"
-        if not (header.isascii() and header.isdigit()):
+        problem = _why_no_frame(lines, start)
+        if problem is not None:
             if strict:
-                raise DataError(f"{place}: expected the number of atoms, found {header[:60]!r}")
+                line, reason = problem
+                yield number, DataError(f"{place}, frame {number}, line {line}: {reason}")
             return
-        count = int(header)
-        if count == 0 and strict:
-            raise DataError(f"{place}: the frame has no atoms")
-        end = start + 2 + count
-        if end > len(lines):
-            if strict:
-                rows = max(0, len(lines) - start - 2)
-                raise DataError(
-                    f"{path}, frame {number}, line {len(lines)}: the file ends after {rows} of the "
-                    f"{count} atoms that line {start + 1} announces"
-                )
-            return
-        yield _Block(number, start + 1, lines[start:end])
+        end = start + 2 + int(header)
+        yield number, Block(number, start + 1, lines[start:end])
         number, start = number + 1, end
+
+
+def _why_no_frame(lines: list[str], start: int) -> tuple[int, str] | None:
+    """Line number and reason why no frame starts at a line, or None where one does."""
+    header = lines[start].strip()
+    if not (header.isascii() and header.isdigit()):
+        return start + 1, f"expected the number of atoms, found {header[:60]!r}"
+    count = int(header)
+    if count == 0:
+        return start + 1, "the frame has no atoms"
+    if start + 2 + count > len(lines):
+        rows = max(0, len(lines) - start - 2)
+        return len(lines), (
+            f"the file ends after {rows} of the {count} atoms that line {start + 1} announces"
+        )
+    return None
 
 
 def _nine_numbers(match: re.Match[str]) -> str:
@@ -229,7 +294,7 @@ def _column_kinds(comment: str) -> str | None:
     return "".join(kind * int(width) for kind, width in zip(kinds, widths, strict=True))
 
 
-def _check_columns(block: _Block, place: str) -> None:
+def _check_columns(block: Block, place: str) -> None:
     kinds = _column_kinds(block.lines[1])
     for offset, row in enumerate(block.lines[2:], start=2):
         found = len(row.split())
@@ -241,7 +306,7 @@ def _check_columns(block: _Block, place: str) -> None:
             )
 
 
-def _offending_line(block: _Block, error: Exception) -> tuple[int, str]:
+def _offending_line(block: Block, error: Exception) -> tuple[int, str]:
     """Line number and reason: the first entry that is not of its column's kind, or the comment."""
     kinds = _column_kinds(block.lines[1]) or "SRRR"
     symbols = set(ase_library().data.chemical_symbols)

@@ -182,12 +182,8 @@ def frame_from_atoms(
     """
     keys = keys or LabelKeys()
     count = len(atoms)
-    if count == 0:
-        raise DataError(f"{source}: the frame has no atoms")
     numbers = np.asarray(atoms.numbers, dtype=np.int64)
-    if numbers.min() < 1 or numbers.max() > 118:
-        odd = sorted({int(z) for z in numbers if not 1 <= z <= 118})
-        raise DataError(f"{source}: atomic numbers {odd} are not elements (1 to 118)")
+    _check_numbers(numbers, source)
     pbc = np.array(atoms.pbc, dtype=bool)
     cell = np.array(atoms.cell, dtype=np.float64) if pbc.any() else np.zeros((3, 3))
     positions = _finite(np.array(atoms.positions, dtype=np.float64), "positions", source)
@@ -208,11 +204,8 @@ def frame_from_atoms(
                 f"{source}: forces {keys.forces!r} have shape {forces.shape}, not {(count, 3)}"
             )
         _finite(forces, "forces", source)
-        if count > 1 and not forces.any() and not allow_zero_forces:
-            raise DataError(
-                f"{source}: the forces {keys.forces!r} on all {count} atoms are exactly zero, as "
-                "if lost in a conversion; if symmetry makes them so, pass allow_zero_forces=True"
-            )
+        if not allow_zero_forces:
+            _check_forces_there(forces, f"the forces {keys.forces!r}", source)
     if keys.stress is not None:
         stress = _full_stress(_take(labels, keys.stress, "stress", source), keys.stress, source)
     tags = np.array(atoms.get_tags(), dtype=np.int64) if atoms.has("tags") else None
@@ -270,6 +263,37 @@ def frame_to_atoms(frame: Frame) -> "ase.Atoms":
     if results:
         atoms.calc = SinglePointCalculator(atoms, **results)
     return atoms
+
+
+def check_frame(frame: Frame, *, allow_zero_forces: bool = False) -> None:
+    """Refuse a frame that did not come through :func:`frame_from_atoms` and cannot be right.
+
+    Args:
+        frame: Arrays of the right kinds.
+        allow_zero_forces: Accept forces that are all exactly zero.
+
+    Raises:
+        DataError: A value is NaN or infinite, an array is misshapen, an atomic number is not an
+            element, all forces are zero, or the periodic cell has no volume.
+    """
+    count, source = len(frame.numbers), frame.source
+    _check_numbers(frame.numbers, source)
+    shapes = {"positions": (count, 3), "forces": (count, 3), "tags": (count,), "fixed": (count,)}
+    for name, shape in shapes.items():
+        value = getattr(frame, name)
+        if value is not None and value.shape != shape:
+            raise DataError(f"{source}: {name} have shape {value.shape}, not {shape}")
+    _finite(frame.positions, "positions", source)
+    _finite(frame.cell, "cell", source)
+    check_cell(frame.cell, frame.pbc, source)
+    if frame.energy is not None:
+        _finite(np.asarray(frame.energy), "energy", source)
+    if frame.stress is not None:
+        _finite(frame.stress, "stress", source)
+    if frame.forces is not None:
+        _finite(frame.forces, "forces", source)
+        if not allow_zero_forces:
+            _check_forces_there(frame.forces, "the forces", source)
 
 
 def check_cell(
@@ -351,6 +375,22 @@ def _take(labels: dict[str, Any], key: str, kind: str, source: str) -> Float64[n
         return np.array(labels[key], dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise DataError(f"{source}: {kind} {key!r} is not numeric: {labels[key]!r}") from error
+
+
+def _check_numbers(numbers: Int64[np.ndarray, " atoms"], source: str) -> None:
+    if not len(numbers):
+        raise DataError(f"{source}: the frame has no atoms")
+    if numbers.min() < 1 or numbers.max() > 118:
+        odd = sorted({int(z) for z in numbers if not 1 <= z <= 118})
+        raise DataError(f"{source}: atomic numbers {odd} are not elements (1 to 118)")
+
+
+def _check_forces_there(forces: Float64[np.ndarray, "atoms 3"], what: str, source: str) -> None:
+    if len(forces) > 1 and not forces.any():
+        raise DataError(
+            f"{source}: {what} on all {len(forces)} atoms are exactly zero, as if lost in a "
+            "conversion; if symmetry makes them so, pass allow_zero_forces=True"
+        )
 
 
 def _finite(

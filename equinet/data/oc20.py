@@ -4,14 +4,16 @@ Source: Chanussot et al., ACS Catal. 11, 6059 (2021), doi 10.1021/acscatal.0c045
 """
 
 import logging
-from dataclasses import replace
 from pathlib import Path
 
 from equinet.data.cache import cached_file, cached_splits
 from equinet.data.emt import make_surfaces
-from equinet.data.formats import read_frames, read_text
 from equinet.data.frames import Frame
 from equinet.data.modules import AtomicDataModule, Splits, split_frames
+from equinet.data.store.archives import Blob
+from equinet.data.store.records import Refusal
+from equinet.data.store.s2ef import pair_up
+from equinet.data.store.sources import s2ef_pairs
 from equinet.errors import DataError
 
 _log = logging.getLogger(__name__)
@@ -112,20 +114,20 @@ def read_s2ef(folder: str | Path) -> list[Frame]:
         Frames in the order of N, with OC20's tags; ``fixed`` atoms keep their raw forces.
 
     Raises:
-        DataError: There is no pair, a partner is missing, or the two do not match.
+        DataError: There is no pair, a partner is missing, the two do not match, or a frame cannot
+            be used.
     """
     folder = Path(folder)
-    found = [path for path in folder.glob("*.extxyz*") if path.suffix in {".extxyz", ".xz"}]
-    # One file per N; the plain one, where it is beside the packed one.
-    by_stem = {path.name.split(".")[0]: path for path in sorted(found, reverse=True)}
-    if not by_stem:
+    files = [Blob.of(path) for path in folder.glob("*") if path.is_file()]
+    parts = s2ef_pairs(folder) or pair_up(files, str(folder))
+    if not parts:
         raise DataError(f"{folder}: no S2EF files N.extxyz or N.extxyz.xz")
     frames: list[Frame] = []
-    for stem, path in sorted(by_stem.items(), key=lambda item: (len(item[0]), item[0])):
-        partner = next(iter(sorted(folder.glob(f"{stem}.txt*"))), None)
-        if partner is None:
-            raise DataError(f"{path}: its reference energies {stem}.txt are not there")
-        frames.extend(_subtracted(read_frames(path, energy_key="energy"), partner))
+    for part in parts:
+        for record in part.records():
+            if isinstance(record, Refusal):
+                raise DataError(record.reason)
+            frames.append(record.frame)
     return frames
 
 
@@ -144,20 +146,3 @@ def _of_known_elements(frames: list[Frame], train: list[Frame], name: str) -> li
             sorted(unseen),
         )
     return kept
-
-
-def _subtracted(frames: list[Frame], partner: Path) -> list[Frame]:
-    rows = read_text(partner).split()
-    if len(rows) != len(frames):
-        raise DataError(f"{partner}: {len(rows)} rows for {len(frames)} frames")
-    result: list[Frame] = []
-    for line, (frame, row) in enumerate(zip(frames, rows, strict=True), start=1):
-        try:
-            _, _, reference = row.split(",")
-            energy = (frame.energy or 0.0) - float(reference)
-        except ValueError as error:
-            raise DataError(
-                f"{partner}, line {line}: expected system,frame,energy, found {row!r}"
-            ) from error
-        result.append(replace(frame, energy=energy))
-    return result

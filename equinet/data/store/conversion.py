@@ -1,0 +1,311 @@
+"""Conversion into a store: in parallel, and continued where it was killed."""
+
+import contextlib
+import fcntl
+import json
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from io import BytesIO
+from multiprocessing import connection, get_context, parent_process
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from equinet import __version__
+from equinet.data.store.layout import (
+    FORMAT,
+    HEADER,
+    SHARDS,
+    VERSION,
+    described_fields,
+    read_header,
+    write_bytes,
+    write_json,
+)
+from equinet.data.store.records import Record, Refusal
+from equinet.data.store.shards import Shard, check_storable, write_shard
+from equinet.data.store.sources import Part, find_parts
+from equinet.errors import DataError
+
+_PLAN = "conversion.json"
+_LOCK = "conversion.lock"
+
+
+@dataclass(frozen=True)
+class Options:
+    """How frames are stored; a conversion can be continued only with the same.
+
+    Attributes:
+        precision: Of positions and forces: ``float64`` keeps every digit, ``float32`` halves the
+            store and rounds positions to about 2e-6 Å.
+        cutoff: Count edges within this, Å, for samplers that pack by them; None counts none.
+        max_neighbors: Count no more than this many edges per atom.
+    """
+
+    precision: str = "float64"
+    cutoff: float | None = None
+    max_neighbors: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.precision not in {"float64", "float32"}:
+            raise DataError(f"precision is {self.precision!r}, neither float64 nor float32")
+        if self.cutoff is not None and not (np.isfinite(self.cutoff) and self.cutoff > 0):
+            raise DataError(f"cutoff must be positive and finite (Å), got {self.cutoff}")
+        if self.max_neighbors is not None and (self.cutoff is None or self.max_neighbors < 1):
+            raise DataError(
+                f"max_neighbors must be at least 1 and beside a cutoff, got {self.max_neighbors}"
+            )
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a conversion is.
+
+    Attributes:
+        done: Parts converted, earlier runs included.
+        parts: Parts of the source.
+        frames: Frames converted in this run.
+        refused: Frames or files left out in this run.
+    """
+
+    done: int
+    parts: int
+    frames: int
+    refused: int
+
+
+def convert(
+    source: str | Path,
+    store: str | Path,
+    *,
+    options: Options | None = None,
+    processes: int = 1,
+    skip_bad: bool = False,
+) -> Iterator[Progress]:
+    """Convert a source into a store.
+
+    Every part of the source becomes a file that appears in one step, so a process may be killed at
+    any time: the same call goes on with the parts that are missing. A store that is whole is left
+    as it is. The order of frames depends on the source alone, not on the number of processes.
+
+    Args:
+        source: See :func:`equinet.data.store.find_parts`.
+        store: Folder of the store.
+        options: How to store; None takes the defaults.
+        processes: Processes to read with.
+        skip_bad: Leave out what cannot be used, with a report in the header and
+            ``equinet data info``; otherwise the first such frame ends the conversion.
+
+    Yields:
+        Progress, at the start and after every part.
+
+    Raises:
+        DataError: A frame cannot be used (file, frame and reason are named); nothing is left to
+            store; the folder holds something else, or a conversion of another kind.
+    """
+    options = options or Options()
+    parts = find_parts(source)
+    folder = Path(store).expanduser()
+    plan = _plan(Path(source), parts, options)
+    _claim(folder)
+    with _locked(folder):
+        if (folder / HEADER).is_file():
+            if _same(read_header(folder)["source"], plan):
+                yield Progress(len(parts), len(parts), 0, 0)
+                return
+            raise DataError(
+                f"{folder}: a store of another source or with other options; "
+                "remove it, or give another folder"
+            )
+        _begin(folder, plan)
+        todo = [i for i in range(len(parts)) if not _note(folder, i).is_file()]
+        done = len(parts) - len(todo)
+        frames = refused = 0
+        yield Progress(done, len(parts), frames, refused)
+        for note in _converted(folder, parts, todo, options, processes, skip_bad=skip_bad):
+            done += 1
+            frames += note["frames"]
+            refused += len(note["refused"])
+            yield Progress(done, len(parts), frames, refused)
+        _finish(folder, plan, len(parts), options)
+
+
+def _plan(source: Path, parts: Sequence[Part], options: Options) -> dict[str, Any]:
+    return {
+        "name": source.resolve().name,
+        "kind": type(parts[0]).__name__.removesuffix("Part"),
+        "parts": [[Path(part.name).name, part.size] for part in parts],
+        "options": vars(options),
+    }
+
+
+def _same(first: Any, second: Any) -> bool:
+    return bool(json.loads(json.dumps(first)) == json.loads(json.dumps(second)))
+
+
+def _claim(folder: Path) -> None:
+    """Make the folder, or see that it is one of ours."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not (folder / SHARDS).is_dir() and any(folder.iterdir()):
+            raise DataError(f"{folder}: the folder holds something else; give another one")
+        (folder / SHARDS).mkdir(exist_ok=True)
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be made ({error.strerror})") from error
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Wait until no other process converts into the folder; a killed one holds no lock."""
+    with (folder / _LOCK).open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _begin(folder: Path, plan: dict[str, Any]) -> None:
+    path = folder / _PLAN
+    if path.is_file():
+        if not _same(json.loads(path.read_text()), plan):
+            raise DataError(
+                f"{folder}: a conversion of another source or with other options was begun here; "
+                "remove it, or give another folder"
+            )
+    else:
+        write_json(plan, path)
+    for partial in (folder / SHARDS).glob("*.partial"):
+        partial.unlink()
+
+
+def _note(folder: Path, index: int) -> Path:
+    return folder / SHARDS / f"{index:06d}.json"
+
+
+def _converted(
+    folder: Path,
+    parts: Sequence[Part],
+    todo: Sequence[int],
+    options: Options,
+    processes: int,
+    *,
+    skip_bad: bool,
+) -> Iterator[dict[str, Any]]:
+    if processes < 1:
+        raise DataError(f"processes must be at least 1, got {processes}")
+    if min(processes, len(todo)) <= 1:
+        for index in todo:
+            yield _convert_part(folder, index, parts[index], options, skip_bad)
+        return
+    # Forked, as torch's loading processes are: a fresh interpreter would first import torch again.
+    pool = ProcessPoolExecutor(
+        min(processes, len(todo)), mp_context=get_context("fork"), initializer=_die_with_parent
+    )
+    waiting = iter(todo)
+    running: set[Future[dict[str, Any]]] = set()
+    try:
+        while True:
+            # Few at a time: a queue of all parts would hold a description of each twice.
+            for index in waiting:
+                running.add(
+                    pool.submit(_convert_part, folder, index, parts[index], options, skip_bad)
+                )
+                if len(running) >= 2 * processes:
+                    break
+            if not running:
+                break
+            finished, running = wait(running, return_when=FIRST_COMPLETED)
+            for future in finished:
+                yield future.result()
+    except BrokenProcessPool as error:
+        raise DataError(
+            f"{folder}: a converting process was killed; the same command goes on from here"
+        ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _die_with_parent() -> None:
+    """End this process when its parent is killed, or it would wait for work for ever."""
+    parent = parent_process()
+
+    def watch() -> None:
+        if parent is not None:
+            connection.wait([parent.sentinel])
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _convert_part(
+    folder: Path, index: int, part: Part, options: Options, skip_bad: bool
+) -> dict[str, Any]:
+    """Write a shard, and then the note that says that it is there."""
+    records: list[Record] = []
+    refused: list[dict[str, Any]] = []
+    for record in part.records():
+        refusal = record if isinstance(record, Refusal) else _unstorable(record, part.name)
+        if refusal is None and isinstance(record, Record):
+            records.append(record)
+        elif refusal is not None:
+            if not skip_bad:
+                raise DataError(f"{refusal.reason} (--skip-bad leaves it out)")
+            refused.append(vars(refusal))
+    note: dict[str, Any] = {"frames": 0}
+    if records:
+        note = write_shard(
+            records,
+            folder / SHARDS / f"{index:06d}.safetensors",
+            origin=part.name,
+            precision=options.precision,
+            cutoff=options.cutoff,
+            max_neighbors=options.max_neighbors,
+        )
+    note["refused"] = refused
+    write_json(note, _note(folder, index))
+    return note
+
+
+def _unstorable(record: Record, file: str) -> Refusal | None:
+    try:
+        check_storable(record)
+    except DataError as error:
+        return Refusal(file, record.number, str(error))
+    return None
+
+
+def _finish(folder: Path, plan: dict[str, Any], parts: int, options: Options) -> None:
+    """Gather the sizes of all frames and write the header; only then is the store whole."""
+    notes = [json.loads(_note(folder, index).read_bytes()) for index in range(parts)]
+    refused = [entry for note in notes for entry in note.pop("refused")]
+    shards = [note for note in notes if note["frames"]]
+    if not shards:
+        first = refused[0]["reason"] if refused else "the source is empty"
+        raise DataError(f"{folder}: no frame is left to store; first: {first}")
+    frames = sum(shard["frames"] for shard in shards)
+    for name in ("atoms", "edges") if options.cutoff is not None else ("atoms",):
+        sizes = [Shard(folder / SHARDS / shard["file"]).sizes(name) for shard in shards]
+        buffer = BytesIO()
+        np.save(buffer, np.concatenate(sizes), allow_pickle=False)
+        write_bytes(buffer.getvalue(), folder / f"{name}.npy")
+    labels = {name: sum(shard["labels"][name] for shard in shards) for name in shards[0]["labels"]}
+    header = {
+        "format": FORMAT,
+        "version": VERSION,
+        "written_by": f"equinet {__version__}",
+        "frames": frames,
+        "atoms": sum(shard["atoms"] for shard in shards),
+        "elements": sorted({z for shard in shards for z in shard["elements"]}),
+        "labels": {name: count for name, count in labels.items() if count},
+        "fields": described_fields(options.precision),
+        "source": plan,
+        "refused": refused,
+        "shards": shards,
+    }
+    write_json(header, folder / HEADER)
+    for index in range(parts):
+        _note(folder, index).unlink(missing_ok=True)
+    (folder / _PLAN).unlink(missing_ok=True)

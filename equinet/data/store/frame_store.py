@@ -1,0 +1,185 @@
+"""Read a store: sizes at once, frames when they are asked for."""
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+from jaxtyping import Int
+
+from equinet.data.frames import Frame
+from equinet.data.store.layout import FIELDS, OPTIONAL, SHARDS, read_header
+from equinet.data.store.records import Record
+from equinet.data.store.shards import Shard
+from equinet.errors import DataError
+
+_OPEN_SHARDS = 256
+
+
+class FrameStore(Sequence[Frame]):
+    r"""The frames of a store, in the order of their source.
+
+    Nothing but the header is read at first: ``atoms`` and ``edges`` are memory maps, which the
+    processes of a machine share, and a frame is read when it is indexed.
+
+    Args:
+        folder: As written by :func:`equinet.data.store.convert`.
+
+    Raises:
+        DataError: There is no store, its conversion has not ended, or it is damaged.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from equinet.data.store import convert
+        >>> water = "3\n\nO 0 0 0\nH 0.96 0 0\nH -0.24 0.93 0\n"
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     file = Path(folder, "water.xyz")
+        ...     _ = file.write_text(2 * water)
+        ...     _ = list(convert(file, Path(folder, "store")))
+        ...     store = FrameStore(Path(folder, "store"))
+        ...     len(store), store.atoms.tolist(), store[1].numbers.tolist()
+        (2, [3, 3], [8, 1, 1])
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder).expanduser()
+        self.header = read_header(self.folder)
+        self._notes = self.header["shards"]
+        self._starts = np.cumsum([0, *(note["frames"] for note in self._notes)])
+        self._shards: OrderedDict[int, Shard] = OrderedDict()
+        self.atoms = self._sizes("atoms")
+        counted = self.header["source"]["options"]["cutoff"] is not None
+        self.edges = self._sizes("edges") if counted else None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"folder": self.folder}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["folder"])  # type: ignore[misc]
+
+    @property
+    def name(self) -> str:
+        """The folder's name."""
+        return self.folder.resolve().name
+
+    @property
+    def elements(self) -> tuple[int, ...]:
+        """Atomic numbers that occur, ascending."""
+        return tuple(self.header["elements"])
+
+    @property
+    def labels(self) -> dict[str, int]:
+        """How many frames have each optional field."""
+        return dict(self.header["labels"])
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    @overload
+    def __getitem__(self, index: int) -> Frame: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Frame]: ...
+    def __getitem__(self, index: int | slice) -> Frame | list[Frame]:
+        if isinstance(index, slice):
+            return [self.record(place).frame for place in range(*index.indices(len(self)))]
+        return self.record(index).frame
+
+    def record(self, index: int) -> Record:
+        """Read a frame with its ids and what else belongs to it.
+
+        Args:
+            index: Of the frame; negative ones count from the end.
+
+        Returns:
+            The frame in float64.
+
+        Raises:
+            IndexError: There is no such frame.
+            DataError: Its shard is damaged.
+        """
+        place = index + len(self) if index < 0 else index
+        if not 0 <= place < len(self):
+            raise IndexError(f"frame {index} of {len(self)}")
+        shard, local = self._locate(place)
+        return self._shard(shard).record(local, f"{self.folder}, frame {place}")
+
+    def values(self, name: str) -> np.ndarray:
+        """Read a field that has one value a frame, for all frames, such as ``system``.
+
+        Args:
+            name: A field of the header.
+
+        Returns:
+            Values in order.
+
+        Raises:
+            DataError: The field has values for atoms, or a shard lacks it.
+        """
+        field = FIELDS.get(name)
+        there = self.labels.get(name, 0) if name in OPTIONAL else len(self)
+        if field is None or field.per_atom or there < len(self):
+            raise DataError(f"{self.folder}: {name} is not there for every frame")
+        return np.concatenate([self._shard(i).frame_values(name) for i in range(len(self._notes))])
+
+    def elements_of(self, index: int) -> frozenset[int]:
+        """Atomic numbers of the shard that a frame is in: a bound that needs no reading.
+
+        Args:
+            index: Of the frame.
+        """
+        return frozenset(self._notes[self._locate(index)[0]]["elements"])
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the checksums of all shards, in order."""
+        digest = hashlib.sha256()
+        for note in self._notes:
+            digest.update(note["sha256"].encode())
+        return digest.hexdigest()
+
+    def damaged_shards(self) -> Iterator[str]:
+        """Compare all shards with their checksums.
+
+        Yields:
+            A sentence for each that differs.
+        """
+        for note in self._notes:
+            path = self.folder / SHARDS / note["file"]
+            if not path.is_file():
+                yield f"{path}: the shard of {note['origin']} is not there"
+                continue
+            with path.open("rb") as file:
+                found = hashlib.file_digest(file, "sha256").hexdigest()
+            if found != note["sha256"]:
+                yield f"{path}: its SHA-256 is not the one in the header"
+
+    def _locate(self, index: int) -> tuple[int, int]:
+        shard = int(np.searchsorted(self._starts, index, side="right")) - 1
+        return shard, index - int(self._starts[shard])
+
+    def _shard(self, index: int) -> Shard:
+        shard = self._shards.get(index)
+        if shard is None:
+            note = self._notes[index]
+            path = self.folder / SHARDS / note["file"]
+            shard = Shard(path)
+            if path.stat().st_size != note["bytes"] or len(shard) != note["frames"]:
+                raise DataError(f"{path}: not the shard that the header describes")
+            self._shards[index] = shard
+            if len(self._shards) > _OPEN_SHARDS:
+                self._shards.popitem(last=False)
+        else:
+            self._shards.move_to_end(index)
+        return shard
+
+    def _sizes(self, name: str) -> Int[np.ndarray, " frames"]:
+        path = self.folder / f"{name}.npy"
+        try:
+            sizes: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise DataError(f"{path}: cannot be read: {error}") from error
+        if sizes.shape != (len(self),):
+            raise DataError(f"{path}: {sizes.shape[0]} sizes for {len(self)} frames")
+        return sizes

@@ -1,0 +1,151 @@
+"""What a store is made of: its fields, their units and types, and its header.
+
+A store is a folder of ``header.json``, ``atoms.npy`` (atoms of every frame), ``edges.npy`` where
+edges were counted, and ``shards/NNNNNN.safetensors``. A shard holds the arrays of some thousand
+frames one after another; ``offsets`` says where the atoms of each begin. The header is written
+last: a folder without one is a conversion that has not ended.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from equinet.data.cache import whole_file
+from equinet.errors import DataError
+
+FORMAT = "equinet frame store"
+VERSION = 1
+HEADER = "header.json"
+SHARDS = "shards"
+
+
+@dataclass(frozen=True)
+class Field:
+    """One array of a shard.
+
+    Attributes:
+        dtype: NumPy's name; "coordinate" stands for the precision chosen at conversion.
+        shape: Of one entry.
+        per_atom: One entry an atom, not one a frame.
+        optional: A frame may lack it.
+        unit: Of its numbers.
+    """
+
+    dtype: str
+    shape: tuple[int, ...] = ()
+    per_atom: bool = False
+    optional: bool = False
+    unit: str = ""
+
+
+FIELDS: Mapping[str, Field] = {
+    "numbers": Field("uint8", per_atom=True),
+    "positions": Field("coordinate", (3,), per_atom=True, unit="Å"),
+    "cell": Field("float64", (3, 3), unit="Å"),
+    "pbc": Field("bool", (3,)),
+    "energy": Field("float64", optional=True, unit="eV"),
+    "forces": Field("coordinate", (3,), per_atom=True, optional=True, unit="eV/Å"),
+    "stress": Field("float64", (3, 3), optional=True, unit="eV/Å³"),
+    "tags": Field("int8", per_atom=True, optional=True),
+    "fixed": Field("bool", per_atom=True, optional=True),
+    "reference_energy": Field("float64", optional=True, unit="eV"),
+    "relaxed_energy": Field("float64", optional=True, unit="eV"),
+    "relaxed_positions": Field("coordinate", (3,), per_atom=True, optional=True, unit="Å"),
+    "number": Field("int32"),
+    "system": Field("int64"),
+    "step": Field("int64"),
+}
+OPTIONAL = tuple(name for name, field in FIELDS.items() if field.optional)
+
+
+def write_json(content: Any, path: Path) -> None:
+    """Write a JSON file that appears under its name only once it is on the disk.
+
+    Args:
+        content: Anything that JSON holds.
+        path: The final name.
+    """
+    write_bytes((json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode(), path)
+
+
+def write_bytes(content: bytes, path: Path) -> None:
+    """Write a file that appears under its name only once it is on the disk.
+
+    Args:
+        content: Of the file.
+        path: The final name.
+    """
+    with whole_file(path) as partial, partial.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_header(folder: Path) -> dict[str, Any]:
+    """Read and check the header of a store.
+
+    Args:
+        folder: The store.
+
+    Returns:
+        Its content.
+
+    Raises:
+        DataError: There is none, or it is of another format or version.
+    """
+    path = folder / HEADER
+    try:
+        header = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        begun = (folder / SHARDS).is_dir()
+        hint = "its conversion has not ended: repeat it" if begun else "no store is there"
+        raise DataError(f"{folder}: no {HEADER}; {hint}") from None
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read: {error}") from error
+    if not isinstance(header, dict) or header.get("format") != FORMAT:
+        raise DataError(f"{path}: not the header of a frame store")
+    if header.get("version") != VERSION:
+        raise DataError(
+            f"{path}: version {header.get('version')!r}; this equinet reads version {VERSION}"
+        )
+    return header
+
+
+def is_store(folder: Path) -> bool:
+    """Say whether a folder is a store, finished or begun."""
+    return (folder / HEADER).is_file() or (folder / SHARDS).is_dir()
+
+
+def described_fields(precision: str) -> dict[str, dict[str, Any]]:
+    """Describe all fields for the header.
+
+    Args:
+        precision: ``float64`` or ``float32``, of positions and forces.
+
+    Returns:
+        By name: ``dtype``, ``shape``, ``per`` and ``unit``.
+    """
+    return {
+        name: {
+            "dtype": dtype_of(field, precision).name,
+            "shape": list(field.shape),
+            "per": "atom" if field.per_atom else "frame",
+            "unit": field.unit,
+        }
+        for name, field in FIELDS.items()
+    }
+
+
+def dtype_of(field: Field, precision: str) -> np.dtype[Any]:
+    """NumPy's type of a field.
+
+    Args:
+        field: The field.
+        precision: ``float64`` or ``float32``, of positions and forces.
+    """
+    return np.dtype(precision if field.dtype == "coordinate" else field.dtype)

@@ -1,0 +1,282 @@
+"""Frames of LMDB files: OC20's pickled PyG objects, and ASE's rows in JSON.
+
+Formats: Open Catalyst Project (``.lmdb``, keys "0", "1", ..., values pickled ``Data``) and
+ase-db-backends (``.aselmdb``, keys "1", "2", ..., values zlib-compressed JSON of a database row).
+"""
+
+import json
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from equinet.data.frames import Frame, check_frame
+from equinet.data.store.pickled import Value, read_data
+from equinet.data.store.records import Record, Refusal
+from equinet.errors import BackendError, DataError
+
+_LARGEST_ROW = 1 << 28  # bytes that a compressed row may unpack to
+
+
+@dataclass(frozen=True)
+class PickledPart:
+    """Consecutive entries of an LMDB of pickled PyG objects.
+
+    Attributes:
+        path: The LMDB file.
+        keys: Of the entries.
+    """
+
+    path: Path
+    keys: tuple[int, ...]
+
+    @property
+    def name(self) -> str:
+        """The path, and which entries."""
+        return f"{self.path}, keys {self.keys[0]} to {self.keys[-1]}"
+
+    @property
+    def size(self) -> int:
+        """Entries."""
+        return len(self.keys)
+
+    def records(self) -> Iterator[Record | Refusal]:
+        """Read the entries through the list of allowed names."""
+        for key, value in _values(self.path, self.keys):
+            place = f"{self.path}, frame {key + 1} (key {key})"
+            try:
+                yield _record_of_data(read_data(value), key + 1, place)
+            except DataError as error:
+                reason = str(error)
+                reason = reason if reason.startswith(place) else f"{place}: {reason}"
+                yield Refusal(str(self.path), key + 1, reason)
+
+
+@dataclass(frozen=True)
+class JsonPart:
+    """Consecutive rows of an ``aselmdb``.
+
+    Attributes:
+        path: The LMDB file.
+        keys: Of the rows.
+    """
+
+    path: Path
+    keys: tuple[int, ...]
+
+    @property
+    def name(self) -> str:
+        """The path, and which rows."""
+        return f"{self.path}, rows {self.keys[0]} to {self.keys[-1]}"
+
+    @property
+    def size(self) -> int:
+        """Rows."""
+        return len(self.keys)
+
+    def records(self) -> Iterator[Record | Refusal]:
+        """Read the rows."""
+        for key, value in _values(self.path, self.keys):
+            place = f"{self.path}, frame {key}"
+            try:
+                yield Record(_frame_of_row(_unpacked_row(value, place), place), key)
+            except DataError as error:
+                yield Refusal(str(self.path), key, str(error))
+
+
+def lmdb_parts(path: Path, *, json: bool, rows: int) -> Sequence[PickledPart | JsonPart]:
+    """Divide an LMDB file.
+
+    Args:
+        path: The file.
+        json: Whether it is an ``aselmdb``.
+        rows: Most entries in a part.
+
+    Returns:
+        Parts in the order of keys. The keys themselves are counted: files give a wrong length, or
+        none.
+
+    Raises:
+        DataError: The file cannot be opened, or has no entries.
+        BackendError: lmdb is not installed.
+    """
+    with _transaction(path) as transaction:
+        names = transaction.cursor().iternext(keys=True, values=False)
+        keys = sorted(int(name) for name in names if name.isdigit())
+    if not keys:
+        raise DataError(f"{path}: the LMDB holds no structures")
+    kind = JsonPart if json else PickledPart
+    return [kind(path, tuple(keys[i : i + rows])) for i in range(0, len(keys), rows)]
+
+
+@contextmanager
+def _transaction(path: Path) -> Iterator[Any]:
+    try:
+        import lmdb
+    except ImportError as error:
+        raise BackendError(
+            "LMDB files need lmdb, which is not installed: pip install 'equinet[oc20]'"
+        ) from error
+    try:
+        environment = lmdb.open(
+            str(path), subdir=False, readonly=True, lock=False, readahead=False, create=False
+        )
+    except lmdb.Error as error:
+        raise DataError(f"{path}: cannot be opened as an LMDB: {error}") from error
+    with environment, environment.begin() as transaction:
+        yield transaction
+
+
+def _values(path: Path, keys: Sequence[int]) -> Iterator[tuple[int, bytes]]:
+    with _transaction(path) as transaction:
+        for key in keys:
+            yield key, bytes(transaction.get(str(key).encode()))
+
+
+def _record_of_data(data: Mapping[str, Value], number: int, place: str) -> Record:
+    positions = _vectors(data, ("pos",), place)
+    if positions is None or "atomic_numbers" not in data or "cell" not in data:
+        raise DataError(f"{place}: no pos, atomic_numbers or cell; there are {', '.join(data)}")
+    count = len(positions)
+    tags, fixed = _per_atom(data, "tags", count, place), _per_atom(data, "fixed", count, place)
+    numbers = _per_atom(data, "atomic_numbers", count, place)
+    cell = _array(data["cell"])
+    if numbers is None or cell.size != 9:
+        raise DataError(f"{place}: cell has shape {cell.shape}, not 3 by 3")
+    frame = Frame(
+        numbers.astype(np.int64),
+        positions,
+        cell.reshape(3, 3),
+        np.ones(3, dtype=bool),  # OC20 is periodic everywhere and does not say so
+        _scalar(data, ("y_init", "y", "energy"), place),
+        _vectors(data, ("force", "forces"), place),
+        None,
+        None if tags is None else tags.astype(np.int64),
+        None if fixed is None else fixed != 0,
+        place,
+    )
+    check_frame(frame)
+    system, step = _scalar(data, ("sid",), place), _scalar(data, ("fid",), place)
+    return Record(
+        frame,
+        number,
+        -1 if system is None else int(system),
+        -1 if step is None else int(step),
+        None,
+        _scalar(data, ("y_relaxed",), place),
+        _vectors(data, ("pos_relaxed",), place),
+    )
+
+
+def _array(value: Value) -> np.ndarray:
+    array = value.numpy() if isinstance(value, Tensor) else np.asarray(value)
+    if array.dtype.kind not in "fiub":
+        raise DataError(f"expected numbers, found {value!r}")
+    return array.astype(np.float64)
+
+
+def _vectors(data: Mapping[str, Value], names: Sequence[str], place: str) -> np.ndarray | None:
+    for name in names:
+        if name in data:
+            array = _array(data[name])
+            if array.ndim != 2 or array.shape[1] != 3:
+                raise DataError(f"{place}: {name} has shape {array.shape}, not atoms by 3")
+            return array
+    return None
+
+
+def _per_atom(data: Mapping[str, Value], name: str, count: int, place: str) -> np.ndarray | None:
+    if name not in data:
+        return None
+    array = _array(data[name])
+    if array.shape != (count,):
+        raise DataError(f"{place}: {name} has shape {array.shape} for {count} atoms")
+    return array
+
+
+def _scalar(data: Mapping[str, Value], names: Sequence[str], place: str) -> float | None:
+    for name in names:
+        if name in data:
+            array = _array(data[name])
+            if array.size != 1:
+                raise DataError(f"{place}: {name} has shape {array.shape}, not one number")
+            return float(array.reshape(()))
+    return None
+
+
+def _unpacked_row(value: bytes, place: str) -> Mapping[str, Any]:
+    unpacker = zlib.decompressobj()
+    try:
+        text = unpacker.decompress(value, _LARGEST_ROW)
+        row = json.loads(text)
+    except (zlib.error, ValueError) as error:
+        raise DataError(f"{place}: not a compressed JSON row: {error}") from error
+    if unpacker.unconsumed_tail or not isinstance(row, dict):
+        raise DataError(f"{place}: the row is no JSON object of at most {_LARGEST_ROW} bytes")
+    return row
+
+
+def _frame_of_row(row: Mapping[str, Any], place: str) -> Frame:
+    for name in ("numbers", "positions"):
+        if name not in row:
+            raise DataError(f"{place}: the row has no {name}")
+    numbers = _row_array(row["numbers"], place).astype(np.int64)
+    pbc = _row_array(row.get("pbc", [False] * 3), place).astype(bool)
+    cell = _row_array(row.get("cell", np.zeros((3, 3)).tolist()), place).reshape(3, 3)
+    stress = row.get("stress")
+    tags = row.get("tags")
+    frame = Frame(
+        numbers,
+        _row_array(row["positions"], place),
+        cell if pbc.any() else np.zeros((3, 3)),
+        pbc,
+        None if row.get("energy") is None else float(row["energy"]),
+        None if row.get("forces") is None else _row_array(row["forces"], place),
+        None if stress is None else _full(_row_array(stress, place), place),
+        None if tags is None else _row_array(tags, place).astype(np.int64),
+        _fixed(row.get("constraints") or [], len(numbers), place),
+        place,
+    )
+    check_frame(frame)
+    return frame
+
+
+def _row_array(value: Any, place: str) -> np.ndarray:
+    """An array as ASE writes it: nested lists, or ``{"__ndarray__": [shape, dtype, flat]}``."""
+    if isinstance(value, dict) and isinstance(value.get("array"), dict):
+        value = value["array"]  # a Cell, which wraps its array
+    try:
+        if isinstance(value, dict):
+            shape, _, flat = value["__ndarray__"]
+            return np.asarray(flat, dtype=np.float64).reshape(shape)
+        return np.asarray(value, dtype=np.float64)
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{place}: {str(value)[:60]} is no array of numbers") from error
+
+
+def _full(stress: np.ndarray, place: str) -> np.ndarray:
+    if stress.shape == (3, 3):
+        return stress
+    if stress.shape != (6,):
+        raise DataError(f"{place}: stress has shape {stress.shape}, neither 6 nor 3 by 3")
+    xx, yy, zz, yz, xz, xy = stress
+    return np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])
+
+
+def _fixed(constraints: Any, count: int, place: str) -> np.ndarray | None:
+    """Atoms that ``FixAtoms`` holds; None where there are no constraints."""
+    try:
+        held = [c["kwargs"]["indices"] for c in constraints if c["name"] == "FixAtoms"]
+        if not held:
+            return None
+        fixed = np.zeros(count, dtype=bool)
+        for indices in held:
+            fixed[_row_array(indices, place).astype(np.int64)] = True
+    except (KeyError, TypeError, IndexError) as error:
+        raise DataError(f"{place}: the constraints cannot be read: {constraints!r}") from error
+    return fixed

@@ -1,0 +1,217 @@
+"""Read pickled torch_geometric ``Data`` objects without running what a pickle may hold.
+
+A pickle is a program that calls functions by name. Here the few names that such an object needs are
+mapped, by exact pair of module and name, to stand-ins in this file that only keep what they are
+given; any other name ends the reading. ``torch.storage._load_from_bytes``, which in torch would
+unpickle its argument without restriction, is answered by ``torch.load(weights_only=True)``. So a
+file can say nothing but tensors and plain values. torch_geometric is not needed.
+
+Layouts: PyG 1 keeps the fields as the object's ``__dict__``, PyG 2 in a ``GlobalStorage``.
+"""
+
+import io
+import math
+import pickle  # read through a list of allowed names
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from equinet.errors import DataError
+
+Value = Tensor | int | float | bool | str
+_LARGEST = 1 << 26  # bytes of one pickle; the largest OC20 structure with edges takes 2 MB
+_SCALAR_TYPES = frozenset(f"{kind}{size}" for kind in "fiu" for size in (1, 2, 4, 8)) | {"b1"}
+
+
+def read_data(content: bytes) -> dict[str, Value]:
+    """Read the fields of one pickled ``Data``.
+
+    Args:
+        content: As ``pickle.dumps`` made it of a ``torch_geometric.data.Data`` of version 1 or 2.
+
+    Returns:
+        Tensors (on the CPU), numbers and strings by name; fields that are None are left out.
+
+    Raises:
+        DataError: It names anything but tensors and plain values, or is no ``Data``.
+    """
+    found = _load(content)
+    if not isinstance(found, _Data):
+        raise DataError(f"the pickle holds a {type(found).__name__.lstrip('_')}, not a PyG Data")
+    return found.fields()
+
+
+def read_number(content: bytes) -> int:
+    """Read a pickled whole number, as LMDBs keep their length.
+
+    Args:
+        content: The pickle.
+
+    Returns:
+        The number.
+
+    Raises:
+        DataError: It is something else.
+    """
+    found = _load(content)
+    if not isinstance(found, int) or isinstance(found, bool):
+        raise DataError(f"the pickle holds a {type(found).__name__}, not a whole number")
+    return found
+
+
+def _load(content: bytes) -> Any:
+    if len(content) > _LARGEST:
+        raise DataError(f"a pickle of {len(content)} bytes is beyond the {_LARGEST} accepted")
+    try:
+        return _Restricted(io.BytesIO(content)).load()
+    except DataError:
+        raise
+    except RecursionError as error:
+        raise DataError("the pickle cannot be read: it is nested too deeply") from error
+    except Exception as error:  # a broken pickle raises whatever it likes
+        raise DataError(f"the pickle cannot be read: {type(error).__name__}: {error}") from error
+
+
+class _Restricted(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        try:
+            return _ALLOWED[module, name]
+        except KeyError:
+            raise DataError(f"the pickle names {module}.{name}, which no data need") from None
+
+    def persistent_load(self, pid: Any) -> Any:  # noqa: ARG002
+        raise DataError("the pickle refers to objects outside of it")
+
+
+class _Kept:
+    """A stand-in: keeps the state it is given and does nothing with it."""
+
+    def __init__(self) -> None:
+        self.state: Any = None
+
+    def __setstate__(self, state: Any) -> None:
+        self.state = state
+
+
+class _Marker(_Kept):
+    """Classes that PyG 2 stores beside the fields."""
+
+
+class _Storage(_Kept):
+    """PyG 2's ``GlobalStorage``."""
+
+    def fields(self) -> Any:
+        return self.state.get("_mapping") if isinstance(self.state, dict) else None
+
+
+class _Data(_Kept):
+    def fields(self) -> dict[str, Value]:
+        state = self.state
+        if isinstance(state, dict) and isinstance(storage := state.get("_store"), _Storage):
+            state = storage.fields()
+        if not isinstance(state, dict):
+            raise DataError("the pickled Data has no fields")
+        found: dict[str, Value] = {}
+        for name, value in state.items():
+            if not isinstance(name, str) or (name.startswith("__") and value is None):
+                continue
+            if isinstance(value, Tensor | int | float | bool | str):
+                found[name] = value
+            elif value is not None:
+                raise DataError(
+                    f"field {name!r} of the pickled Data is a {type(value).__name__.lstrip('_')}, "
+                    "neither a tensor nor a plain value"
+                )
+        return found
+
+
+class _ScalarType(_Kept):
+    """``numpy.dtype`` of a plain number; its state may only turn the bytes round."""
+
+    def __init__(self, code: object, *_: object) -> None:
+        super().__init__()
+        if code not in _SCALAR_TYPES:
+            raise DataError(f"the pickle holds a NumPy value of type {code!r}")
+        self.code = str(code)
+
+    def dtype(self) -> np.dtype[Any]:
+        order = self.state[1] if isinstance(self.state, tuple) and len(self.state) > 1 else "|"
+        return np.dtype(f"{'>' if order == '>' else '<'}{self.code}")
+
+
+def _scalar(kind: object, content: object = None) -> int | float | bool:
+    if not isinstance(kind, _ScalarType) or not isinstance(content, bytes):
+        raise DataError("the pickle holds a NumPy value that is no plain number")
+    values = np.frombuffer(content, dtype=kind.dtype())
+    if values.size != 1:
+        raise DataError(f"the pickle holds a NumPy number of {len(content)} bytes")
+    number: int | float | bool = values[0].item()
+    return number
+
+
+def _bytes_from_text(text: object, encoding: object = None) -> bytes:
+    """``_codecs.encode``, by which protocol 2 writes bytes."""
+    if not isinstance(text, str) or encoding != "latin1":
+        raise DataError("the pickle encodes something that is no bytes")
+    return text.encode("latin1")
+
+
+def _ordered_dict(*arguments: object) -> dict[Any, Any]:
+    """``OrderedDict()``: the backward hooks of a tensor, of which there are none."""
+    if arguments:
+        raise DataError("the pickle holds an OrderedDict with a content")
+    return {}
+
+
+def _storage(content: object) -> Tensor:
+    """``torch.storage._load_from_bytes``: the numbers of a tensor, in one row."""
+    if not isinstance(content, bytes):
+        raise DataError("the pickle holds a storage that is no bytes")
+    loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    if isinstance(loaded, torch.storage.TypedStorage):
+        # Its own way to a tensor warns that it is deprecated.
+        row = torch.empty(0, dtype=loaded.dtype)
+        return row.set_(loaded._untyped_storage)  # noqa: SLF001
+    if isinstance(loaded, torch.UntypedStorage):
+        return torch.empty(0, dtype=torch.uint8).set_(loaded)
+    raise DataError(f"the pickle holds a {type(loaded).__name__} for a storage")
+
+
+def _tensor(storage: object, offset: object, size: object, stride: object, *_: object) -> Tensor:
+    """``torch._utils._rebuild_tensor_v2``, within the bounds of the storage."""
+    shape, steps = _whole_numbers(size), _whole_numbers(stride)
+    start = _whole_numbers((offset,))[0]
+    if not isinstance(storage, Tensor) or len(shape) != len(steps):
+        raise DataError("the pickle holds a tensor that is none")
+    count = math.prod(shape)
+    last = start + sum((n - 1) * step for n, step in zip(shape, steps, strict=True))
+    # A stride of zero would let a few bytes stand for any number of them.
+    if count and (last >= storage.numel() or count > storage.numel()):
+        raise DataError(f"the pickle holds a tensor {shape} of a storage of {storage.numel()}")
+    return torch.as_strided(storage, shape, steps, start).clone()
+
+
+def _whole_numbers(values: object) -> list[int]:
+    numbers = values if isinstance(values, tuple | list) else (None,)
+    whole = [number for number in numbers if type(number) is int and number >= 0]
+    if len(whole) < len(numbers):
+        raise DataError(f"the pickle holds a tensor of shape or stride {values!r}")
+    return whole
+
+
+_ALLOWED: dict[tuple[str, str], Callable[..., Any]] = {
+    ("torch_geometric.data.data", "Data"): _Data,
+    ("torch_geometric.data.data", "DataTensorAttr"): _Marker,
+    ("torch_geometric.data.data", "DataEdgeAttr"): _Marker,
+    ("torch_geometric.data.storage", "GlobalStorage"): _Storage,
+    ("torch._utils", "_rebuild_tensor_v2"): _tensor,
+    ("torch.storage", "_load_from_bytes"): _storage,
+    ("collections", "OrderedDict"): _ordered_dict,
+    ("numpy._core.multiarray", "scalar"): _scalar,
+    ("numpy.core.multiarray", "scalar"): _scalar,
+    ("numpy", "dtype"): _ScalarType,
+    ("_codecs", "encode"): _bytes_from_text,
+}

@@ -1,0 +1,46 @@
+"""What readers hand to the store: a frame with what belongs to it, or why there is none."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float64
+
+from equinet.data.frames import Frame
+
+
+@dataclass(frozen=True, eq=False)
+class Record:
+    """A frame, and what some benchmarks say of it beside.
+
+    Attributes:
+        frame: The frame.
+        number: Its 1-based place in the file that it came from.
+        system: OC20's system id (``sid``); -1 where there is none.
+        step: OC20's frame id (``fid``) within the relaxation; -1 where there is none.
+        reference_energy: What was subtracted from the total energy, eV.
+        relaxed_energy: Energy of the relaxed structure (IS2RE), eV.
+        relaxed_positions: Positions in the relaxed structure (IS2RS), Å.
+    """
+
+    frame: Frame
+    number: int
+    system: int = -1
+    step: int = -1
+    reference_energy: float | None = None
+    relaxed_energy: float | None = None
+    relaxed_positions: Float64[np.ndarray, "atoms 3"] | None = None
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A frame that cannot be used, or the place where a file breaks off.
+
+    Attributes:
+        file: The file, as it was called.
+        frame: Its 1-based number there; None where the whole file is refused.
+        reason: One sentence that names file, frame and reason.
+    """
+
+    file: str
+    frame: int | None
+    reason: str

@@ -1,0 +1,221 @@
+"""One shard: frames packed into arrays in a safetensors file, and read back one by one."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from equinet.data.frames import Frame
+from equinet.data.neighbors import neighbor_list
+from equinet.data.store.layout import FIELDS, OPTIONAL, dtype_of, write_bytes
+from equinet.data.store.records import Record
+from equinet.errors import DataError
+
+
+def write_shard(
+    records: Sequence[Record],
+    path: Path,
+    *,
+    origin: str,
+    precision: str = "float64",
+    cutoff: float | None = None,
+    max_neighbors: int | None = None,
+) -> dict[str, Any]:
+    """Write frames as a file that appears under its name only once it is whole.
+
+    Args:
+        records: At least one.
+        path: The final name.
+        origin: The file that the frames came from.
+        precision: ``float64`` or ``float32``, of positions and forces.
+        cutoff: Count the directed edges of each frame within this, Å; None counts none.
+        max_neighbors: Count no more than this many edges per atom.
+
+    Returns:
+        What the header says of the shard: ``file``, ``frames``, ``atoms``, ``elements``,
+        ``labels`` (by name, how many frames have it), ``bytes``, ``sha256``.
+    """
+    arrays = _packed(records, precision)
+    if cutoff is not None:
+        counts = [count_edges(record.frame, cutoff, max_neighbors) for record in records]
+        arrays["edges"] = np.array(counts, dtype=np.int32)
+    content = save(arrays, metadata={"origin": origin})
+    write_bytes(content, path)
+    return {
+        "file": path.name,
+        "origin": origin,
+        "frames": len(records),
+        "atoms": int(arrays["offsets"][-1]),
+        "elements": np.unique(arrays["numbers"]).tolist(),
+        "labels": {
+            name: int(np.count_nonzero(arrays["present"] >> bit & 1))
+            for bit, name in enumerate(OPTIONAL)
+        },
+        "bytes": len(content),
+        "sha256": hashlib.sha256(content).hexdigest(),
+    }
+
+
+def count_edges(frame: Frame, cutoff: float, max_neighbors: int | None) -> int:
+    """Count the directed edges of a frame's graph.
+
+    Args:
+        frame: The frame.
+        cutoff: Å.
+        max_neighbors: Most edges that end at an atom; None sets no bound.
+
+    Returns:
+        Their number.
+    """
+    edge_index, _ = neighbor_list(frame.positions, frame.cell, frame.pbc, cutoff)
+    neighbors = np.bincount(edge_index[1], minlength=len(frame))
+    return int(
+        neighbors.sum() if max_neighbors is None else neighbors.clip(max=max_neighbors).sum()
+    )
+
+
+def check_storable(record: Record) -> None:
+    """Refuse a frame whose values the store's types cannot hold.
+
+    Args:
+        record: The frame.
+
+    Raises:
+        DataError: A tag is not between -128 and 127.
+    """
+    tags = record.frame.tags
+    if tags is not None and (tags.min() < -128 or tags.max() > 127):
+        raise DataError(
+            f"{record.frame.source}: tags run from {tags.min()} to {tags.max()}, beyond the "
+            "-128 to 127 that a store holds"
+        )
+
+
+class Shard:
+    """A shard opened for reading; nothing is loaded before it is asked for.
+
+    Args:
+        path: The file.
+
+    Raises:
+        DataError: It is missing, truncated or something else.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self._file: Any = safe_open(path, "numpy")
+            names = set(self._file.keys())
+            self.origin = str((self._file.metadata() or {})["origin"])
+            self._slices = {name: self._file.get_slice(name) for name in FIELDS if name in names}
+            self.offsets = self._file.get_tensor("offsets")
+            self._present = self._file.get_tensor("present")
+        except (OSError, SafetensorError, KeyError) as error:
+            raise DataError(f"{path}: the shard cannot be read: {error}") from error
+
+    def __len__(self) -> int:
+        return len(self._present)
+
+    def sizes(self, name: str) -> np.ndarray:
+        """Atoms or edges of every frame.
+
+        Args:
+            name: ``"atoms"`` or ``"edges"``.
+
+        Returns:
+            int32 [frames].
+        """
+        if name == "atoms":
+            return np.diff(self.offsets).astype(np.int32)
+        counts: np.ndarray = self._file.get_tensor(name)
+        return counts
+
+    def frame_values(self, name: str) -> np.ndarray:
+        """The values of a field that has one a frame, for all frames.
+
+        Args:
+            name: A field in :data:`equinet.data.store.layout.FIELDS`, there in this shard.
+        """
+        values: np.ndarray = self._file.get_tensor(name)
+        return values
+
+    def record(self, index: int, place: str) -> Record:
+        """Read one frame.
+
+        Args:
+            index: Within the shard.
+            place: What to call the frame's source.
+
+        Returns:
+            The frame in float64, with what belongs to it.
+        """
+        present = int(self._present[index])
+        absent = {name for bit, name in enumerate(OPTIONAL) if not present >> bit & 1}
+        start, stop = int(self.offsets[index]), int(self.offsets[index + 1])
+        found: dict[str, Any] = {}
+        for name, stored in self._slices.items():
+            if name in absent:
+                continue
+            per_atom = FIELDS[name].per_atom
+            value = stored[start:stop] if per_atom else stored[index : index + 1][0]
+            found[name] = value
+        frame = Frame(
+            numbers=found["numbers"].astype(np.int64),
+            positions=found["positions"].astype(np.float64, copy=False),
+            cell=found["cell"],
+            pbc=found["pbc"],
+            energy=_number(found.get("energy")),
+            forces=_double(found.get("forces")),
+            stress=found.get("stress"),
+            tags=found["tags"].astype(np.int64) if "tags" in found else None,
+            fixed=found.get("fixed"),
+            source=f"{place} ({Path(self.origin).name}, frame {found['number']})",
+        )
+        return Record(
+            frame,
+            int(found["number"]),
+            int(found["system"]),
+            int(found["step"]),
+            _number(found.get("reference_energy")),
+            _number(found.get("relaxed_energy")),
+            _double(found.get("relaxed_positions")),
+        )
+
+
+def _packed(records: Sequence[Record], precision: str) -> dict[str, np.ndarray]:
+    frames = [record.frame for record in records]
+    sizes = np.array([len(frame) for frame in frames])
+    arrays = {"offsets": np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)}
+    present = np.zeros(len(records), dtype=np.uint16)
+    for name, field in FIELDS.items():
+        dtype = dtype_of(field, precision)
+        values = [_value(record, name) for record in records]
+        there = np.array([value is not None for value in values])
+        if not there.any():
+            continue
+        if name in OPTIONAL:
+            present |= there.astype(np.uint16) << OPTIONAL.index(name)
+        filled = [
+            np.zeros(((size, *field.shape) if field.per_atom else field.shape), dtype)
+            if value is None
+            else np.asarray(value).astype(dtype)
+            for value, size in zip(values, sizes, strict=True)
+        ]
+        arrays[name] = np.concatenate(filled) if field.per_atom else np.stack(filled)
+    return {**arrays, "present": present}
+
+
+def _value(record: Record, name: str) -> Any:
+    return getattr(record, name) if hasattr(record, name) else getattr(record.frame, name)
+
+
+def _number(value: Any) -> float | None:
+    return None if value is None else float(value)
+
+
+def _double(value: np.ndarray | None) -> np.ndarray | None:
+    return None if value is None else value.astype(np.float64, copy=False)

@@ -1,0 +1,209 @@
+"""What can be converted, and in which parts: each part becomes one shard."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from equinet.data.formats import scan_frames
+from equinet.data.frames import ase_library, frame_from_atoms, label_keys
+from equinet.data.store.archives import Blob, tar_members
+from equinet.data.store.layout import is_store
+from equinet.data.store.lmdb_records import JsonPart, PickledPart, lmdb_parts
+from equinet.data.store.records import Record, Refusal
+from equinet.data.store.s2ef import S2EFPart, pair_up
+from equinet.errors import DataError
+
+_ROWS = 5000  # of a database, in one part
+_TEXT = (".xyz", ".extxyz")
+_PACKED = (".xz", ".gz", ".bz2")
+_LMDB = (".lmdb", ".aselmdb")
+
+
+@dataclass(frozen=True)
+class FilePart:
+    """A file that :func:`equinet.data.read_frames` reads.
+
+    Attributes:
+        path: The file.
+    """
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """The path."""
+        return str(self.path)
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return self.path.stat().st_size
+
+    def records(self) -> Iterator[Record | Refusal]:
+        """Read all frames, with labels where there are any."""
+        try:
+            for number, frame in scan_frames(self.path, labels_required=False):
+                if isinstance(frame, DataError):
+                    yield Refusal(self.name, number, str(frame))
+                else:
+                    yield Record(frame, number)
+        except DataError as error:
+            yield Refusal(self.name, None, str(error))
+
+
+@dataclass(frozen=True)
+class DatabasePart:
+    """Consecutive rows of an ASE database (SQLite or JSON).
+
+    Attributes:
+        path: The database.
+        start: Rows before the first one, in the order of their ids.
+        size: Rows.
+    """
+
+    path: Path
+    start: int
+    size: int
+
+    @property
+    def name(self) -> str:
+        """The path, and which rows."""
+        return f"{self.path}, rows {self.start + 1} to {self.start + self.size}"
+
+    def records(self) -> Iterator[Record | Refusal]:
+        """Read the rows, with labels where there are any."""
+        ase_library()
+        from ase.db import connect
+
+        rows = connect(self.path).select(sort="id", offset=self.start, limit=self.size)
+        for number, row in enumerate(rows, start=self.start + 1):
+            place = f"{self.path}, frame {number} (id {row.id})"
+            try:
+                atoms = row.toatoms()
+                keys = label_keys(atoms, labels_required=False, source=place)
+                yield Record(frame_from_atoms(atoms, keys, source=place), number)
+            except DataError as error:
+                yield Refusal(str(self.path), number, str(error))
+
+
+Part = S2EFPart | FilePart | DatabasePart | PickledPart | JsonPart
+"""A stretch of a source that is read on its own: ``records()``, and what a resumed conversion
+compares, ``name`` and ``size`` (bytes or records)."""
+
+
+def find_parts(source: str | Path) -> list[Part]:
+    """Find what a file, folder or tar holds, in a fixed order.
+
+    A folder or an uncompressed tar of S2EF pairs gives a part a pair. Else a folder gives the parts
+    of all its files of one of these kinds: LMDB (``.lmdb`` of pickled PyG objects, ``.aselmdb``),
+    ASE databases (``.db``), extxyz. A single file may be any of these, or whatever ASE reads.
+
+    Args:
+        source: File, folder or tar.
+
+    Returns:
+        At least one part.
+
+    Raises:
+        DataError: There is nothing to convert, or a folder holds several kinds.
+    """
+    source = Path(source).expanduser()
+    if not source.exists():
+        raise DataError(f"{source}: not there")
+    if source.suffix == ".tar":
+        pairs = pair_up(tar_members(source), str(source))
+        if not pairs:
+            raise DataError(f"{source}: no S2EF files N.extxyz.xz and N.txt.xz in the tar")
+        return list(pairs)
+    if source.is_file():
+        return list(_file_parts(source))
+    pairs = s2ef_pairs(source)
+    if pairs:
+        return list(pairs)
+    files = [path for path in sorted(source.iterdir(), key=_natural) if path.is_file()]
+    by_kind = {
+        kind: [path for path in files if _kind(path) in suffixes]
+        for kind, suffixes in (("LMDB", _LMDB), ("ASE database", (".db",)), ("extxyz", _TEXT))
+    }
+    kinds = [kind for kind, paths in by_kind.items() if paths]
+    if len(kinds) != 1:
+        what = f"several kinds of files ({', '.join(kinds)})" if kinds else "no files of structures"
+        raise DataError(f"{source}: the folder holds {what}; name a file, or a folder of one kind")
+    return [part for path in by_kind[kinds[0]] for part in _file_parts(path)]
+
+
+def s2ef_pairs(folder: Path) -> list[S2EFPart]:
+    """Find the S2EF pairs of a folder, or in ``NAME/NAME``, to which released tars unpack.
+
+    Args:
+        folder: Any folder.
+
+    Returns:
+        The pairs in order; none where there are none.
+
+    Raises:
+        DataError: A partner is missing.
+    """
+    inner = folder / folder.name
+    for place in (folder, inner):
+        files = list(place.iterdir()) if place.is_dir() else []
+        names = [re.sub(r"\.xz$", "", path.name) for path in files]
+        if any(Path(name).suffix == ".txt" for name in names):
+            blobs = [Blob.of(path) for path in files if path.is_file()]
+            if pairs := pair_up(blobs, str(place)):
+                return pairs
+    return []
+
+
+def find_splits(root: str | Path) -> dict[str, Path]:
+    """Find the splits of a download: its subfolders and tars that can be trained on or converted.
+
+    Args:
+        root: Folder of splits.
+
+    Returns:
+        By name: a store, a folder of S2EF pairs, or a tar, in this order where there are several.
+
+    Raises:
+        DataError: The folder is not there.
+    """
+    root = Path(root).expanduser()
+    if not root.is_dir():
+        raise DataError(f"{root}: {'not a folder' if root.exists() else 'not there'}")
+    found: dict[str, Path] = {}
+    for path in sorted(root.iterdir(), key=_natural):
+        if path.is_dir() and (is_store(path) or s2ef_pairs(path)):
+            found[path.name] = path
+    for path in sorted(root.glob("*.tar"), key=_natural):
+        found.setdefault(path.stem, path)
+    return found
+
+
+def _file_parts(path: Path) -> Sequence[Part]:
+    kind = _kind(path)
+    if kind in _LMDB:
+        return lmdb_parts(path, json=kind == ".aselmdb", rows=_ROWS)
+    if kind == ".db":
+        ase_library()
+        from ase.db import connect
+
+        try:
+            count = connect(path).count()
+        except Exception as error:  # each of ASE's backends raises its own
+            raise DataError(f"{path}: ASE cannot read the database: {error}") from error
+        return [
+            DatabasePart(path, start, min(_ROWS, count - start)) for start in range(0, count, _ROWS)
+        ]
+    return [FilePart(path)]
+
+
+def _kind(path: Path) -> str:
+    suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() not in _PACKED]
+    return suffixes[-1] if suffixes else ""
+
+
+def _natural(path: Path) -> list[tuple[int, int, str]]:
+    """Order 9 before 10."""
+    words = re.split(r"(\d+)", path.name)
+    return [(int(w.isdigit()), int(w) if w.isdigit() else 0, w) for w in words]
