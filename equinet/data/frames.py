@@ -269,20 +269,15 @@ def check_frame(frame: Frame, *, allow_zero_forces: bool = False) -> None:
     """Refuse a frame that did not come through :func:`frame_from_atoms` and cannot be right.
 
     Args:
-        frame: Arrays of the right kinds.
+        frame: Arrays of the right kinds and shapes.
         allow_zero_forces: Accept forces that are all exactly zero.
 
     Raises:
-        DataError: A value is NaN or infinite, an array is misshapen, an atomic number is not an
-            element, all forces are zero, or the periodic cell has no volume.
+        DataError: A value is NaN or infinite, an atomic number is not an element, all forces are
+            zero, or the periodic cell has no volume.
     """
-    count, source = len(frame.numbers), frame.source
+    source = frame.source
     _check_numbers(frame.numbers, source)
-    shapes = {"positions": (count, 3), "forces": (count, 3), "tags": (count,), "fixed": (count,)}
-    for name, shape in shapes.items():
-        value = getattr(frame, name)
-        if value is not None and value.shape != shape:
-            raise DataError(f"{source}: {name} have shape {value.shape}, not {shape}")
     _finite(frame.positions, "positions", source)
     _finite(frame.cell, "cell", source)
     check_cell(frame.cell, frame.pbc, source)

@@ -139,22 +139,31 @@ def _values(path: Path, keys: Sequence[int]) -> Iterator[tuple[int, bytes]]:
 
 
 def _record_of_data(data: Mapping[str, Value], number: int, place: str) -> Record:
-    positions = _vectors(data, ("pos",), place)
-    if positions is None or "atomic_numbers" not in data or "cell" not in data:
-        raise DataError(f"{place}: no pos, atomic_numbers or cell; there are {', '.join(data)}")
-    count = len(positions)
-    tags, fixed = _per_atom(data, "tags", count, place), _per_atom(data, "fixed", count, place)
-    numbers = _per_atom(data, "atomic_numbers", count, place)
-    cell = _array(data["cell"])
-    if numbers is None or cell.size != 9:
-        raise DataError(f"{place}: cell has shape {cell.shape}, not 3 by 3")
+    for name in ("pos", "atomic_numbers", "cell"):
+        if name not in data:
+            raise DataError(f"{place}: no {name}; there are {', '.join(data)}")
+    numbers, cell = _array(data["atomic_numbers"]), _array(data["cell"])
+    if numbers.ndim != 1 or cell.size != 9:
+        raise DataError(
+            f"{place}: atomic_numbers and cell have shapes {numbers.shape} and {cell.shape}"
+        )
+
+    def per_atom(*names: str, vectors: bool = False) -> np.ndarray | None:
+        shape = (len(numbers), 3) if vectors else numbers.shape
+        for name in names:
+            if name in data:
+                return _shaped(_array(data[name]), shape, name, place)
+        return None
+
+    positions = _shaped(_array(data["pos"]), (len(numbers), 3), "pos", place)
+    tags, fixed = per_atom("tags"), per_atom("fixed")
     frame = Frame(
         numbers.astype(np.int64),
         positions,
         cell.reshape(3, 3),
         np.ones(3, dtype=bool),  # OC20 is periodic everywhere and does not say so
         _scalar(data, ("y_init", "y", "energy"), place),
-        _vectors(data, ("force", "forces"), place),
+        per_atom("force", "forces", vectors=True),
         None,
         None if tags is None else tags.astype(np.int64),
         None if fixed is None else fixed != 0,
@@ -169,7 +178,7 @@ def _record_of_data(data: Mapping[str, Value], number: int, place: str) -> Recor
         -1 if step is None else int(step),
         None,
         _scalar(data, ("y_relaxed",), place),
-        _vectors(data, ("pos_relaxed",), place),
+        per_atom("pos_relaxed", vectors=True),
     )
 
 
@@ -180,22 +189,9 @@ def _array(value: Value) -> np.ndarray:
     return array.astype(np.float64)
 
 
-def _vectors(data: Mapping[str, Value], names: Sequence[str], place: str) -> np.ndarray | None:
-    for name in names:
-        if name in data:
-            array = _array(data[name])
-            if array.ndim != 2 or array.shape[1] != 3:
-                raise DataError(f"{place}: {name} has shape {array.shape}, not atoms by 3")
-            return array
-    return None
-
-
-def _per_atom(data: Mapping[str, Value], name: str, count: int, place: str) -> np.ndarray | None:
-    if name not in data:
-        return None
-    array = _array(data[name])
-    if array.shape != (count,):
-        raise DataError(f"{place}: {name} has shape {array.shape} for {count} atoms")
+def _shaped(array: np.ndarray, shape: tuple[int, ...], what: str, place: str) -> np.ndarray:
+    if array.shape != shape:
+        raise DataError(f"{place}: {what} has shape {array.shape}, not {shape}")
     return array
 
 
@@ -223,23 +219,33 @@ def _unpacked_row(value: bytes, place: str) -> Mapping[str, Any]:
 
 def _frame_of_row(row: Mapping[str, Any], place: str) -> Frame:
     for name in ("numbers", "positions"):
-        if name not in row:
+        if row.get(name) is None:
             raise DataError(f"{place}: the row has no {name}")
     numbers = _row_array(row["numbers"], place).astype(np.int64)
-    pbc = _row_array(row.get("pbc", [False] * 3), place).astype(bool)
-    cell = _row_array(row.get("cell", np.zeros((3, 3)).tolist()), place).reshape(3, 3)
-    stress = row.get("stress")
-    tags = row.get("tags")
+    if numbers.ndim != 1:
+        raise DataError(f"{place}: numbers has shape {numbers.shape}")
+    count = len(numbers)
+
+    def given(name: str, shape: tuple[int, ...]) -> np.ndarray | None:
+        if row.get(name) is None:
+            return None
+        return _shaped(_row_array(row[name], place), shape, name, place)
+
+    positions = _shaped(_row_array(row["positions"], place), (count, 3), "positions", place)
+    pbc, cell, tags = given("pbc", (3,)), given("cell", (3, 3)), given("tags", (count,))
+    periodic = np.zeros(3, dtype=bool) if pbc is None else pbc.astype(bool)
+    energy = given("energy", ())
+    stress = None if row.get("stress") is None else _row_array(row["stress"], place)
     frame = Frame(
         numbers,
-        _row_array(row["positions"], place),
-        cell if pbc.any() else np.zeros((3, 3)),
-        pbc,
-        None if row.get("energy") is None else float(row["energy"]),
-        None if row.get("forces") is None else _row_array(row["forces"], place),
-        None if stress is None else _full(_row_array(stress, place), place),
-        None if tags is None else _row_array(tags, place).astype(np.int64),
-        _fixed(row.get("constraints") or [], len(numbers), place),
+        positions,
+        np.zeros((3, 3)) if cell is None or not periodic.any() else cell,
+        periodic,
+        None if energy is None else float(energy),
+        given("forces", (count, 3)),
+        None if stress is None else _full(stress, place),
+        None if tags is None else tags.astype(np.int64),
+        _fixed(row.get("constraints") or [], count, place),
         place,
     )
     check_frame(frame)

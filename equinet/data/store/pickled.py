@@ -44,24 +44,6 @@ def read_data(content: bytes) -> dict[str, Value]:
     return found.fields()
 
 
-def read_number(content: bytes) -> int:
-    """Read a pickled whole number, as LMDBs keep their length.
-
-    Args:
-        content: The pickle.
-
-    Returns:
-        The number.
-
-    Raises:
-        DataError: It is something else.
-    """
-    found = _load(content)
-    if not isinstance(found, int) or isinstance(found, bool):
-        raise DataError(f"the pickle holds a {type(found).__name__}, not a whole number")
-    return found
-
-
 def _load(content: bytes) -> Any:
     if len(content) > _LARGEST:
         raise DataError(f"a pickle of {len(content)} bytes is beyond the {_LARGEST} accepted")
@@ -86,11 +68,39 @@ class _Restricted(pickle.Unpickler):
         raise DataError("the pickle refers to objects outside of it")
 
 
+class _Fixed:
+    """Something a pickle may pass on but not change: it could else alter this file's functions."""
+
+    def __setstate__(self, state: Any) -> None:
+        raise DataError(f"the pickle changes a {type(self).__name__.lstrip('_').lower()}")
+
+
+class _Function(_Fixed):
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self._function(*arguments)
+
+
+class _Row(_Fixed):
+    """The numbers of a storage."""
+
+    def __init__(self, numbers: Tensor) -> None:
+        self.numbers = numbers
+
+
+class _Array(_Fixed):
+    """A tensor."""
+
+    def __init__(self, tensor: Tensor) -> None:
+        self.tensor = tensor
+
+
 class _Kept:
     """A stand-in: keeps the state it is given and does nothing with it."""
 
-    def __init__(self) -> None:
-        self.state: Any = None
+    state: Any = None
 
     def __setstate__(self, state: Any) -> None:
         self.state = state
@@ -118,7 +128,9 @@ class _Data(_Kept):
         for name, value in state.items():
             if not isinstance(name, str) or (name.startswith("__") and value is None):
                 continue
-            if isinstance(value, Tensor | int | float | bool | str):
+            if isinstance(value, _Array):
+                found[name] = value.tensor
+            elif isinstance(value, int | float | bool | str):
                 found[name] = value
             elif value is not None:
                 raise DataError(
@@ -132,7 +144,6 @@ class _ScalarType(_Kept):
     """``numpy.dtype`` of a plain number; its state may only turn the bytes round."""
 
     def __init__(self, code: object, *_: object) -> None:
-        super().__init__()
         if code not in _SCALAR_TYPES:
             raise DataError(f"the pickle holds a NumPy value of type {code!r}")
         self.code = str(code)
@@ -166,32 +177,32 @@ def _ordered_dict(*arguments: object) -> dict[Any, Any]:
     return {}
 
 
-def _storage(content: object) -> Tensor:
+def _storage(content: object) -> _Row:
     """``torch.storage._load_from_bytes``: the numbers of a tensor, in one row."""
-    if not isinstance(content, bytes):
-        raise DataError("the pickle holds a storage that is no bytes")
+    # Tensors are pickled in torch's old format; the new one, a zip, could unpack to any size.
+    if not isinstance(content, bytes) or content.startswith(b"PK"):
+        raise DataError("the pickle holds a storage in a form that no tensor is pickled in")
     loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     if isinstance(loaded, torch.storage.TypedStorage):
         # Its own way to a tensor warns that it is deprecated.
         row = torch.empty(0, dtype=loaded.dtype)
-        return row.set_(loaded._untyped_storage)  # noqa: SLF001
-    if isinstance(loaded, torch.UntypedStorage):
-        return torch.empty(0, dtype=torch.uint8).set_(loaded)
+        return _Row(row.set_(loaded._untyped_storage))  # noqa: SLF001
     raise DataError(f"the pickle holds a {type(loaded).__name__} for a storage")
 
 
-def _tensor(storage: object, offset: object, size: object, stride: object, *_: object) -> Tensor:
+def _tensor(storage: object, offset: object, size: object, stride: object, *_: object) -> _Array:
     """``torch._utils._rebuild_tensor_v2``, within the bounds of the storage."""
     shape, steps = _whole_numbers(size), _whole_numbers(stride)
     start = _whole_numbers((offset,))[0]
-    if not isinstance(storage, Tensor) or len(shape) != len(steps):
+    if not isinstance(storage, _Row) or len(shape) != len(steps):
         raise DataError("the pickle holds a tensor that is none")
     count = math.prod(shape)
     last = start + sum((n - 1) * step for n, step in zip(shape, steps, strict=True))
     # A stride of zero would let a few bytes stand for any number of them.
-    if count and (last >= storage.numel() or count > storage.numel()):
-        raise DataError(f"the pickle holds a tensor {shape} of a storage of {storage.numel()}")
-    return torch.as_strided(storage, shape, steps, start).clone()
+    there = storage.numbers.numel()
+    if count and (last >= there or count > there):
+        raise DataError(f"the pickle holds a tensor {shape} of a storage of {there} numbers")
+    return _Array(torch.as_strided(storage.numbers, shape, steps, start).clone())
 
 
 def _whole_numbers(values: object) -> list[int]:
@@ -207,11 +218,11 @@ _ALLOWED: dict[tuple[str, str], Callable[..., Any]] = {
     ("torch_geometric.data.data", "DataTensorAttr"): _Marker,
     ("torch_geometric.data.data", "DataEdgeAttr"): _Marker,
     ("torch_geometric.data.storage", "GlobalStorage"): _Storage,
-    ("torch._utils", "_rebuild_tensor_v2"): _tensor,
-    ("torch.storage", "_load_from_bytes"): _storage,
-    ("collections", "OrderedDict"): _ordered_dict,
-    ("numpy._core.multiarray", "scalar"): _scalar,
-    ("numpy.core.multiarray", "scalar"): _scalar,
+    ("torch._utils", "_rebuild_tensor_v2"): _Function(_tensor),
+    ("torch.storage", "_load_from_bytes"): _Function(_storage),
+    ("collections", "OrderedDict"): _Function(_ordered_dict),
+    ("numpy._core.multiarray", "scalar"): _Function(_scalar),
+    ("numpy.core.multiarray", "scalar"): _Function(_scalar),
     ("numpy", "dtype"): _ScalarType,
-    ("_codecs", "encode"): _bytes_from_text,
+    ("_codecs", "encode"): _Function(_bytes_from_text),
 }

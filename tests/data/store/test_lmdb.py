@@ -1,0 +1,259 @@
+"""LMDB files of both kinds: pickled PyG objects and ASE's rows in JSON."""
+
+import json
+import os
+import pickle
+import zlib
+
+import lmdb
+import numpy as np
+import pytest
+import torch
+from oc20_files import slab
+from torch_geometric.data import Data
+
+from equinet.data.store import FrameStore, convert, find_parts
+from equinet.errors import DataError
+
+
+def write_lmdb(path, values):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with (
+        lmdb.open(str(path), subdir=False, map_size=1 << 26) as environment,
+        environment.begin(write=True) as transaction,
+    ):
+        for key, value in values.items():
+            transaction.put(str(key).encode(), value)
+    (path.parent / f"{path.name}-lock").unlink()
+    return path
+
+
+def data_of(frame, **labels):
+    """As the Open Catalyst Project writes it: float32, a cell of [1, 3, 3], no pbc."""
+    return Data(
+        pos=torch.tensor(frame.positions, dtype=torch.float32),
+        cell=torch.tensor(frame.cell, dtype=torch.float32)[None],
+        atomic_numbers=torch.tensor(frame.numbers, dtype=torch.float32),
+        natoms=len(frame),
+        tags=torch.tensor(frame.tags),
+        fixed=torch.tensor(frame.fixed, dtype=torch.float32),
+        edge_index=torch.zeros(2, 1, dtype=torch.int64),
+        **labels,
+    )
+
+
+def stored(source, store, **options):
+    list(convert(source, store, **options))
+    return FrameStore(store)
+
+
+def same_float32(found, expected):
+    return np.array_equal(found, np.asarray(expected, dtype=np.float32).astype(np.float64))
+
+
+@pytest.fixture
+def frames():
+    return [slab(seed, metals=4 + seed) for seed in range(12)]
+
+
+def test_s2ef_lmdb(frames, tmp_path):
+    """The length is wrong by one, as in files of third parties."""
+    values = {
+        key: pickle.dumps(
+            data_of(
+                frame,
+                y=frame.energy,
+                force=torch.tensor(frame.forces, dtype=torch.float32),
+                sid=100 + key,
+                fid=key,
+            )
+        )
+        for key, frame in enumerate(frames)
+    }
+    path = write_lmdb(tmp_path / "data.0000.lmdb", {**values, "length": pickle.dumps(11)})
+    store = stored(path, tmp_path / "store")
+    assert len(store) == 12
+    for index, (found, frame) in enumerate(zip(store, frames, strict=True)):
+        assert found.energy == frame.energy
+        assert same_float32(found.positions, frame.positions)
+        assert same_float32(found.forces, frame.forces)
+        assert same_float32(found.cell, frame.cell)
+        assert found.pbc.all()
+        for name in ("numbers", "tags", "fixed"):
+            assert np.array_equal(getattr(found, name), getattr(frame, name))
+        record = store.record(index)
+        assert (record.system, record.step) == (100 + index, index)
+
+
+def test_is2re_lmdb_and_one_without_labels(frames, tmp_path):
+    moved = frames[0].positions + 0.1
+    labels = {
+        "y_init": 9.25,
+        "y_relaxed": np.float64(-1.5),
+        "pos_relaxed": torch.tensor(moved, dtype=torch.float32),
+        "sid": 5,
+    }
+    train = write_lmdb(
+        tmp_path / "train" / "data.lmdb", {0: pickle.dumps(data_of(frames[0], **labels))}
+    )
+    record = stored(train, tmp_path / "is2re").record(0)
+    assert record.frame.energy == 9.25
+    assert record.relaxed_energy == -1.5
+    assert same_float32(record.relaxed_positions, moved)
+    test = write_lmdb(
+        tmp_path / "test" / "data.lmdb",
+        {key: pickle.dumps(data_of(frames[key], sid=key)) for key in range(2)},
+    )
+    store = stored(test.parent, tmp_path / "unlabeled")
+    assert store[1].energy is None
+    assert store[1].forces is None
+    assert store.record(1).relaxed_positions is None
+    assert "energy" not in store.labels
+
+
+def test_a_poisoned_record_is_named_and_the_rest_kept(frames, tmp_path):
+    marker = tmp_path / "marker"
+
+    class Attack:
+        def __reduce__(self):
+            return os.system, (f"touch {marker}",)
+
+    values = [data_of(frames[0], y=-1.0), Attack(), Data(pos=torch.ones(1, 3))]
+    odd = data_of(frames[1], y=-2.0)
+    odd.tags = odd.tags[:-1]
+    nan = data_of(frames[2], y=float("nan"))
+    path = write_lmdb(
+        tmp_path / "data.lmdb",
+        {key: pickle.dumps(value) for key, value in enumerate([*values, odd, nan])},
+    )
+    with pytest.raises(
+        DataError, match=r"data.lmdb, frame 2 \(key 1\): the pickle names posix.sys"
+    ):
+        stored(path, tmp_path / "strict")
+    store = stored(path, tmp_path / "store", skip_bad=True)
+    assert [frame.energy for frame in store] == [-1.0]
+    reasons = [entry["reason"] for entry in store.header["refused"]]
+    assert [reason.partition("): ")[2] for reason in reasons] == [
+        "the pickle names posix.system, which no data need",
+        "no atomic_numbers; there are pos",
+        "tags has shape (6,), not (7,)",
+        "energy hold NaN or infinity",
+    ]
+    assert not marker.exists()
+
+
+def ase_row(frame, *, as_lists):
+    def array(values, kind):
+        values = np.asarray(values)
+        if as_lists:
+            return values.tolist()
+        return {"__ndarray__": [list(values.shape), kind, values.ravel().tolist()]}
+
+    return {
+        "numbers": array(frame.numbers, "int64"),
+        "positions": array(frame.positions, "float64"),
+        "cell": array(frame.cell, "float64")
+        if as_lists
+        else {"array": array(frame.cell, "float64"), "__ase_objtype__": "cell"},
+        "pbc": array(frame.pbc, "bool"),
+        "energy": frame.energy,
+        "forces": array(frame.forces, "float64"),
+        "stress": array([1, 2, 3, 4, 5, 6], "float64"),
+        "tags": array(frame.tags, "int64"),
+        "constraints": [
+            {"name": "FixAtoms", "kwargs": {"indices": np.flatnonzero(frame.fixed).tolist()}}
+        ],
+    }
+
+
+@pytest.mark.parametrize("as_lists", [True, False])
+def test_aselmdb(frames, tmp_path, as_lists):
+    def packed(value):
+        return zlib.compress(json.dumps(value).encode())
+
+    rows = {key: packed(ase_row(frames[key], as_lists=as_lists)) for key in range(1, 12)}
+    extra = {"nextid": packed(12), "metadata": packed({}), "deleted_ids": packed([])}
+    path = write_lmdb(tmp_path / "train.aselmdb", {**rows, **extra})
+    store = stored(path, tmp_path / "store")
+    assert len(store) == 11
+    for found, frame in zip(store, frames[1:], strict=True):
+        for name in ("numbers", "positions", "cell", "pbc", "forces", "tags", "fixed"):
+            assert np.array_equal(getattr(found, name), getattr(frame, name)), name
+        assert found.energy == frame.energy
+        assert found.stress.tolist() == [[1, 6, 5], [6, 2, 4], [5, 4, 3]]
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"positions": None}, "the row has no positions"),
+        ({"positions": "x"}, "no array of numbers"),
+        ({"positions": [[0, 0]]}, "positions has shape"),
+        ({"numbers": {"__ndarray__": [[3], "int64", [1]]}}, "no array of numbers"),
+        ({"forces": [["a", 0, 0]]}, "no array of numbers"),
+        ({"stress": [1, 2]}, "neither 6 nor 3 by 3"),
+        ({"constraints": [{"name": "FixAtoms", "kwargs": {"indices": [99]}}]}, "constraints"),
+        ({"constraints": 3}, "constraints"),
+    ],
+)
+def test_rows_that_are_wrong(frames, tmp_path, change, reason):
+    row = zlib.compress(json.dumps({**ase_row(frames[0], as_lists=True), **change}).encode())
+    path = write_lmdb(tmp_path / "train.aselmdb", {1: row, 2: b"no row", 3: zlib.compress(b"[]")})
+    with pytest.raises(DataError, match=rf"train.aselmdb, frame 1: .*{reason}"):
+        stored(path, tmp_path / "store")
+    with pytest.raises(DataError, match="no frame is left"):
+        stored(path, tmp_path / "store", skip_bad=True)
+
+
+def test_a_row_that_unpacks_to_anything(frames, tmp_path, monkeypatch):
+    monkeypatch.setattr("equinet.data.store.lmdb_records._LARGEST_ROW", 100)
+    row = zlib.compress(json.dumps(ase_row(frames[0], as_lists=True)).encode())
+    path = write_lmdb(tmp_path / "train.aselmdb", {1: row})
+    with pytest.raises(DataError, match="frame 1: "):
+        stored(path, tmp_path / "store")
+
+
+def test_parts_and_files_that_are_none(frames, tmp_path, monkeypatch):
+    monkeypatch.setattr("equinet.data.store.sources._ROWS", 5)
+    values = {key: pickle.dumps(data_of(frame, y=-1.0 * key)) for key, frame in enumerate(frames)}
+    path = write_lmdb(tmp_path / "split" / "data.lmdb", values)
+    assert [part.size for part in find_parts(path.parent)] == [5, 5, 2]
+    one, two = (stored(path, tmp_path / str(n), processes=n) for n in (1, 2))
+    assert [frame.energy for frame in one] == [-1.0 * key for key in range(12)]
+    assert one.fingerprint() == two.fingerprint()
+    with pytest.raises(DataError, match="holds no structures"):
+        find_parts(write_lmdb(tmp_path / "empty.lmdb", {"length": pickle.dumps(0)}))
+    (tmp_path / "text.lmdb").write_text("no database at all, but longer than a header" * 100)
+    with pytest.raises(DataError, match="cannot be opened as an LMDB"):
+        find_parts(tmp_path / "text.lmdb")
+
+
+def test_real_is2re_structures(shared_data, tmp_path):
+    """Written as the released LMDBs are, read back, and compared with the plain arrays."""
+    arrays = np.load(shared_data / "oc20" / "is2re_batch3.npz")
+    assert {"pos", "pos_relaxed", "y_init", "y_relaxed", "tags"} <= set(arrays.files)
+    counts = np.bincount(arrays["batch"])
+    ends = np.cumsum(counts)
+    values = {}
+    for key, (stop, count) in enumerate(zip(ends, counts, strict=True)):
+        part = slice(stop - count, stop)
+        values[key] = pickle.dumps(
+            Data(
+                pos=torch.tensor(arrays["pos"][part]),
+                pos_relaxed=torch.tensor(arrays["pos_relaxed"][part]),
+                cell=torch.tensor(arrays["cell"][key])[None],
+                atomic_numbers=torch.tensor(arrays["atomic_numbers"][part]).float(),
+                tags=torch.tensor(arrays["tags"][part]),
+                fixed=torch.tensor(arrays["fixed"][part]).float(),
+                y_init=float(arrays["y_init"][key]),
+                y_relaxed=float(arrays["y_relaxed"][key]),
+                sid=key,
+            )
+        )
+    store = stored(write_lmdb(tmp_path / "data.lmdb", values), tmp_path / "store")
+    for key in range(3):
+        record = store.record(key)
+        assert record.relaxed_energy == float(arrays["y_relaxed"][key])
+        held = record.frame.fixed
+        assert np.array_equal(held, record.frame.tags == 0)
+        assert np.array_equal(record.relaxed_positions[held], record.frame.positions[held])
