@@ -1,0 +1,213 @@
+"""``python -m equinet data``: convert sets of structures into stores, describe and check them."""
+
+import argparse
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from equinet.errors import DataError
+
+if TYPE_CHECKING:
+    from equinet.data.store import FrameStore, Record, Refusal
+
+_SOURCE = (
+    "S2EF folder or tar, .lmdb, .aselmdb, ASE database, extxyz, or a folder of several S2EF splits"
+)
+_SHOWN = 10  # refused frames that info names
+_SECONDS = 10.0  # between two lines of progress
+
+
+def add_parser(verbs: Any) -> None:
+    """Add ``data convert``, ``data info`` and ``data lint``."""
+    parser = verbs.add_parser("data", help="convert, describe and check sets of structures")
+    actions = parser.add_subparsers(metavar="ACTION", required=True)
+    convert = actions.add_parser("convert", help="make a store of memory-mapped frames")
+    convert.add_argument("source", type=Path, help=_SOURCE)
+    convert.add_argument("store", type=Path, help="folder to make; the same command resumes")
+    convert.add_argument(
+        "--processes", type=int, help="how many read at once; by default one a processor"
+    )
+    convert.add_argument(
+        "--skip-bad", action="store_true", help="leave out frames that cannot be used, and say so"
+    )
+    convert.add_argument(
+        "--cutoff", type=float, help="count the edges within this, Å, to pack batches by them"
+    )
+    convert.add_argument("--max-neighbors", type=int, help="count no more edges an atom than this")
+    convert.add_argument(
+        "--precision",
+        choices=("float64", "float32"),
+        default="float64",
+        help="of positions and forces; float32 halves the store and rounds to about 2e-6 Å",
+    )
+    convert.set_defaults(run=convert_source)
+    info = actions.add_parser("info", help="what a store or source holds")
+    info.add_argument("source", type=Path, help=f"store, or {_SOURCE}")
+    info.set_defaults(run=show_info)
+    lint = actions.add_parser("lint", help="name the frames that training would trip over")
+    lint.add_argument("source", type=Path, help=f"store, or {_SOURCE}")
+    lint.add_argument(
+        "--largest-force", type=float, default=50.0, help="name frames beyond this, eV/Å"
+    )
+    lint.add_argument(
+        "--closest", type=float, default=0.5, help="name frames with atoms nearer than this, Å"
+    )
+    lint.set_defaults(run=lint_source)
+
+
+def convert_source(arguments: argparse.Namespace) -> Iterator[str]:
+    """Convert a source, or each split in a folder, and yield what comes of it.
+
+    Raises:
+        EquinetError: A frame cannot be used, or the source cannot be read.
+    """
+    for name, source in _sources(arguments.source).items():
+        store = arguments.store / name if name else arguments.store
+        yield from _convert(source, store, arguments)
+
+
+def show_info(arguments: argparse.Namespace) -> Iterator[str]:
+    """Yield what a store or a source holds.
+
+    Raises:
+        EquinetError: It cannot be read.
+    """
+    from equinet.data.store import FrameStore, find_parts
+    from equinet.data.store.layout import is_store
+
+    for number, source in enumerate(_sources(arguments.source).values()):
+        if number:
+            yield ""
+        if is_store(source):
+            yield from _describe(FrameStore(source))
+            continue
+        parts = find_parts(source)
+        kind = type(parts[0]).__name__.removesuffix("Part")
+        yield f"{source}: {len(parts)} parts of kind {kind}, not converted yet"
+        yield f"  first                    {parts[0].name}"
+
+
+def lint_source(arguments: argparse.Namespace) -> Iterator[str]:
+    """Yield a line for each finding.
+
+    Raises:
+        DataError: There were findings, so that the exit code tells.
+        EquinetError: The source cannot be read.
+    """
+    from equinet.data.store.lint import Lint
+
+    total = 0
+    for source in _sources(arguments.source).values():
+        lint = Lint(arguments.largest_force, arguments.closest)
+        for damage in _damage(source):
+            lint.findings += 1
+            yield damage
+        yield from lint.look(_records(source))
+        yield from lint.conclude()
+        yield f"{source}: {lint.frames} frames, {lint.findings} findings"
+        total += lint.findings
+    if total:
+        raise DataError(f"{arguments.source}: {total} findings, named above")
+
+
+def _sources(source: Path) -> dict[str, Path]:
+    """The splits of a folder of splits by name; anything else alone, without a name."""
+    from equinet.data.store import find_splits
+    from equinet.data.store.layout import is_store
+    from equinet.data.store.sources import s2ef_pairs
+
+    if source.is_dir() and not is_store(source) and not s2ef_pairs(source):
+        splits: dict[str, Path] = find_splits(source)
+        if splits:
+            return splits
+    return {"": source}
+
+
+def _convert(source: Path, store: Path, arguments: argparse.Namespace) -> Iterator[str]:
+    from equinet.data.store import FrameStore, Options, convert
+
+    options = Options(arguments.precision, arguments.cutoff, arguments.max_neighbors)
+    processes = arguments.processes or len(os.sched_getaffinity(0))
+    start = shown = time.monotonic()
+    frames = refused = 0
+    for progress in convert(
+        source, store, options=options, processes=processes, skip_bad=arguments.skip_bad
+    ):
+        frames, refused, now = progress.frames, progress.refused, time.monotonic()
+        if now - shown > _SECONDS:
+            shown = now
+            rate = frames / (now - start)
+            yield f"{store}: part {progress.done} of {progress.parts}, {rate:.0f} frames/s"
+    seconds = time.monotonic() - start
+    if not frames:
+        yield f"{store}: whole already, {len(FrameStore(store))} frames"
+        return
+    yield f"{store}: {frames} frames in {seconds:.1f} s, {frames / seconds:.0f} frames/s"
+    if refused:
+        yield f"{store}: {refused} frames or files left out; {_hint(store)} names them"
+
+
+def _hint(store: Path) -> str:
+    return f"python -m equinet data info {store}"
+
+
+def _describe(store: "FrameStore") -> Iterator[str]:
+    from equinet.elements import symbol
+
+    header = store.header
+    size = sum(shard["bytes"] for shard in header["shards"])
+    yield f"{store.folder}: {len(store)} frames"
+    yield f"  atoms                    {header['atoms']}; {_spread(store.atoms)} a frame"
+    options = header["source"]["options"]
+    if store.edges is not None:
+        most = options["max_neighbors"]
+        bound = f", at most {most} an atom" if most else ""
+        yield (
+            f"  edges                    {_spread(store.edges)} a frame within "
+            f"{options['cutoff']:g} Å{bound}"
+        )
+    yield f"  elements                 {' '.join(symbol(z) for z in store.elements)}"
+    for name, count in store.labels.items():
+        field = header["fields"][name]
+        there = "all" if count == len(store) else f"{count} frames"
+        yield f"  {name:<24} {there}, {field['dtype']} {field['unit']}".rstrip()
+    if store.labels.get("energy") == len(store):
+        energies = store.values("energy")
+        yield f"  mean energy              {energies.mean():.4f} ± {energies.std():.4f} eV"
+    yield f"  shards                   {len(header['shards'])}, {size / 1e6:.1f} MB"
+    source = header["source"]
+    yield f"  made from                {source['name']} ({source['kind']}), {header['written_by']}"
+    refused = header["refused"]
+    if refused:
+        yield f"  left out                 {len(refused)}"
+        for entry in refused[:_SHOWN]:
+            yield f"    {entry['reason']}"
+        if len(refused) > _SHOWN:
+            yield f"    and {len(refused) - _SHOWN} more in header.json"
+
+
+def _spread(sizes: Any) -> str:
+    return f"{sizes.min()} to {sizes.max()}, mean {sizes.mean():.1f}"
+
+
+def _damage(source: Path) -> Iterator[str]:
+    from equinet.data.store import FrameStore
+    from equinet.data.store.layout import is_store
+
+    if is_store(source):
+        yield from FrameStore(source).damaged_shards()
+
+
+def _records(source: Path) -> "Iterator[Record | Refusal]":
+    from equinet.data.store import FrameStore, find_parts
+    from equinet.data.store.layout import is_store
+
+    if is_store(source):
+        store = FrameStore(source)
+        for index in range(len(store)):
+            yield store.record(index)
+        return
+    for part in find_parts(source):
+        yield from part.records()

@@ -1,0 +1,115 @@
+"""Look through labeled frames for what training would trip over."""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from equinet.data.frames import Frame
+from equinet.data.neighbors import neighbor_list
+from equinet.data.store.records import Record, Refusal
+
+_REMEMBERED = 2_000_000  # frames whose repetition is noticed, half a gigabyte
+
+
+@dataclass
+class Lint:
+    """Looks at records one by one and remembers what a later one may repeat.
+
+    Attributes:
+        largest_force: Norm of a force beyond which a frame is named, eV/Å.
+        closest: Distance of two atoms below which a frame is named, Å.
+        frames: Frames seen.
+        findings: Findings so far.
+    """
+
+    largest_force: float = 50.0
+    closest: float = 0.5
+    frames: int = 0
+    findings: int = 0
+    _seen: dict[bytes, str] = field(default_factory=dict)
+    _ids: dict[tuple[int, int], str] = field(default_factory=dict)
+    _held_forces: bool = False
+    _held_atoms: bool = False
+
+    def look(self, records: Iterable[Record | Refusal]) -> Iterator[str]:
+        """Look at records.
+
+        Args:
+            records: As a reader yields them.
+
+        Yields:
+            A sentence for every finding: the frame, what is odd, and the number.
+        """
+        for record in records:
+            if isinstance(record, Refusal):
+                self.findings += 1
+                yield record.reason
+                continue
+            self.frames += 1
+            for finding in self._of(record):
+                self.findings += 1
+                yield f"{record.frame.source}: {finding}"
+
+    def conclude(self) -> Iterator[str]:
+        """Yield what can only be said of all frames together."""
+        if self.frames > _REMEMBERED:
+            yield f"repetitions were looked for among the first {_REMEMBERED} frames only"
+        if self._held_atoms and not self._held_forces:
+            self.findings += 1
+            yield (
+                "the forces on all fixed atoms are exactly zero, as if a constraint had been "
+                "applied when they were written; leave those atoms out of the loss"
+            )
+
+    def _of(self, record: Record) -> Iterator[str]:
+        frame = record.frame
+        if frame.forces is not None:
+            yield from self._large_forces(frame)
+            if frame.fixed is not None and frame.fixed.any():
+                self._held_atoms = True
+                self._held_forces |= bool(frame.forces[frame.fixed].any())
+        yield from self._close_atoms(frame)
+        if frame.fixed is not None and frame.fixed.all():
+            yield "every atom is fixed, so nothing can be learned from its forces"
+        if frame.tags is not None and frame.fixed is not None:
+            odd = np.flatnonzero((frame.tags == 0) != frame.fixed)
+            if odd.size:
+                yield f"tag 0 and the fixed atoms differ at {odd.size} atoms, first {odd[0]}"
+        yield from self._repeated(record)
+
+    def _large_forces(self, frame: Frame) -> Iterator[str]:
+        norms = np.linalg.norm(frame.forces, axis=1) if frame.forces is not None else np.zeros(1)
+        atom = int(norms.argmax())
+        if norms[atom] > self.largest_force:
+            yield (
+                f"a force of {norms[atom]:.1f} eV/Å on atom {atom}, "
+                f"beyond {self.largest_force:g} eV/Å"
+            )
+
+    def _close_atoms(self, frame: Frame) -> Iterator[str]:
+        edge_index, shift = neighbor_list(frame.positions, frame.cell, frame.pbc, self.closest)
+        if edge_index.shape[1]:
+            sender, receiver = edge_index
+            vectors = frame.positions[sender] - frame.positions[receiver] + shift @ frame.cell
+            distances = np.linalg.norm(vectors, axis=1)
+            pair = int(distances.argmin())
+            yield (
+                f"atoms {receiver[pair]} and {sender[pair]} are {distances[pair]:.2f} Å apart, "
+                f"below {self.closest:g} Å"
+            )
+
+    def _repeated(self, record: Record) -> Iterator[str]:
+        frame = record.frame
+        if len(self._seen) >= _REMEMBERED:
+            return
+        if record.system >= 0 and record.step >= 0:
+            first = self._ids.setdefault((record.system, record.step), frame.source)
+            if first != frame.source:
+                yield f"the ids {record.system}, {record.step} are those of {first} too"
+        digest = hashlib.sha256(frame.numbers.tobytes() + frame.positions.tobytes())
+        digest.update(frame.cell.tobytes())
+        first = self._seen.setdefault(digest.digest()[:16], frame.source)
+        if first != frame.source:
+            yield f"the same structure as {first}"

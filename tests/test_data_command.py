@@ -1,0 +1,118 @@
+"""``python -m equinet data``: what it says and how it ends."""
+
+import lzma
+
+import pytest
+from oc20_files import extxyz, slab, write_pair
+
+from equinet import __main__ as entry
+from equinet.data.store import FrameStore
+
+
+@pytest.fixture
+def root(tmp_path):
+    """Two splits; the second frame of the first is odd in every way that lint knows."""
+    frames = [slab(seed) for seed in range(3)]
+    frames[1].forces[4] = [60.0, 0, 0]
+    frames[1].positions[5] = frames[1].positions[4] + [0.3, 0, 0]
+    frames[1].fixed[8] = True
+    write_pair(tmp_path / "download" / "s2ef_train", 0, [*frames, frames[0]])
+    write_pair(tmp_path / "download" / "s2ef_val_id", 0, [slab(7)])
+    return tmp_path / "download"
+
+
+def command(capsys, *arguments):
+    status = entry.main(["data", *map(str, arguments)])
+    out, err = capsys.readouterr()
+    return status, out.splitlines(), err
+
+
+def test_every_split_is_converted_described_and_checked(root, tmp_path, capsys):
+    stores = tmp_path / "stores"
+    options = ("--processes", 1, "--cutoff", 3.0, "--max-neighbors", 4)
+    status, lines, _ = command(capsys, "convert", root, stores, *options)
+    assert status == 0
+    assert [line.split(" in ")[0] for line in lines] == [
+        f"{stores}/s2ef_train: 4 frames",
+        f"{stores}/s2ef_val_id: 1 frames",
+    ]
+    assert len(FrameStore(stores / "s2ef_val_id")) == 1
+    again = command(capsys, "convert", root, stores, *options)
+    assert again[1][0] == f"{stores}/s2ef_train: whole already, 4 frames"
+    words = [line.split() for line in command(capsys, "info", stores)[1]]
+    assert words[0] == [f"{stores}/s2ef_train:", "4", "frames"]
+    assert ["elements", "C", "O", "Cu"] in words
+    assert ["forces", "all,", "float64", "eV/Å"] in words
+    edges = next(row for row in words if row[:1] == ["edges"])
+    assert edges[-7:] == ["3", "Å,", "at", "most", "4", "an", "atom"]
+    status, lines, err = command(capsys, "lint", stores)
+    assert status == 1
+    assert err == f"equinet: {stores}: 4 findings, named above\n"
+    place = f"{stores}/s2ef_train, frame"
+    assert lines == [
+        f"{place} 1 (0.extxyz.xz, frame 2): a force of 60.0 eV/Å on atom 4, beyond 50 eV/Å",
+        f"{place} 1 (0.extxyz.xz, frame 2): atoms 4 and 5 are 0.30 Å apart, below 0.5 Å",
+        f"{place} 1 (0.extxyz.xz, frame 2): tag 0 and the fixed atoms differ at 1 atoms, first 8",
+        f"{place} 3 (0.extxyz.xz, frame 4): the same structure as {place} 0 (0.extxyz.xz, frame 1)",
+        f"{stores}/s2ef_train: 4 frames, 4 findings",
+        f"{stores}/s2ef_val_id: 1 frames, 0 findings",
+    ]
+
+
+def test_sources_are_described_and_checked_as_they_are(root, capsys):
+    status, lines, _ = command(capsys, "info", root / "s2ef_train")
+    assert (status, lines[0]) == (
+        0,
+        f"{root}/s2ef_train: 1 parts of kind S2EF, not converted yet",
+    )
+    assert command(capsys, "lint", root / "s2ef_val_id")[0] == 0
+    status, lines, _ = command(capsys, "lint", root / "s2ef_train", "--largest-force", 70)
+    assert status == 1
+    assert not [line for line in lines if "a force of" in line]
+
+
+def test_bad_frames_are_skipped_and_reported(root, tmp_path, capsys):
+    path = root / "s2ef_val_id" / "0.extxyz.xz"
+    path.write_bytes(lzma.compress(extxyz([slab(7)]).replace("Cu ", "Qq ", 1).encode()))
+    write_pair(root / "s2ef_val_id", 1, [slab(8)])
+    source, store = root / "s2ef_val_id", tmp_path / "store"
+    status, lines, err = command(capsys, "convert", source, store)
+    assert status == 1
+    assert f"{path}, frame 1, line 3: 'Qq' is not an element (--skip-bad leaves it out)" in err
+    status, lines, _ = command(capsys, "convert", source, store, "--skip-bad")
+    assert status == 0
+    assert "1 frames or files left out" in lines[-1]
+    info = command(capsys, "info", store)[1]
+    assert info[-2].split() == ["left", "out", "1"]
+    assert "'Qq' is not an element" in info[-1]
+    assert command(capsys, "lint", store)[0] == 0
+    shard = next((store / "shards").glob("*.safetensors"))
+    content = bytearray(shard.read_bytes())
+    content[-1] ^= 1
+    shard.write_bytes(content)
+    status, lines, _ = command(capsys, "lint", store)
+    assert status == 1
+    assert "SHA-256" in lines[0]
+
+
+def test_forces_zeroed_by_a_constraint_are_noticed(tmp_path, capsys):
+    frames = [slab(seed) for seed in range(2)]
+    for frame in frames:
+        frame.forces[frame.fixed] = 0.0
+    write_pair(tmp_path / "split", 0, frames)
+    status, lines, _ = command(capsys, "lint", tmp_path / "split")
+    assert status == 1
+    assert "the forces on all fixed atoms are exactly zero" in lines[0]
+
+
+def test_the_real_frames_beyond_50_eV_per_A_are_named(shared_data, capsys):  # noqa: N802
+    _, lines, _ = command(capsys, "lint", shared_data / "oc20" / "s2ef_val_id")
+    large = [line for line in lines if "a force of" in line]
+    assert len(large) == 1
+    assert "frame 132: a force of 120.8 eV/Å on atom 99, beyond 50 eV/Å" in large[0]
+
+
+def test_absent_sources_end_in_one_sentence(tmp_path, capsys):
+    for action in ("info", "lint"):
+        status, _, err = command(capsys, action, tmp_path / "absent")
+        assert (status, err) == (1, f"equinet: {tmp_path}/absent: not there\n")
