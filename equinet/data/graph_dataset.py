@@ -1,4 +1,4 @@
-"""Graphs held in memory, as a data set."""
+"""Graphs as a data set."""
 
 import hashlib
 from collections.abc import Sequence
@@ -11,10 +11,10 @@ from equinet.errors import DataError
 
 
 class GraphDataset(Dataset[Data]):
-    """A list of graphs that share their fields.
+    """Graphs that share their fields.
 
     Args:
-        graphs: At least one; a sequence that makes them when asked is kept as it is.
+        graphs: At least one; a list, or a sequence that builds them when they are indexed.
         name: What to call the set in messages.
 
     Raises:
@@ -28,7 +28,7 @@ class GraphDataset(Dataset[Data]):
     """
 
     def __init__(self, graphs: Sequence[Data], *, name: str = "data") -> None:
-        if not graphs:
+        if not len(graphs):
             raise DataError(f"{name}: there are no graphs")
         self.name = name
         self._graphs = graphs

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 import torch
+from jaxtyping import Int
 from torch_geometric.data import Data
 
 from equinet.data.formats import read_frames
@@ -85,7 +86,9 @@ class AtomicDataset(GraphDataset):
     ) -> None:
         if not frames:
             raise DataError(f"{name}: there are no frames")
-        self.frames = list(frames) if _all_frames(frames) else _from_ase(frames, name)
+        self.frames: Sequence[Frame] = (
+            list(frames) if _all_frames(frames) else _from_ase(frames, name)
+        )
         self.cutoff = cutoff
         for label in ("energy", "forces"):
             without = [f for f in self.frames if getattr(f, label) is None]
@@ -120,14 +123,24 @@ class AtomicDataset(GraphDataset):
         return tuple(sorted({int(z) for frame in self.frames for z in np.unique(frame.numbers)}))
 
     @property
-    def num_atoms(self) -> int:
-        """Atoms in all frames together."""
-        return sum(len(frame) for frame in self.frames)
+    def sizes(self) -> Int[np.ndarray, " frames"]:
+        """Atoms of every frame."""
+        return np.array([len(frame) for frame in self.frames])
 
     @property
-    def num_edges(self) -> int:
-        """Directed edges in all frames together."""
-        return sum(int(graph.edge_index.shape[1]) for graph in self._graphs)
+    def edge_counts(self) -> Int[np.ndarray, " frames"] | None:
+        """Directed edges of every graph."""
+        return np.array([graph.edge_index.shape[1] for graph in self._graphs])
+
+    @property
+    def average_neighbors(self) -> float:
+        """Directed edges per atom."""
+        edges = sum(int(graph.edge_index.shape[1]) for graph in self._graphs)
+        return edges / int(self.sizes.sum())
+
+    def sample(self) -> Sequence[Frame]:
+        """Frames that stand for the set, to measure it by: here, all of them."""
+        return self.frames
 
     def fingerprint(self) -> str:
         """SHA-256 of the frames' numbers and labels; names and cutoff do not enter."""

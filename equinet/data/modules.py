@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Int
 
 from equinet.data.formats import read_frames
 from equinet.data.frames import Frame, ase_library
 from equinet.data.graph_module import GraphDataModule, GraphSets
 from equinet.data.graphs import AtomicDataset
 from equinet.data.statistics import Statistics
+from equinet.data.stored import StoredDataset, StoredFrames
 from equinet.errors import DataError
 
 
@@ -21,7 +23,7 @@ class Splits:
     """Frames of one task.
 
     Attributes:
-        train: Training frames.
+        train: Training frames, in memory or in a store, like all others.
         val: Validation frames.
         tests: Test frames by name.
         about: What the data are, in one clause.
@@ -29,9 +31,9 @@ class Splits:
         files: Files of those test sets that are one whole file.
     """
 
-    train: list[Frame]
-    val: list[Frame]
-    tests: dict[str, list[Frame]]
+    train: Sequence[Frame]
+    val: Sequence[Frame]
+    tests: Mapping[str, Sequence[Frame]]
     about: str
     reference_energies: Mapping[int, float] | None = None
     files: Mapping[str, Path] = field(default_factory=dict)
@@ -100,11 +102,10 @@ class AtomicDataModule(GraphDataModule[AtomicSets]):
     def load(self) -> AtomicSets:
         """Read the frames, build the graphs and measure the statistics."""
         splits = self.read()
-        train = AtomicDataset(splits.train, self.cutoff, name="training set")
-        val = AtomicDataset(splits.val, self.cutoff, name="validation set")
+        train = self._dataset(splits.train, "training set")
+        val = self._dataset(splits.val, "validation set")
         tests = {
-            name: AtomicDataset(frames, self.cutoff, name=f"test set {name}")
-            for name, frames in splits.tests.items()
+            name: self._dataset(frames, f"test set {name}") for name, frames in splits.tests.items()
         }
         symbols = ase_library().data.chemical_symbols
         for dataset in (val, *tests.values()):
@@ -115,6 +116,11 @@ class AtomicDataModule(GraphDataModule[AtomicSets]):
                 raise DataError(f"{dataset.name}: {names} not in the training set ({known})")
         statistics = Statistics.of(train, splits.reference_energies)
         return AtomicSets(splits.about, train, val, tests, statistics, splits.files)
+
+    def _dataset(self, frames: Sequence[Frame], name: str) -> AtomicDataset:
+        if isinstance(frames, StoredFrames):
+            return StoredDataset(frames, self.cutoff, name=name)
+        return AtomicDataset(frames, self.cutoff, name=name)
 
     @property
     def train(self) -> AtomicDataset:
@@ -150,8 +156,8 @@ class AtomicDataModule(GraphDataModule[AtomicSets]):
         ready = self.sets
         sets = {"training": ready.train, "validation": ready.val, **ready.tests}
         counts = ", ".join(f"{len(dataset)} {name}" for name, dataset in sets.items())
-        sizes = [len(frame) for dataset in sets.values() for frame in dataset.frames]
-        low, high = min(sizes), max(sizes)
+        low = min(int(dataset.sizes.min()) for dataset in sets.values())
+        high = max(int(dataset.sizes.max()) for dataset in sets.values())
         atoms = f"{low}" if low == high else f"{low} to {high}"
         symbols = ase_library().data.chemical_symbols
         elements = " ".join(symbols[z] for z in ready.train.elements)
@@ -179,16 +185,36 @@ def split_frames(
     Raises:
         DataError: The amount is not a share or a whole number, or one of the parts is empty.
     """
+    rest, aside = split_indices(len(frames), amount, seed)
+    return [frames[index] for index in rest.tolist()], [frames[index] for index in aside.tolist()]
+
+
+def split_indices(
+    count: int,
+    amount: float | int,  # noqa: PYI041
+    seed: int,
+) -> tuple[Int[np.ndarray, " rest"], Int[np.ndarray, " aside"]]:
+    """Set a random part of some frames aside.
+
+    Args:
+        count: How many frames there are.
+        amount: Number of frames to set aside, or below 1 their share.
+        seed: Of the choice.
+
+    Returns:
+        Indices of the rest and of the part set aside, each ascending.
+
+    Raises:
+        DataError: The amount is not a share or a whole number, or one of the parts is empty.
+    """
     share = 0 < amount < 1
     if not share and amount != int(amount):
         raise DataError(f"{amount} is neither a share (below 1) nor a whole number of frames")
-    size = max(1, round(amount * len(frames))) if share else int(amount)
-    if not 0 < size < len(frames):
-        raise DataError(f"cannot set {amount} of {len(frames)} frames aside for validation")
-    chosen = set(np.random.default_rng(seed).permutation(len(frames))[:size].tolist())
-    rest = [frame for index, frame in enumerate(frames) if index not in chosen]
-    aside = [frame for index, frame in enumerate(frames) if index in chosen]
-    return rest, aside
+    size = max(1, round(amount * count)) if share else int(amount)
+    if not 0 < size < count:
+        raise DataError(f"cannot set {amount} of {count} frames aside for validation")
+    order = np.random.default_rng(seed).permutation(count)
+    return np.sort(order[size:]), np.sort(order[:size])
 
 
 def read_isolated_atoms(path: Path, *, energy_key: str | None = None) -> dict[int, float]:

@@ -3,58 +3,82 @@
 Source: Chanussot et al., ACS Catal. 11, 6059 (2021), doi 10.1021/acscatal.0c04525 (CC BY 4.0).
 """
 
+import hashlib
 import logging
+import os
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from equinet.data.cache import cached_file, cached_splits
+import numpy as np
+
+from equinet.data.cache import cache_folder, cached_file, cached_splits
 from equinet.data.emt import make_surfaces
 from equinet.data.frames import Frame
-from equinet.data.modules import AtomicDataModule, Splits, split_frames
+from equinet.data.modules import AtomicDataModule, Splits, split_indices
+from equinet.data.store import FrameStore, convert, find_parts, find_splits
 from equinet.data.store.archives import Blob
+from equinet.data.store.layout import HEADER, is_store
 from equinet.data.store.records import Refusal
 from equinet.data.store.s2ef import pair_up
 from equinet.data.store.sources import s2ef_pairs
+from equinet.data.stored import StoredFrames
 from equinet.errors import DataError
 
 _log = logging.getLogger(__name__)
 
+# How the released splits are called, and those of smaller samples after them.
+_TRAIN = ("s2ef_train", "train")
+_VAL = ("s2ef_val_id", "val_id")
+_TEST = ("s2ef_val_ood", "val_ood")
+_SECONDS = 60.0  # between two lines about a conversion
+
 
 class OC20(AtomicDataModule):
-    """Adsorbates on surfaces: S2EF folders of OC20, or generated slabs where there are none.
+    """Adsorbates on surfaces: S2EF splits of OC20, or generated slabs where there are none.
 
-    With ``root``, reads the distributed layout ``<split>/N.extxyz[.xz]`` with ``N.txt[.xz]``,
-    whose rows ``system,frame,reference_energy`` give what is subtracted from each energy. All
-    frames are held in memory. Without ``root``, makes (once) slabs of Cu, Ag, Au, Ni, Pd, Pt with
-    H, C, N, O or CO, labeled by ASE's EMT potential; :meth:`describe` says that this is not OC20.
-    Tests are then ``test_id`` (other frames of the training systems) and ``test_ood`` (other
-    systems). Frames of ``test`` with elements that the training set lacks are left out, with a
-    warning.
+    With ``root``, takes the splits in that folder as they were downloaded: folders of pairs
+    ``N.extxyz.xz`` and ``N.txt.xz``, or the tars that hold them, or stores (see
+    ``python -m equinet data convert``). What is no store is converted into the cache on first use.
+    Frames are read and graphs built when a batch asks for them, so a set may be of any size.
+
+    The frames of the validation split that ``val_size`` does not set aside become a test, as do all
+    splits ``s2ef_val_ood*``. Frames with elements that the training set lacks are left out of
+    them, with a warning.
+
+    Without ``root``, makes (once) slabs of Cu, Ag, Au, Ni, Pd, Pt with H, C, N, O or CO, labeled by
+    ASE's EMT potential; :meth:`describe` says that this is not OC20. Tests are then ``test_id``
+    (other frames of the training systems) and ``test_ood`` (other systems).
 
     Args:
-        root: Folder of S2EF splits; None makes the embedded set.
-        train: Folder of the training frames under ``root``.
-        val: Folder of the validation frames; those not set aside by ``val_size`` become a test.
-        test: Folder of further test frames.
+        root: Folder of splits; None makes the embedded set.
+        train: Name of the training split under ``root``; None takes the only ``s2ef_train*``.
+        val: Name of the validation split; None takes ``s2ef_val_id``.
+        test: Names of further tests; None takes all ``s2ef_val_ood*``.
         val_size: Number of frames of ``val`` to validate on, chosen at random (below 1: share).
+        test_size: Most frames of each test, chosen at random; None takes all.
+        skip_bad: Leave out frames that cannot be used, when a split is converted.
         cutoff: Å.
         batch_size: Graphs per training batch.
         eval_batch_size: Graphs per validation or test batch.
         seed: Of the validation split and of the order of training.
         num_workers: Loading processes.
-        cache: Folder for the embedded set; None takes the user's cache.
+        cache: Folder for the embedded set and for converted splits; None takes the user's cache.
 
     Raises:
-        DataError: A folder or file is missing or broken, when the data are prepared.
+        DataError: A split is missing, ambiguous or broken, when the data are prepared.
     """
 
     def __init__(
         self,
         *,
         root: str | Path | None = None,
-        train: str = "s2ef_train",
-        val: str = "s2ef_val_id",
-        test: str = "s2ef_val_ood",
+        train: str | None = None,
+        val: str | None = None,
+        test: Sequence[str] | str | None = None,
         val_size: float | int = 100,  # noqa: PYI041
+        test_size: int | None = 10_000,
+        skip_bad: bool = False,
         cutoff: float = 5.0,
         batch_size: int = 8,
         eval_batch_size: int = 32,
@@ -69,13 +93,16 @@ class OC20(AtomicDataModule):
             seed=seed,
             num_workers=num_workers,
         )
+        if test_size is not None and test_size < 1:
+            raise DataError(f"test_size must be at least 1, got {test_size}")
         self.root = None if root is None else Path(root).expanduser()
-        self.folders = {"train": train, "val": val, "test": test}
-        self.val_size = val_size
+        self.train_split, self.val_split = train, val
+        self.test_splits = [test] if isinstance(test, str) else test
+        self.val_size, self.test_size, self.skip_bad = val_size, test_size, skip_bad
         self.cache = cache
 
     def read(self) -> Splits:
-        """Read the folders, or make the embedded set.
+        """Open the splits, or make the embedded set.
 
         Returns:
             The frames.
@@ -84,24 +111,84 @@ class OC20(AtomicDataModule):
             names = ("train", "val", "test_id", "test_ood")
             made = cached_splits("surfaces-v1", make_surfaces, names, cache=self.cache)
             about = "EMT surfaces made on the spot, NOT OC20 (give its folder as data.root)"
-            tests = {name: made[name] for name in names[2:]}
-            files = {name: cached_file("surfaces-v1", name, self.cache) for name in tests}
-            return Splits(made["train"], made["val"], tests, about, files=files)
-        train = read_s2ef(self.root / self.folders["train"])
-        rest, val = split_frames(
-            read_s2ef(self.root / self.folders["val"]), self.val_size, self.seed
-        )
-        tests = {
-            self.folders["val"]: rest,
-            self.folders["test"]: _of_known_elements(
-                read_s2ef(self.root / self.folders["test"]), train, self.folders["test"]
-            ),
-        }
+            generated = {name: made[name] for name in names[2:]}
+            files = {name: cached_file("surfaces-v1", name, self.cache) for name in generated}
+            return Splits(made["train"], made["val"], generated, about, files=files)
+        found = find_splits(self.root)
+        train_name = self.train_split or _only(found, _TRAIN, self.root, "train")
+        val_name = self.val_split or _only(found, _VAL, self.root, "val")
+        test_names = self.test_splits
+        if test_names is None:
+            test_names = [name for name in found if name.startswith(_TEST)]
+        train = self._open(train_name, found)
+        whole = self._open(val_name, found)
+        rest, aside = split_indices(len(whole), self.val_size, self.seed)
+        val = self._for_test(whole.part(aside), train, val_name)
+        tests = {val_name: self._for_test(whole.part(self._chosen(rest)), train, val_name)}
+        for name in test_names:
+            frames = self._open(name, found)
+            part = frames.part(self._chosen(np.arange(len(frames))))
+            tests[name] = self._for_test(part, train, name)
         about = (
-            f"OC20 S2EF frames of {self.root}, energies minus the references beside them "
-            "(comparable with published numbers only on the official splits and references)"
+            f"OC20 frames of {self.root} ({train_name}), energies as stored (comparable with "
+            "published numbers only on the official splits and references)"
         )
         return Splits(train, val, tests, about)
+
+    def _open(self, name: str, found: Mapping[str, Path]) -> StoredFrames:
+        """Open a split, converting it into the cache unless that is done."""
+        source = found.get(name) or (self.root or Path()) / name
+        if not source.exists():
+            known = ", ".join(found) or "none"
+            raise DataError(f"{self.root}: no split {name!r}; there are {known}")
+        if not is_store(source):
+            source = self._converted(name, source)
+        return StoredFrames(FrameStore(source))
+
+    def _converted(self, name: str, source: Path) -> Path:
+        identity = hashlib.sha256(str(source.resolve()).encode())
+        for part in find_parts(source):
+            identity.update(f"{part.name} {part.size}\n".encode())
+        store = cache_folder(self.cache) / "oc20" / f"{name}-{identity.hexdigest()[:12]}"
+        if not (store / HEADER).is_file():
+            _log.info("converting %s into %s (once)", source, store)
+        shown = time.monotonic()
+        processes = len(os.sched_getaffinity(0))
+        for done in convert(source, store, processes=processes, skip_bad=self.skip_bad):
+            if time.monotonic() - shown > _SECONDS:
+                shown = time.monotonic()
+                _log.info("converting %s: part %d of %d", name, done.done, done.parts)
+        return store
+
+    def _chosen(self, indices: np.ndarray) -> np.ndarray:
+        if self.test_size is None or len(indices) <= self.test_size:
+            return indices
+        order = np.random.default_rng([self.seed, 1]).permutation(len(indices))
+        return np.sort(indices[order[: self.test_size]])
+
+    def _for_test(self, frames: StoredFrames, train: StoredFrames, name: str) -> StoredFrames:
+        """Leave out, and say so, what no model of the training set's elements can be asked."""
+        kept = frames.of_elements(train.elements)
+        if len(kept) < len(frames):
+            unseen = set(frames.elements) - set(train.elements)
+            _log.warning(
+                "%s: %d of %d frames hold elements that no training frame has (atomic numbers "
+                "%s); they are left out",
+                name,
+                len(frames) - len(kept),
+                len(frames),
+                sorted(unseen),
+            )
+        return kept
+
+
+def _only(found: Mapping[str, Path], prefixes: tuple[str, ...], root: Path, argument: str) -> str:
+    names = [name for name in found if name.startswith(prefixes)]
+    if len(names) != 1:
+        known = ", ".join(found) or "no splits at all"
+        problem = f"several splits {', '.join(names)}" if names else f"no split {prefixes[0]}*"
+        raise DataError(f"{root}: {problem} among {known}; choose one with data.{argument}=NAME")
+    return names[0]
 
 
 def read_s2ef(folder: str | Path) -> list[Frame]:
@@ -129,20 +216,3 @@ def read_s2ef(folder: str | Path) -> list[Frame]:
                 raise DataError(record.reason)
             frames.append(record.frame)
     return frames
-
-
-def _of_known_elements(frames: list[Frame], train: list[Frame], name: str) -> list[Frame]:
-    """Leave out, and say so, what no model of the training set's elements can be asked."""
-    known = {int(z) for frame in train for z in frame.numbers}
-    kept = [frame for frame in frames if known.issuperset(frame.numbers.tolist())]
-    if len(kept) < len(frames):
-        unseen = {int(z) for frame in frames for z in frame.numbers} - known
-        _log.warning(
-            "%s: %d of %d frames hold elements that no training frame has (atomic numbers %s); "
-            "they are left out",
-            name,
-            len(frames) - len(kept),
-            len(frames),
-            sorted(unseen),
-        )
-    return kept

@@ -9,6 +9,8 @@ from torch_geometric.loader import DataLoader
 
 from equinet.data.graph_dataset import GraphDataset
 
+_CHUNK = 1 << 16
+
 
 class EpochSampler(Sampler[int]):
     """A random order that depends on the seed and the epoch alone.
@@ -46,7 +48,9 @@ class EpochSampler(Sampler[int]):
     def __iter__(self) -> Iterator[int]:
         # Hashing through SeedSequence keeps (seed, epoch) apart from (seed + 1, epoch - 1).
         generator = torch.Generator().manual_seed(_mix(self.seed, self.epoch))
-        yield from torch.randperm(self.size, generator=generator).tolist()
+        order = torch.randperm(self.size, generator=generator)
+        for some in order.split(_CHUNK):  # numbers of Python take four times the memory
+            yield from some.tolist()
 
 
 def training_loader(

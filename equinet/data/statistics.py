@@ -40,7 +40,8 @@ class Statistics:
         """Measure a labeled data set, in float64.
 
         Args:
-            dataset: The training set, with energies and forces.
+            dataset: The training set, with energies and forces. A large one is measured on a sample
+                (see ``dataset.sample``).
             reference_energies: eV by atomic number, e.g. of isolated atoms; None fits them to the
                 compositions by :func:`fit_reference_energies`.
 
@@ -50,9 +51,9 @@ class Statistics:
         Raises:
             DataError: The set has no energies or forces, or an element has no reference energy.
         """
-        elements = dataset.elements
+        elements, frames = dataset.elements, dataset.sample()
         if reference_energies is None:
-            references = fit_reference_energies(dataset.frames, elements)
+            references = fit_reference_energies(frames, elements)
         else:
             missing = sorted(set(elements) - set(reference_energies))
             if missing:
@@ -61,9 +62,9 @@ class Statistics:
                     f"are some for {sorted(reference_energies)}"
                 )
             references = np.array([reference_energies[z] for z in elements], dtype=np.float64)
-        counts = _compositions(dataset.frames, elements)
-        interaction = (_energies(dataset.frames) - counts @ references) / counts.sum(axis=1)
-        forces = [frame.forces for frame in dataset.frames if frame.forces is not None]
+        counts = _compositions(frames, elements)
+        interaction = (_energies(frames) - counts @ references) / counts.sum(axis=1)
+        forces = [frame.forces for frame in frames if frame.forces is not None]
         if not forces:
             raise DataError(f"{dataset.name}: the frames have no forces")
         squares = np.concatenate([(array * array).ravel() for array in forces])
@@ -72,7 +73,7 @@ class Statistics:
             reference_energies=tuple(float(energy) for energy in references),
             shift=float(interaction.mean()),
             scale=float(np.sqrt(squares.mean())) or 1.0,
-            average_neighbors=dataset.num_edges / dataset.num_atoms or 1.0,
+            average_neighbors=dataset.average_neighbors or 1.0,
         )
 
     def model_arguments(self) -> dict[str, Any]:

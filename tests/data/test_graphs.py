@@ -65,8 +65,8 @@ def test_batches_keep_cells_apart_and_shift_edges(make_water):
     assert (receivers.diff() >= 0).all()
     assert (batch.batch[batch.edge_index[0]] == batch.batch[receivers]).all()
     assert data.elements == (1, 2, 8, 29)
-    assert data.num_atoms == 5
-    assert data.num_edges == batch.edge_index.shape[1]
+    assert data.sizes.sum() == 5
+    assert data.edge_counts.sum() == batch.edge_index.shape[1]
 
 
 def test_two_atoms_at_one_place_are_refused():

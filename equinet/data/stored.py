@@ -1,0 +1,216 @@
+"""Frames of a store as a data set: graphs are built when a batch asks for them."""
+
+import hashlib
+from collections.abc import Sequence
+from functools import cached_property
+from typing import overload
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from torch_geometric.data import Data
+
+from equinet.data.frames import Frame
+from equinet.data.graph_dataset import GraphDataset
+from equinet.data.graphs import AtomicDataset, to_graph
+from equinet.data.store import FrameStore
+from equinet.errors import DataError
+
+# Enough for statistics: they are averages, and a larger sample moves none by a percent.
+_SAMPLE = 10_000
+_SAMPLED_GRAPHS = 500
+
+
+class StoredFrames(Sequence[Frame]):
+    """Some frames of a store, in a fixed order, read when they are indexed.
+
+    Args:
+        store: The store.
+        indices: Which of its frames; None means all.
+        elements: Atomic numbers that may occur; None means those that do, which are read off the
+            frames, or off the header where these are all.
+    """
+
+    def __init__(
+        self,
+        store: FrameStore,
+        indices: Int[np.ndarray, " frames"] | None = None,
+        elements: tuple[int, ...] | None = None,
+    ) -> None:
+        self.store = store
+        self.indices = indices
+        self._elements = elements
+
+    def __len__(self) -> int:
+        return len(self.store) if self.indices is None else len(self.indices)
+
+    @overload
+    def __getitem__(self, index: int) -> Frame: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Frame]: ...
+    def __getitem__(self, index: int | slice) -> Frame | list[Frame]:
+        if isinstance(index, slice):
+            return [self[place] for place in range(*index.indices(len(self)))]
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"frame {index} of {len(self)}")
+        return self.store[index if self.indices is None else int(self.indices[index])]
+
+    @property
+    def atoms(self) -> Int[np.ndarray, " frames"]:
+        """Atoms of every frame, without reading any."""
+        return self.store.atoms if self.indices is None else self.store.atoms[self.indices]
+
+    @property
+    def edges(self) -> Int[np.ndarray, " frames"] | None:
+        """Edges of every frame as the conversion counted them, if it did."""
+        edges = self.store.edges
+        return edges if edges is None or self.indices is None else edges[self.indices]
+
+    def part(self, chosen: Int[np.ndarray, " part"]) -> "StoredFrames":
+        """Take some of the frames.
+
+        Args:
+            chosen: Their indices among these frames.
+
+        Returns:
+            Those frames, in that order.
+        """
+        inner = chosen if self.indices is None else self.indices[chosen]
+        return StoredFrames(self.store, np.asarray(inner, dtype=np.int64), self._elements)
+
+    @cached_property
+    def elements(self) -> tuple[int, ...]:
+        """Atomic numbers that occur, ascending; a part of a store is read for them."""
+        if self._elements is not None:
+            return self._elements
+        if self.indices is None:
+            return self.store.elements
+        return tuple(sorted({int(z) for frame in self for z in np.unique(frame.numbers)}))
+
+    def of_elements(self, known: Sequence[int]) -> "StoredFrames":
+        """Leave out the frames that hold other elements.
+
+        Args:
+            known: Atomic numbers.
+
+        Returns:
+            The others. Nothing is read where the whole store holds known elements only.
+        """
+        common = tuple(sorted(set(self.store.elements) & set(known)))
+        if common == self.store.elements:
+            return StoredFrames(self.store, self.indices, common)
+        indices = np.arange(len(self.store)) if self.indices is None else self.indices
+        allowed = frozenset(known)
+        kept = [index for index in indices.tolist() if self._holds_only(index, allowed)]
+        return StoredFrames(self.store, np.array(kept, dtype=np.int64), common)
+
+    def _holds_only(self, index: int, allowed: frozenset[int]) -> bool:
+        if self.store.elements_of(index) <= allowed:
+            return True
+        return allowed.issuperset(self.store[index].numbers.tolist())
+
+
+class StoredDataset(AtomicDataset):
+    """Graphs of the frames of a store; nothing is kept in memory.
+
+    Args:
+        frames: Of a store.
+        cutoff: Å.
+        name: What to call the set in messages.
+
+    Raises:
+        DataError: There are no frames, or only some of the store's have energies or forces.
+    """
+
+    frames: StoredFrames
+
+    def __init__(self, frames: StoredFrames, cutoff: float, *, name: str = "data") -> None:
+        if not len(frames):
+            raise DataError(f"{name}: there are no frames")
+        labels, count = frames.store.labels, len(frames.store)
+        for label in ("energy", "forces"):
+            if 0 < labels.get(label, 0) < count:
+                raise DataError(
+                    f"{name}: {count - labels[label]} of {count} frames of {frames.store.folder} "
+                    f"have no {label}"
+                )
+        GraphDataset.__init__(self, _Graphs(frames, cutoff), name=name)
+        self.frames = frames
+        self.cutoff = cutoff
+
+    @property
+    def elements(self) -> tuple[int, ...]:
+        """Atomic numbers that occur, ascending."""
+        return self.frames.elements
+
+    @property
+    def sizes(self) -> Int[np.ndarray, " frames"]:
+        """Atoms of every frame."""
+        return self.frames.atoms
+
+    @property
+    def edge_counts(self) -> Int[np.ndarray, " frames"] | None:
+        """Edges of every graph, where the conversion counted them within the same cutoff.
+
+        Raises:
+            DataError: It counted within another.
+        """
+        counted = self.frames.store.header["source"]["options"]["cutoff"]
+        if counted is not None and counted != self.cutoff:
+            raise DataError(
+                f"{self.frames.store.folder}: edges were counted within {counted:g} Å, the graphs "
+                f"have {self.cutoff:g} Å; convert with --cutoff {self.cutoff:g}"
+            )
+        return self.frames.edges
+
+    @cached_property
+    def average_neighbors(self) -> float:
+        """Directed edges per atom, over a few hundred frames drawn at random."""
+        frames = self.sample()[:_SAMPLED_GRAPHS]
+        edges = sum(int(to_graph(frame, self.cutoff).edge_index.shape[1]) for frame in frames)
+        return edges / sum(len(frame) for frame in frames)
+
+    def sample(self) -> list[Frame]:
+        """Draw frames that stand for the set: all, or ten thousand, the same ones every time."""
+        if len(self.frames) <= _SAMPLE:
+            return list(self.frames)
+        chosen = np.random.default_rng(0).integers(len(self.frames), size=_SAMPLE)
+        return [self.frames[int(index)] for index in chosen]
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the store's checksums and of which frames are used."""
+        digest = hashlib.sha256(self.frames.store.fingerprint().encode())
+        if self.frames.indices is not None:
+            digest.update(self.frames.indices.astype("<i8").tobytes())
+        return digest.hexdigest()
+
+
+class _Graphs(Sequence[Data]):
+    """Graphs that are built anew every time."""
+
+    def __init__(self, frames: StoredFrames, cutoff: float) -> None:
+        self._frames = frames
+        self._cutoff = cutoff
+        labels, count = frames.store.labels, len(frames.store)
+        self._mixed = {name for name, there in labels.items() if there < count}
+        self._sometimes = self._mixed & {"tags", "fixed"}
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    @overload
+    def __getitem__(self, index: int) -> Data: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Data]: ...
+    def __getitem__(self, index: int | slice) -> Data | list[Data]:
+        if isinstance(index, slice):
+            return [self[place] for place in range(*index.indices(len(self)))]
+        graph = to_graph(self._frames[index], self._cutoff)
+        # All graphs of a batch must have the same fields.
+        if "tags" in self._sometimes and "tags" not in graph:
+            graph.tags = torch.zeros_like(graph.atomic_numbers)
+        if "fixed" in self._sometimes and "fixed" not in graph:
+            graph.fixed = torch.zeros_like(graph.atomic_numbers, dtype=torch.bool)
+        if "stress" in self._mixed:
+            graph.pop("stress", None)
+        return graph
