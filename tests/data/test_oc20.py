@@ -147,7 +147,7 @@ def test_splits_are_named_where_they_are_not_found(tmp_path):
     write_pair(root / "s2ef_train_2M", 0, [slab(0)])
     with pytest.raises(DataError, match=r"several splits s2ef_train_2M, s2ef_train_200K"):
         OC20(root=root, **options).prepare()
-    with pytest.raises(DataError, match=r"no split 's2ef_train_20M'; there are s2ef_train_200K"):
+    with pytest.raises(DataError, match=r"no split 's2ef_train_20M'; there are s2ef_train_2M"):
         OC20(root=root, train="s2ef_train_20M", **options).prepare()
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match=r"no split s2ef_train\* among no splits at all"):
