@@ -1,10 +1,18 @@
 """Layers: one family a file. Gaunt layers act on coefficients ``[..., (lmax+1)², channels]``."""
 
+from equinet.nn.clebsch_gordan import ClebschGordanProduct as ClebschGordanProduct
+from equinet.nn.clebsch_gordan import ClebschGordanSelfMix as ClebschGordanSelfMix
 from equinet.nn.convnext import ConvNeXtBlock as ConvNeXtBlock
 from equinet.nn.convolution import GauntConvolution as GauntConvolution
 from equinet.nn.depthwise import DepthwiseConvolution as DepthwiseConvolution
+from equinet.nn.drop_path import DropPath as DropPath
+from equinet.nn.edge_frames import EdgeFrames as EdgeFrames
+from equinet.nn.edge_frames import edge_frames as edge_frames
+from equinet.nn.edge_network import EdgeNetwork as EdgeNetwork
 from equinet.nn.fiber_bundle import FiberBundleConv as FiberBundleConv
 from equinet.nn.gate import Gate as Gate
+from equinet.nn.graph_attention import Edges as Edges
+from equinet.nn.graph_attention import GraphAttention as GraphAttention
 from equinet.nn.invariants import angle_invariants as angle_invariants
 from equinet.nn.invariants import axial_invariants as axial_invariants
 from equinet.nn.invariants import edge_lengths as edge_lengths
@@ -20,7 +28,15 @@ from equinet.nn.norm import DegreeNorm as DegreeNorm
 from equinet.nn.position import PositionConv as PositionConv
 from equinet.nn.product import GauntProduct as GauntProduct
 from equinet.nn.product import GauntSelfMix as GauntSelfMix
+from equinet.nn.product import SelfMix as SelfMix
 from equinet.nn.radial import BesselBasis as BesselBasis
+from equinet.nn.radial import GaussianBasis as GaussianBasis
 from equinet.nn.radial import LogarithmicBasis as LogarithmicBasis
 from equinet.nn.radial import RadialNetwork as RadialNetwork
 from equinet.nn.radial import polynomial_envelope as polynomial_envelope
+from equinet.nn.separable_norm import SeparableNorm as SeparableNorm
+from equinet.nn.so2_convolution import SO2Convolution as SO2Convolution
+from equinet.nn.sphere_activation import SphereActivation as SphereActivation
+from equinet.nn.sphere_feed_forward import SphereFeedForward as SphereFeedForward
+from equinet.nn.sphere_grid import EdgeGrid as EdgeGrid
+from equinet.nn.sphere_grid import SphereGrid as SphereGrid

@@ -12,8 +12,8 @@ from equinet.nn.degrees import degree_index
 class DegreeLinear(nn.Module):
     """Mix channels with one matrix per degree; by Schur's lemma nothing more is equivariant.
 
-    Weights start as standard normals divided by the square root of the fan-in, so that inputs of
-    unit variance give outputs of unit variance.
+    Inputs of unit variance give outputs of unit variance at the start: weights are standard normals
+    that are divided by the square root of the fan-in whenever they are used.
 
     Args:
         lmax: Largest degree of input and output.
@@ -22,6 +22,8 @@ class DegreeLinear(nn.Module):
         kinds: With a number, every node has one of so many kinds (chemical species, say) and each
             kind has matrices of its own.
         bias: Add a learned constant to degree zero.
+        unit_weights: False keeps the weights themselves at that size, as ``nn.Linear`` does, and
+            uses them as they are: what published learning rates of Adam are made for.
 
     Example:
         >>> DegreeLinear(2, 8, 16)(torch.randn(5, 9, 8)).shape
@@ -38,12 +40,15 @@ class DegreeLinear(nn.Module):
         *,
         kinds: int | None = None,
         bias: bool = False,
+        unit_weights: bool = True,
     ) -> None:
         super().__init__()
         self.lmax = lmax
         self.kinds = kinds
-        self.weight = nn.Parameter(torch.randn(lmax + 1, (kinds or 1) * in_channels, out_channels))
-        self.gain = 1 / math.sqrt(in_channels)
+        size = 1.0 if unit_weights else 1 / math.sqrt(in_channels)
+        weight = torch.randn(lmax + 1, (kinds or 1) * in_channels, out_channels)
+        self.weight = nn.Parameter(weight * size)
+        self.gain = 1 / math.sqrt(in_channels) / size
         self.bias = nn.Parameter(torch.zeros(out_channels)) if bias else None
         self.register_buffer("degrees", degree_index(lmax), persistent=False)
 

@@ -76,6 +76,39 @@ class BesselBasis(nn.Module):
         return waves * (math.sqrt(2 / self.cutoff) * envelope).unsqueeze(-1)
 
 
+class GaussianBasis(nn.Module):
+    r"""Gaussians of one width at equal distances from zero to the cutoff.
+
+    Args:
+        cutoff: Place of the last one, Å.
+        size: Number of functions, at least 2.
+        width: Their standard deviation in units of the distance between two.
+
+    Source: Schütt et al., SchNet (NeurIPS 2017); 600 functions of width 2 in Liao et al.,
+    EquiformerV2 (ICLR 2024).
+
+    Example:
+        >>> GaussianBasis(cutoff=5.0, size=8)(torch.tensor([0.0, 1.0])).shape
+        torch.Size([2, 8])
+    """
+
+    centers: Tensor
+
+    def __init__(self, cutoff: float, size: int, width: float = 2.0) -> None:
+        super().__init__()
+        if size < 2:
+            raise ValueError(f"size must be at least 2, found {size}")
+        self.size = size
+        self.deviation = width * cutoff / (size - 1)
+        centers = torch.linspace(0, cutoff, size, dtype=torch.float64)
+        self.register_buffer("centers", centers, persistent=False)
+
+    def forward(self, distances: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch size"]:
+        """Evaluate the basis at distances in Å."""
+        offsets = distances.unsqueeze(-1) - self.centers.to(distances.dtype)
+        return torch.exp(-(offsets / self.deviation).square() / 2)
+
+
 class LogarithmicBasis(nn.Module):
     r"""Gaussians in :math:`\ln(1 + d^2)`: a basis on all distances, fine near and coarse far.
 

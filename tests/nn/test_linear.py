@@ -21,3 +21,13 @@ def test_variance_is_kept() -> None:
     torch.manual_seed(0)
     z = DegreeLinear(2, 64, 64)(torch.randn(500, 9, 64))
     assert 0.8 < z.square().mean() < 1.25
+
+
+def test_weights_of_either_size_start_alike() -> None:
+    torch.manual_seed(0)
+    scaled = DegreeLinear(2, 64, 3)
+    torch.manual_seed(0)
+    plain = DegreeLinear(2, 64, 3, unit_weights=False)
+    torch.testing.assert_close(plain.weight, scaled.weight / 8)
+    x = torch.randn(5, 9, 64)
+    torch.testing.assert_close(plain(x), scaled(x))

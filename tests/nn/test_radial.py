@@ -1,7 +1,9 @@
+import math
+
 import pytest
 import torch
 
-from equinet.nn import BesselBasis, RadialNetwork, polynomial_envelope
+from equinet.nn import BesselBasis, GaussianBasis, RadialNetwork, polynomial_envelope
 
 
 @pytest.mark.parametrize("order", [3, 5, 6])
@@ -44,3 +46,16 @@ def test_network_keeps_unit_variance() -> None:
     torch.manual_seed(0)
     z = RadialNetwork(8, 3, 64, hidden=(64, 64, 64))(torch.randn(2000, 8))
     assert 0.5 < z.square().mean() < 2.0
+
+
+def test_gaussians_peak_at_equal_distances() -> None:
+    basis = GaussianBasis(4.0, 9, width=1.5)
+    values = basis(torch.linspace(0, 4, 9, dtype=torch.float64))
+    torch.testing.assert_close(torch.diagonal(values), torch.ones(9, dtype=torch.float64))
+    expected = math.exp(-((1 / 1.5) ** 2) / 2)
+    torch.testing.assert_close(torch.diagonal(values, 1), torch.full((8,), expected).double())
+
+
+def test_one_gaussian_has_no_width() -> None:
+    with pytest.raises(ValueError, match="size must be at least 2, found 1"):
+        GaussianBasis(4.0, 1)
