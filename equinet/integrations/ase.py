@@ -95,7 +95,7 @@ class EquinetCalculator(Calculator):
         Raises:
             DataError: An element that the model was not trained for, see the class.
             PropertyNotImplementedError: The stress of a structure that is not periodic in all
-                three directions.
+                three directions, or of a model whose forces are no gradient of its energy.
         """
         super().calculate(atoms, list(properties), list(system_changes))  # type: ignore[no-untyped-call]
         self.results = {}  # should the evaluation fail, nothing of the previous one is left
@@ -107,15 +107,20 @@ class EquinetCalculator(Calculator):
             raise PropertyNotImplementedError(
                 f"the stress needs three periodic directions, found pbc {atoms.pbc.tolist()}"
             )
+        if "stress" in properties and not self.model.conservative:
+            raise PropertyNotImplementedError(
+                f"this {type(self.model).__name__} has direct forces and no stress"
+            )
+        has_stress = is_bulk and self.model.conservative
         frame = frame_from_atoms(atoms, source="atoms")
         graph = to_graph(frame, self.model.cutoff).to(self.device)
-        found = self.model(graph, forces=True, stress=is_bulk)
+        found = self.model(graph, forces=True, stress=has_stress)
         energy = found["energy"].item()
         self.results = {
             "energy": energy,
             "free_energy": energy,
             "forces": found["forces"].detach().cpu().numpy(),
         }
-        if is_bulk:
+        if has_stress:
             stress = found["stress"][0].detach().cpu().numpy()
             self.results["stress"] = full_3x3_to_voigt_6_stress(stress)  # type: ignore[no-untyped-call]

@@ -19,7 +19,8 @@ class Potential(Model):
 
     Subclasses implement :meth:`atomic_energies` in units of ``scale``; this class adds everything
     around it: :math:`E = \sum_i (\text{scale}\,\epsilon_i + \text{shift}) + \sum_i E^0_{z_i}`,
-    the last sum in float64.
+    the last sum in float64. A subclass whose forces are an output of their own sets
+    ``conservative`` to False and implements :meth:`atomic_energies_and_forces`.
 
     Args:
         elements: Atomic numbers that the model knows, in the order of its species.
@@ -29,6 +30,10 @@ class Potential(Model):
         shift: Constant per atom, eV.
     """
 
+    conservative: bool = True
+    """Whether the forces are the gradient of the energy; only then is there a stress."""
+    mirror_symmetric: bool = True
+    """Whether energies are the same for a structure and its mirror image by construction."""
     species_of: Tensor
     _compiled: Callable[..., dict[str, Tensor]] | None = None
 
@@ -65,6 +70,25 @@ class Potential(Model):
     ) -> Float[Tensor, " node"]:
         """Return the energy of each atom in units of ``scale``, from edge vectors in Å."""
 
+    def atomic_energies_and_forces(
+        self,
+        species: Int[Tensor, " node"],
+        vectors: Float[Tensor, "edge 3"],
+        edge_index: Int[Tensor, "2 edge"],
+        batch: Int[Tensor, " node"],  # noqa: ARG002
+        num_graphs: int,  # noqa: ARG002
+    ) -> tuple[Float[Tensor, " node"], Float[Tensor, "node 3"] | None]:
+        """Return atomic energies, and forces if the model is not conservative, both in ``scale``.
+
+        Args:
+            species: Indices into ``elements``.
+            vectors: From receiver to sender, Å.
+            edge_index: Senders and receivers.
+            batch: Graph of each atom.
+            num_graphs: Number of graphs.
+        """
+        return self.atomic_energies(species, vectors, edge_index), None
+
     @property
     def dtype(self) -> torch.dtype:
         """Precision of the parameters, in which the network is evaluated."""
@@ -96,14 +120,20 @@ class Potential(Model):
 
         Raises:
             DataError: An element that the model does not know.
+            ValueError: The stress of a model that is not conservative.
         """
+        if stress and not self.conservative:
+            raise ValueError(
+                f"stress=True, but the forces of this {type(self).__name__} are no gradient of its "
+                "energy, and it has no stress; use one whose forces are"
+            )
         species = self.species(graph.atomic_numbers)
         batch = graph.batch
         if batch is None:
             batch = torch.zeros_like(graph.atomic_numbers)
         cell = graph.cell.reshape(-1, 3, 3)
         pos = graph.pos
-        if forces and not pos.requires_grad:
+        if forces and self.conservative and not pos.requires_grad:
             pos = pos.detach().requires_grad_()
         strain = torch.zeros_like(cell).requires_grad_() if stress else None
         evaluate = self._compiled or self.evaluate
@@ -141,10 +171,13 @@ class Potential(Model):
             As a call.
         """
         num_graphs = cell.shape[0]
-        wanted = ([pos] if forces else []) + ([] if strain is None else [strain])
+        wanted = [pos] if forces and self.conservative else []
+        wanted += [] if strain is None else [strain]
         with torch.set_grad_enabled(bool(wanted) or torch.is_grad_enabled()):
             vectors = edge_vectors(pos, cell, batch, edge_index, edge_shift, strain)
-            atomic = self.atomic_energies(species, vectors.to(self.dtype), edge_index)
+            atomic, direct = self.atomic_energies_and_forces(
+                species, vectors.to(self.dtype), edge_index, batch, num_graphs
+            )
             # Summed in float64: in float32, a thousand atoms would cost milli-electronvolts.
             atomic = atomic.double() * self.scale + self.shift
             interaction = atomic.new_zeros(num_graphs).index_add(0, batch, atomic)
@@ -154,7 +187,7 @@ class Potential(Model):
             interaction = interaction.detach()
         results = {}
         if forces:
-            results["forces"] = -gradients[0]
+            results["forces"] = -gradients[0] if direct is None else self.scale * direct.to(pos)
         if strain is not None:
             results["stress"] = _stress(gradients[-1], cell)
         reference = self.reference_energies(species, batch, num_graphs)

@@ -19,7 +19,7 @@ _log = logging.getLogger(__name__)
 
 
 class ModelCheckError(EquinetError):
-    """A model's energies are not invariant or its forces are not their gradient."""
+    """A model's energies are not invariant, or its forces not their gradient."""
 
 
 @dataclass(frozen=True)
@@ -27,17 +27,18 @@ class Measured:
     """What :func:`measure` found on one structure, in float64.
 
     Attributes:
-        rotation_energy: Largest change of the energy under a rotation or reflection, eV.
+        rotation_energy: Largest change of the energy under a rotation, or a reflection if the model
+            is meant to be symmetric under those, eV.
         rotation_forces: Largest difference between the forces of the turned structure and the
             turned forces, eV/Å.
         gradient: Largest difference between a force along a direction and the finite difference of
-            the energy, eV/Å.
+            the energy, eV/Å; None where the model says that its forces are no gradient.
         force_scale: Root mean square of the force components, eV/Å, to compare with.
     """
 
     rotation_energy: float
     rotation_forces: float
-    gradient: float
+    gradient: float | None
     force_scale: float
 
 
@@ -61,7 +62,8 @@ def measure(
     r"""Turn a structure, and nudge it, and compare what the model says.
 
     The structure is turned by two random matrices, one proper and one improper, of those that the
-    model names as its ``symmetry``; of all rotations and reflections where it names none.
+    model names as its ``symmetry``; of all rotations and reflections where it names none. A model
+    that is not ``mirror_symmetric`` is spared the improper one.
 
     The model is copied to float64. Derivatives are four-point central differences,
     :math:`(8[E(h) - E(-h)] - [E(2h) - E(-2h)]) / 12h`, whose error at :math:`h = 10^{-3}` Å is
@@ -79,12 +81,14 @@ def measure(
     exact = copy.deepcopy(model).double().eval()
     energy, forces = _evaluate(exact, graph)
     turned_energies, turned_forces, slopes = [], [], []
-    for rotation in _operations(getattr(exact, "symmetry", None), generator):
+    has_mirrors = getattr(exact, "mirror_symmetric", True)
+    is_conservative = getattr(exact, "conservative", True)
+    for rotation in _operations(getattr(exact, "symmetry", None), has_mirrors, generator):
         rotation = rotation.to(forces)  # noqa: PLW2901
         other_energy, other_forces = _evaluate(exact, turned(graph, rotation))
         turned_energies.append(other_energy - energy)
         turned_forces.append(_largest(other_forces - forces @ rotation.T))
-    for _ in range(directions):
+    for _ in range(directions if is_conservative else 0):
         direction = torch.randn(graph.pos.shape, generator=generator, dtype=torch.float64)
         direction = (direction / direction.norm()).to(forces)
         slope = _slope(exact, graph, direction, step)
@@ -92,7 +96,7 @@ def measure(
     return Measured(
         rotation_energy=_largest(torch.tensor(turned_energies)),
         rotation_forces=_largest(torch.tensor(turned_forces)),
-        gradient=_largest(torch.tensor(slopes)),
+        gradient=_largest(torch.tensor(slopes)) if is_conservative else None,
         force_scale=float(forces.square().mean().sqrt()),
     )
 
@@ -109,7 +113,8 @@ class FirstBatchCheck(Callback):
     Args:
         tolerance: Largest error relative to the root-mean-square force (for energies: times 1 Å).
         floor: Errors below this are rounding whatever the forces, eV or eV/Å.
-        conservative: Whether the forces are meant to be the gradient of the energy.
+        conservative: Whether the forces are meant to be the gradient of the energy; a model that
+            says otherwise is taken at its word.
     """
 
     def __init__(
@@ -138,12 +143,17 @@ class FirstBatchCheck(Callback):
         graph = smallest(batch)
         found = measure(pl_module.model, graph)
         if trainer.is_global_zero:
+            has_mirrors = getattr(pl_module.model, "mirror_symmetric", True)
+            gradient = "forces are no gradient"
+            if found.gradient is not None:
+                gradient = f"forces against finite differences: {found.gradient:.1e} eV/Å"
             _log.info(
-                "Checks   rotation and reflection: energy %.1e eV, forces %.1e eV/Å; "
-                "forces against finite differences: %.1e eV/Å (float64, %d atoms, RMS force %.2g)",
+                "Checks   %s: energy %.1e eV, forces %.1e eV/Å; %s (float64, %d atoms, "
+                "RMS force %.2g)",
+                "rotation and reflection" if has_mirrors else "rotation",
                 found.rotation_energy,
                 found.rotation_forces,
-                found.gradient,
+                gradient,
                 graph.pos.shape[0],
                 found.force_scale,
             )
@@ -163,7 +173,7 @@ class FirstBatchCheck(Callback):
                 "eV/Å",
             ),
         }
-        if self.conservative:
+        if self.conservative and found.gradient is not None:
             errors["the forces differ from the gradient of the energy by"] = (
                 found.gradient,
                 "eV/Å",
@@ -185,14 +195,14 @@ def smallest(batch: Any) -> Any:
     return Batch.from_data_list([min(with_edges, key=lambda graph: graph.pos.shape[0])])
 
 
-def _operations(symmetry: Tensor | None, generator: torch.Generator) -> list[Tensor]:
+def _operations(
+    symmetry: Tensor | None, has_mirrors: bool, generator: torch.Generator
+) -> list[Tensor]:
     """One proper and, where there is any, one improper operation at random."""
+    signs = (1, -1) if has_mirrors else (1,)
     if symmetry is None:
-        return [
-            random_rotations(1, generator=generator)[0],
-            -random_rotations(1, generator=generator)[0],
-        ]
-    kinds = (symmetry[torch.linalg.det(symmetry) * sign > 0] for sign in (1, -1))
+        return [sign * random_rotations(1, generator=generator)[0] for sign in signs]
+    kinds = (symmetry[torch.linalg.det(symmetry) * sign > 0] for sign in signs)
     return [
         kind[int(torch.randint(len(kind), (), generator=generator))] for kind in kinds if len(kind)
     ]

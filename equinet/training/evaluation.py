@@ -75,8 +75,10 @@ def predict(
     }
     for graph in loader:
         graph = graph.to(device)  # noqa: PLW2901
-        options = {"stress": True} if "stress" in graph else {}
-        results = {name: value.detach() for name, value in model(graph, **options).items()}
+        wanted = "stress" in graph and getattr(model, "conservative", True)
+        options = {"stress": True} if wanted else {}
+        with torch.no_grad():  # a model that differentiates its energy turns gradients on itself
+            results = {name: value.detach() for name, value in model(graph, **options).items()}
         batch_residuals = residuals(results, graph, free_atoms_only=free_atoms_only)
         errors.update(batch_residuals)
         parts["energy"].append(results["energy"].double())

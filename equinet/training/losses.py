@@ -8,6 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+_KINDS = ("squared", "absolute")
+
 
 @dataclass(frozen=True)
 class Residuals:
@@ -55,7 +57,9 @@ def residuals(
 
 @dataclass(frozen=True)
 class LossWeights:
-    r"""Weights of the squared errors.
+    r"""Weights of the errors, squared or absolute.
+
+    Squared:
 
     .. math:: L = w_E \frac1G \sum_g \frac{(\Delta E_g)^2}{N_g}
               + w_F \frac1{3M} \sum_{ia} (\Delta F_{ia})^2
@@ -64,10 +68,16 @@ class LossWeights:
     in eV, eV/Å and eV/Å³. The energy error is divided by the number of atoms once, so that its
     expected size does not depend on the size of the structure.
 
+    Absolute, which few large errors do not rule:
+
+    .. math:: L = w_E \frac1G \sum_g |\Delta E_g| + w_F \frac1M \sum_i \lVert\Delta F_i\rVert
+              + w_S \frac1{9G} \sum_{gab} |\Delta\sigma_{gab}|
+
     Attributes:
         energy: :math:`w_E`.
         forces: :math:`w_F`.
         stress: :math:`w_S`; zero leaves the stress out.
+        kind: ``squared`` or ``absolute``.
 
     Raises:
         ValueError: A weight is negative or not finite, or all are zero.
@@ -76,8 +86,11 @@ class LossWeights:
     energy: float = 1.0
     forces: float = 100.0
     stress: float = 0.0
+    kind: str = "squared"
 
     def __post_init__(self) -> None:
+        if self.kind not in _KINDS:
+            raise ValueError(f"loss must be one of {', '.join(_KINDS)}, found {self.kind!r}")
         weights = {name: getattr(self, name) for name in ("energy", "forces", "stress")}
         for name, weight in weights.items():
             if not (math.isfinite(weight) and weight >= 0):
@@ -97,8 +110,19 @@ class LossWeights:
         """
         graphs = graphs or max(errors.energy.numel(), 1)
         components = components or max(errors.forces.numel(), 1)
-        total = self.energy * (errors.energy.square() / errors.atoms).sum() / graphs
-        total = total + self.forces * errors.forces.square().sum() / components
+        if self.kind == "absolute":
+            energy, forces = errors.energy.abs(), 3 * _lengths(errors.forces)
+        else:
+            energy, forces = errors.energy.square() / errors.atoms, errors.forces.square()
+        total = self.energy * energy.sum() / graphs + self.forces * forces.sum() / components
         if errors.stress is not None:
-            total = total + self.stress * errors.stress.square().sum() / (9 * graphs)
+            stress = errors.stress.abs() if self.kind == "absolute" else errors.stress.square()
+            total = total + self.stress * stress.sum() / (9 * graphs)
         return total
+
+
+def _lengths(vectors: Tensor) -> Tensor:
+    """Lengths whose gradient is zero at zero."""
+    square = vectors.square().sum(-1)
+    is_zero = square == 0
+    return torch.where(is_zero, 0.0, torch.where(is_zero, 1.0, square).sqrt())

@@ -63,6 +63,7 @@ class PotentialErrors(Metric):
     components: Tensor
     forces_square: Tensor
     forces_absolute: Tensor
+    forces_length: Tensor
     stress_components: Tensor
     stress_square: Tensor
     stress_absolute: Tensor
@@ -87,6 +88,7 @@ class PotentialErrors(Metric):
         self.components += forces.numel()
         self.forces_square += forces.square().sum()
         self.forces_absolute += forces.abs().sum()
+        self.forces_length += forces.norm(dim=-1).sum()
         if errors.stress is not None:
             stress = errors.stress.detach()
             self.stress_components += stress.numel()
@@ -104,10 +106,14 @@ class PotentialErrors(Metric):
             "forces_rmse": (self.forces_square / components).sqrt(),
             "forces_mae": self.forces_absolute / components,
         }
-        loss = self.weights.energy * self.energy_square_by_atoms / graphs
-        loss = loss + self.weights.forces * self.forces_square / components.clamp(min=1)
+        absolute = self.weights.kind == "absolute"
+        energy = self.energy_absolute if absolute else self.energy_square_by_atoms
+        forces = 3 * self.forces_length if absolute else self.forces_square
+        loss = self.weights.energy * energy / graphs
+        loss = loss + self.weights.forces * forces / components.clamp(min=1)
         if bool(self.stress_components > 0):
             errors["stress_rmse"] = (self.stress_square / self.stress_components).sqrt()
             errors["stress_mae"] = self.stress_absolute / self.stress_components
-            loss = loss + self.weights.stress * self.stress_square / self.stress_components
+            stress = self.stress_absolute if absolute else self.stress_square
+            loss = loss + self.weights.stress * stress / self.stress_components
         return {name: 1000 * value for name, value in errors.items()} | {"loss": loss}

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from equinet.errors import DataError
+from equinet.errors import ConfigError, DataError
 from equinet.training.directory import relative
 from equinet.training.evaluation import predict, table
 from equinet.training.losses import LossWeights, Residuals, residuals
@@ -24,9 +24,11 @@ class PotentialTask(Task):
         model: A potential; see :class:`equinet.models.Potential`.
         optimizer: Called with parameter groups, as ``functools.partial(torch.optim.Adam, lr=...)``.
             Its weight decay acts on matrices only, see :class:`equinet.training.Task`.
-        energy_weight: Of the squared energy errors, see :class:`~equinet.training.LossWeights`.
-        forces_weight: Of the squared force errors.
-        stress_weight: Of the squared stress errors; zero leaves the stress out.
+        energy_weight: Of the energy errors, see :class:`~equinet.training.LossWeights`.
+        forces_weight: Of the force errors.
+        stress_weight: Of the stress errors; zero leaves the stress out.
+        loss: ``squared`` errors, or ``absolute`` ones as in OC20: energies of structures and
+            lengths of force errors.
         free_atoms_only: Leave atoms marked ``fixed`` out of the force loss and the force metrics.
         random_rotations: Turn every structure at random in training, for models that are not
             exactly invariant.
@@ -68,10 +70,11 @@ class PotentialTask(Task):
         energy_weight: float = 1.0,
         forces_weight: float = 100.0,
         stress_weight: float = 0.0,
+        loss: str = "squared",
         free_atoms_only: bool = False,
         random_rotations: bool = False,
     ) -> None:
-        weights = LossWeights(energy_weight, forces_weight, stress_weight)
+        weights = LossWeights(energy_weight, forces_weight, stress_weight, loss)
         super().__init__(
             model=model,
             optimizer=optimizer,
@@ -121,7 +124,12 @@ class PotentialTask(Task):
         return table(rows)
 
     def check_data(self, *sets: Any) -> None:
-        """Refuse sets without stresses where the loss asks for them."""
+        """Refuse sets without stresses, or a model without one, where the loss asks for them."""
+        if self.weights.stress > 0 and not getattr(self.model, "conservative", True):
+            raise ConfigError(
+                f"task.stress_weight is set, but this {type(self.model).__name__} has direct "
+                "forces and no stress; set task.stress_weight=0 or model.forces=gradient"
+            )
         if self.weights.stress > 0 and any("stress" not in each[0] for each in sets):
             raise DataError(
                 "task.stress_weight is set, but not all training and validation frames have a "

@@ -22,7 +22,7 @@ from equinet import zoo
 from equinet.data import frame_from_atoms, to_graph
 from equinet.errors import BackendError, ConfigError, DataError
 from equinet.integrations.ase import EquinetCalculator
-from equinet.models import MACEGaunt
+from equinet.models import EquiformerV2, MACEGaunt
 
 ELEMENTS = (1, 6, 8, 29)
 REFERENCE = (-13.6, -1030.0, -2040.0, -45000.0)
@@ -106,6 +106,27 @@ def test_no_stress_without_three_periods(model, pbc):
     with pytest.raises(PropertyNotImplementedError, match="three periodic directions"):
         atoms.get_stress()
     atoms.get_forces()
+
+
+def test_no_stress_from_direct_forces():
+    torch.manual_seed(3)
+    direct = EquiformerV2(
+        elements=ELEMENTS,
+        cutoff=3.5,
+        reference_energies=REFERENCE,
+        average_neighbors=10.0,
+        channels=4,
+        blocks=1,
+        lmax=2,
+        mmax=1,
+        heads=2,
+        edge_channels=4,
+    )
+    atoms = STRUCTURES["crystal"].copy()
+    atoms.calc = EquinetCalculator(direct)
+    with pytest.raises(PropertyNotImplementedError, match="EquiformerV2 has direct forces"):
+        atoms.get_stress()
+    assert np.abs(atoms.get_forces()).max() > 0
 
 
 @pytest.mark.parametrize("pbc", [False, True])

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from equinet.models import EquiformerV2
 from equinet.models.potential import Potential
 from equinet.training import FirstBatchCheck, ModelCheckError, measure
 from equinet.training.check import smallest, turned
@@ -81,6 +82,29 @@ def test_unsound_models_are_stopped(springs, batch, fault, words):
 def test_forces_that_are_no_gradient_may_be_declared(springs, batch):
     found = measure(springs("scaled"), smallest(batch))
     FirstBatchCheck(conservative=False).judge(found)
+
+
+@pytest.mark.parametrize("forces", ["direct", "gradient"])
+def test_a_model_is_taken_at_its_word(tiny_data, batch, forces):
+    model = EquiformerV2(
+        elements=tiny_data.statistics.elements,
+        reference_energies=tiny_data.statistics.reference_energies,
+        cutoff=tiny_data.cutoff,
+        average_neighbors=3.0,
+        **dict.fromkeys(("channels", "attention_hidden", "alpha_channels", "radial_basis"), 4),
+        blocks=1,
+        lmax=2,
+        mmax=1,
+        heads=2,
+        edge_channels=4,
+        forces=forces,
+    )
+    found = measure(model, smallest(batch))
+    assert (found.gradient is None) == (forces == "direct")
+    assert max(found.rotation_energy, found.rotation_forces) < 1e-4 * found.force_scale
+    FirstBatchCheck().judge(found)
+    model.mirror_symmetric = True  # it is not
+    assert measure(model, smallest(batch)).rotation_forces > 1e-3 * found.force_scale
 
 
 def test_a_run_with_an_unsound_model_stops_before_its_first_step(run_fit, monkeypatch):

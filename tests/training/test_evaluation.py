@@ -84,3 +84,17 @@ def test_table_shows_the_stress_where_a_set_has_one():
     assert lines[1].endswith("meV/Å³")
     assert lines[3].split()[-2:] == ["7.25", "6.50"]
     assert "S RMSE" not in table(rows[:1])
+
+
+def test_stress_is_not_asked_of_direct_forces(make_model, tiny_data):
+    model = make_model()
+    model.conservative = False  # as a model with a force head is
+    graph = next(iter(tiny_data.val_loader()))
+    graph.stress = torch.zeros(4, 3, 3, dtype=torch.float64)
+    model.atomic_energies_and_forces = lambda species, *_: (
+        torch.zeros(len(species)),
+        torch.zeros(len(species), 3),
+    )
+    found = predict(model, [graph])
+    assert "stress_rmse" not in found.errors
+    assert found.errors["forces_mae"] > 0

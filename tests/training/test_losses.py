@@ -72,3 +72,23 @@ def test_no_atoms_at_all_is_no_division_by_zero():
 def test_weights_that_would_train_nonsense_are_refused(weights):
     with pytest.raises(ValueError, match="_weight"):
         LossWeights(*weights)
+
+
+def test_absolute_loss_by_hand():
+    predicted, graph = _example()
+    errors = residuals(predicted, graph, free_atoms_only=True)
+    loss = LossWeights(energy=2.0, forces=10.0, kind="absolute").loss(errors)
+    expected = 2.0 * (0.2 + 1.0) / 2 + 10.0 * (0.3 + 0.4) / 2
+    assert float(loss) == pytest.approx(expected, rel=1e-7)
+
+
+def test_absolute_loss_has_a_gradient_where_forces_agree():
+    predicted, graph = _example()
+    predicted["forces"] = torch.zeros(3, 3, requires_grad=True)
+    LossWeights(kind="absolute").loss(residuals(predicted, graph)).backward()
+    assert torch.equal(predicted["forces"].grad, torch.zeros(3, 3))
+
+
+def test_an_unknown_loss_is_named():
+    with pytest.raises(ValueError, match="loss must be one of squared, absolute, found 'cubed'"):
+        LossWeights(kind="cubed")

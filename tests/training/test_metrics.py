@@ -37,10 +37,10 @@ def _join(parts: list[Residuals]) -> Residuals:
 
 
 @settings(max_examples=20, deadline=None)
-@given(st.lists(st.integers(0, 6), max_size=3))
-def test_any_batching_gives_the_errors_of_the_whole(cuts):
+@given(st.lists(st.integers(0, 6), max_size=3), st.sampled_from(["squared", "absolute"]))
+def test_any_batching_gives_the_errors_of_the_whole(cuts, kind):
     parts = _residuals(7)
-    weights = LossWeights(2.0, 3.0, 4.0)
+    weights = LossWeights(2.0, 3.0, 4.0, kind)
     metric = PotentialErrors(weights)
     borders = [0, *sorted(cuts), 7]
     for start, stop in pairwise(borders):

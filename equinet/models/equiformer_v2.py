@@ -1,0 +1,300 @@
+"""EquiformerV2: graph attention on features of high degree, with Gaunt Selfmix."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from equinet.models.potential import Potential
+from equinet.nn import (
+    ClebschGordanSelfMix,
+    DegreeLinear,
+    DropPath,
+    EdgeGrid,
+    EdgeNetwork,
+    Edges,
+    GauntSelfMix,
+    GaussianBasis,
+    GraphAttention,
+    SelfMix,
+    SeparableNorm,
+    SO2Convolution,
+    SphereFeedForward,
+    SphereGrid,
+    edge_frames,
+    polynomial_envelope,
+)
+from equinet.ops import segment_sum
+
+_SIZES = (
+    *("channels", "blocks", "lmax", "heads", "attention_hidden", "alpha_channels"),
+    *("value_channels", "feed_forward_hidden", "edge_channels", "selfmix_channels"),
+)
+_CHOICES = {"selfmix": ("none", "cg", "gaunt", "gaunt+odd"), "forces": ("direct", "gradient")}
+
+
+class EquiformerV2(Potential):
+    """An equivariant transformer on coefficients of degrees 0 … ``lmax``.
+
+    Every block adds graph attention, whose messages are made by SO(2) convolutions in the frame of
+    each edge, and a feed-forward network on samples of functions on the sphere, both after a
+    separable layer norm. Between the two, features may be multiplied with themselves.
+
+    Equivariant under rotations, up to the quadrature of the activations on the sphere; a mirror
+    image may have another energy. Forces from a direct head are no gradient of the energy, need not
+    sum to zero, and give no stress.
+
+    Args:
+        elements: Atomic numbers, see :class:`equinet.models.Potential`.
+        cutoff: Interaction range, Å.
+        reference_energies: eV per atom and element.
+        average_neighbors: Mean number of neighbors in the training set; normalizes the embedding.
+        scale: Unit of the network's output, eV.
+        shift: Constant per atom, eV.
+        channels: Channels of every degree.
+        blocks: Number of blocks.
+        lmax: Largest degree.
+        mmax: Largest order in the frames of edges.
+        heads: Attention heads.
+        attention_hidden: Channels between the two convolutions of an attention.
+        alpha_channels: Invariants that each head's attention is made of.
+        value_channels: Channels of each head.
+        feed_forward_hidden: Channels inside the feed-forward network.
+        edge_channels: Width of the networks from edge lengths and atoms to weights.
+        radial_basis: Number of Gaussians.
+        selfmix: Product of an atom's features with themselves, between attention and feed-forward
+            network: ``none``; ``cg``, the full Clebsch-Gordan product; ``gaunt``; or ``gaunt+odd``,
+            the Gaunt product and the bracket. It starts at zero.
+        selfmix_channels: Channels inside that product; as many as ``channels`` unless given.
+        forces: ``direct``, a head of their own, or ``gradient`` of the energy.
+        envelope: Let messages fall to zero at the cutoff. The published network does not, and its
+            energy jumps where a neighbor leaves.
+        grid_degree: Of the quadrature in the feed-forward networks, see
+            :class:`equinet.nn.SphereGrid`.
+        average_atoms: Energies are divided by it, as the published network does by 77.8.
+        alpha_dropout: Share of the attention weights set to zero in training.
+        drop_path: Share of the graphs that skip an attention or a feed-forward network in training.
+        checkpointing: Recompute blocks in the backward pass, which takes a third more time and a
+            fraction of the memory.
+
+    Raises:
+        ValueError: A size is out of range, or ``selfmix`` or ``forces`` is none of those named.
+
+    Source: Liao, Wood, Das, Smidt, EquiformerV2 (ICLR 2024); Passaro, Zitnick, eSCN (ICML 2023);
+    Selfmix in every block: Luo, Chen, Krishnapriyan (ICLR 2024), whose placement is unpublished.
+
+    Example:
+        >>> model = EquiformerV2(elements=[1, 8], cutoff=5.0, reference_energies=[-13.6, -2040.0],
+        ...                      average_neighbors=12.0, channels=8, blocks=1, lmax=2, mmax=1)
+        >>> model.conservative
+        False
+    """
+
+    mirror_symmetric = False
+
+    def __init__(
+        self,
+        *,
+        elements: Sequence[int],
+        cutoff: float,
+        reference_energies: Sequence[float],
+        average_neighbors: float,
+        scale: float = 1.0,
+        shift: float = 0.0,
+        channels: int = 128,
+        blocks: int = 12,
+        lmax: int = 6,
+        mmax: int = 2,
+        heads: int = 8,
+        attention_hidden: int = 64,
+        alpha_channels: int = 64,
+        value_channels: int = 16,
+        feed_forward_hidden: int = 128,
+        edge_channels: int = 128,
+        radial_basis: int = 600,
+        selfmix: str = "none",
+        selfmix_channels: int | None = None,
+        forces: str = "direct",
+        envelope: bool = True,
+        grid_degree: int | None = None,
+        average_atoms: float = 1.0,
+        alpha_dropout: float = 0.0,
+        drop_path: float = 0.0,
+        checkpointing: bool = False,
+    ) -> None:
+        super().__init__(
+            elements=elements,
+            cutoff=cutoff,
+            reference_energies=reference_energies,
+            scale=scale,
+            shift=shift,
+        )
+        _check(self.arguments)
+        self.lmax, self.mmax = lmax, mmax
+        self.conservative = forces == "gradient"
+        self.envelope = envelope
+        self.average_atoms = float(average_atoms)
+        self.checkpointing = checkpointing
+        attention = partial(
+            GraphAttention,
+            lmax=lmax,
+            mmax=mmax,
+            channels=channels,
+            hidden=attention_hidden,
+            heads=heads,
+            alpha_channels=alpha_channels,
+            value_channels=value_channels,
+            kinds=len(self.elements),
+            basis_size=radial_basis,
+            edge_channels=edge_channels,
+            grid=EdgeGrid(lmax, mmax),
+        )
+        self.basis = GaussianBasis(cutoff, radial_basis)
+        self.atoms = nn.Embedding(len(self.elements), channels)
+        degrees = (lmax + 1) * channels
+        self.degree = EdgeNetwork(radial_basis, len(self.elements), edge_channels, degrees)
+        self.degree_gain = average_neighbors**-0.5
+        self.blocks = nn.ModuleList(
+            _Block(
+                attention(out_channels=channels, alpha_dropout=alpha_dropout),
+                _selfmix(selfmix, lmax, channels, selfmix_channels),
+                SphereFeedForward(
+                    lmax, channels, feed_forward_hidden, SphereGrid(lmax, grid_degree)
+                ),
+                (SeparableNorm(lmax, channels), SeparableNorm(lmax, channels)),
+                DropPath(drop_path),
+            )
+            for _ in range(blocks)
+        )
+        self.norm = SeparableNorm(lmax, channels)
+        self.energy = nn.Sequential(
+            nn.Linear(channels, feed_forward_hidden), nn.SiLU(), nn.Linear(feed_forward_hidden, 1)
+        )
+        self.force = None if self.conservative else attention(out_channels=1)
+
+    def atomic_energies(
+        self,
+        species: Int[Tensor, " node"],
+        vectors: Float[Tensor, "edge 3"],
+        edge_index: Int[Tensor, "2 edge"],
+    ) -> Float[Tensor, " node"]:
+        """Return the energies alone, all atoms taken for one graph in stochastic depth."""
+        batch = torch.zeros_like(species)
+        return self.atomic_energies_and_forces(species, vectors, edge_index, batch, 1)[0]
+
+    def atomic_energies_and_forces(
+        self,
+        species: Int[Tensor, " node"],
+        vectors: Float[Tensor, "edge 3"],
+        edge_index: Int[Tensor, "2 edge"],
+        batch: Int[Tensor, " node"],
+        num_graphs: int,
+    ) -> tuple[Float[Tensor, " node"], Float[Tensor, "node 3"] | None]:
+        """Run the blocks and the heads.
+
+        Args:
+            species: Indices into ``elements``.
+            vectors: From receiver to sender, Å.
+            edge_index: Senders and receivers.
+            batch: Graph of each atom.
+            num_graphs: Number of graphs.
+        """
+        edges = self._edges(species, vectors, edge_index)
+        x = self._embed(species, edges)
+        for block in self.blocks:
+            if self.checkpointing and torch.is_grad_enabled():
+                x = checkpoint(block, x, edges, batch, num_graphs, use_reentrant=False)
+            else:
+                x = block(x, edges, batch, num_graphs)
+        x = self.norm(x)
+        energy = self.energy(x[:, 0]).squeeze(-1) / self.average_atoms
+        # Degree 1 is (x, y, z).
+        return energy, None if self.force is None else self.force(x, edges)[:, 1:4, 0]
+
+    def weight_decay_parameters(self) -> list[Tensor]:
+        """Weights that decay: embeddings and linear maps, not gains and biases."""
+        chosen: list[Tensor] = []
+        for module in self.modules():
+            if isinstance(module, nn.Linear | nn.Embedding | DegreeLinear):
+                chosen.append(module.weight)
+            elif isinstance(module, SO2Convolution):
+                chosen.extend(module.orders)
+        return chosen
+
+    def _edges(self, species: Tensor, vectors: Tensor, edge_index: Tensor) -> Edges:
+        distances = torch.linalg.vector_norm(vectors, dim=-1)
+        sender, receiver = edge_index
+        envelope = None
+        if self.envelope:
+            # Rounding may leave it a little below zero next to the cutoff.
+            envelope = polynomial_envelope(distances, self.cutoff).clamp(min=0)
+        return Edges(
+            ends=edge_index,
+            sender_kind=species[sender],
+            receiver_kind=species[receiver],
+            basis=self.basis(distances),
+            envelope=envelope,
+            frames=edge_frames(vectors, self.lmax, self.mmax),
+        )
+
+    def _embed(self, species: Tensor, edges: Edges) -> Tensor:
+        """Start from the kind of each atom, and from how many neighbors lie where."""
+        weights = self.degree(edges.basis, edges.sender_kind, edges.receiver_kind)
+        if edges.envelope is not None:
+            weights = weights * edges.envelope.unsqueeze(-1)
+        zonal = weights.unflatten(1, (self.lmax + 1, -1))
+        frames = edges.frames
+        along = frames._replace(from_edge=frames.from_edge[..., : self.lmax + 1])
+        x = segment_sum(along.back(zonal), edges.ends[1], species.shape[0]) * self.degree_gain
+        return torch.cat([x[:, :1] + self.atoms(species).unsqueeze(1), x[:, 1:]], dim=1)
+
+
+class _Block(nn.Module):
+    """Attention, Selfmix and feed-forward network, each added to the features."""
+
+    def __init__(
+        self,
+        attention: GraphAttention,
+        mix: SelfMix | None,
+        feed_forward: SphereFeedForward,
+        norms: Sequence[SeparableNorm],
+        drop_path: DropPath,
+    ) -> None:
+        super().__init__()
+        self.attention = attention
+        self.mix = mix
+        self.feed_forward = feed_forward
+        self.norms = nn.ModuleList(norms)
+        self.drop_path = drop_path
+
+    def forward(self, x: Tensor, edges: Edges, batch: Tensor, num_graphs: int) -> Tensor:
+        x = x + self.drop_path(self.attention(self.norms[0](x), edges), batch, num_graphs)
+        if self.mix is not None:
+            x = self.mix(x)
+        return x + self.drop_path(self.feed_forward(self.norms[1](x)), batch, num_graphs)
+
+
+def _selfmix(kind: str, lmax: int, channels: int, hidden: int | None) -> SelfMix | None:
+    if kind == "none":
+        return None
+    if kind == "cg":
+        return ClebschGordanSelfMix(lmax, channels, hidden, unit_weights=False)
+    return GauntSelfMix(lmax, channels, hidden, odd=kind == "gaunt+odd", unit_weights=False)
+
+
+def _check(arguments: Mapping[str, Any]) -> None:
+    """Look at what was given; defaults are sound."""
+    for name in _SIZES:
+        size = arguments.get(name)
+        if size is not None and size < 1:
+            raise ValueError(f"{name} must be at least 1, found {size}")
+    for name, choices in _CHOICES.items():
+        value = arguments.get(name, choices[0])
+        if value not in choices:
+            raise ValueError(f"{name} must be one of {', '.join(choices)}, found {value!r}")
+    if not arguments.get("average_atoms", 1.0) > 0:
+        raise ValueError(f"average_atoms must be positive, found {arguments['average_atoms']}")
