@@ -1,0 +1,80 @@
+"""Training on OC20: the embedded set, and files as released, as the command does it."""
+
+import json
+from typing import Any
+
+import hydra
+import pytest
+import torch
+
+from equinet import config, train, zoo
+from equinet.errors import ConfigError
+
+SMALL = (
+    *("model.channels=4", "model.blocks=1", "model.lmax=2", "model.heads=2"),
+    *("model.attention_hidden=4", "model.edge_channels=4", "model.radial_basis=8"),
+)
+FEW = (
+    "trainer.limit_train_batches=2",
+    "trainer.limit_val_batches=1",
+    "trainer.limit_test_batches=1",
+)
+
+
+def compose(*overrides: str) -> dict[str, Any]:
+    with hydra.initialize_config_dir(str(config.CONFIG_DIR), version_base="1.3"):
+        return config.plain(hydra.compose("train", ["+experiment=oc20", *overrides]))
+
+
+@pytest.mark.parametrize("name", ["equiformer_v2", "equiformer_v2_l4", "equiformer_v2_l6"])
+def test_models_fit_their_signatures(name):
+    tree = compose(f"model={name}")
+    train.check(tree)
+    assert tree["model"]["_target_"] == "equinet.models.EquiformerV2"
+
+
+def test_published_configurations_have_the_published_size():
+    for name, published in (("equiformer_v2_l4", 44.8e6), ("equiformer_v2_l6", 83.2e6)):
+        with torch.device("meta"):
+            model = config.instantiate(
+                compose(f"model={name}")["model"],
+                "model",
+                elements=list(range(1, 91)),
+                reference_energies=[0.0] * 90,
+                average_neighbors=20.0,
+                cutoff=12.0,
+            )
+        assert sum(p.numel() for p in model.parameters()) == pytest.approx(published, rel=3e-3)
+
+
+@pytest.mark.parametrize(("forces", "selfmix"), [("direct", "gaunt+odd"), ("gradient", "none")])
+def test_two_steps_on_the_embedded_set(tmp_path, forces, selfmix):
+    tree = compose(
+        *SMALL,
+        *FEW,
+        "trainer.max_epochs=1",
+        "logger=csv",
+        f"model.forces={forces}",
+        f"model.selfmix={selfmix}",
+        f"run.dir={tmp_path}",
+    )
+    found = train.run(tree)
+    assert found["steps"] == 2
+    assert {"val", "test_id", "test_ood"} <= set(found["sets"])
+    assert zoo.load(tmp_path).conservative == (forces == "gradient")
+    log = (tmp_path / "train.log").read_text()
+    assert "Checks   rotation: energy" in log
+    assert ("forces are no gradient" in log) == (forces == "direct")
+
+
+def test_stress_cannot_be_trained_with_direct_forces(tmp_path):
+    with pytest.raises(ConfigError, match="has direct forces and no stress"):
+        train.run(compose(*SMALL, *FEW, "task.stress_weight=1", f"run.dir={tmp_path}"))
+
+
+def test_released_files_are_trained_on(tmp_path, shared_data):
+    root = shared_data / "oc20"
+    options = ("trainer.max_epochs=1", "logger=csv", "data.cutoff=4.0", f"data.root={root}")
+    train.run(compose(*SMALL, *FEW, *options, "data.batch_size=2", f"run.dir={tmp_path}"))
+    errors = json.loads((tmp_path / "metrics.json").read_text())["sets"]
+    assert errors["val"]["forces_mae"] > 0
