@@ -23,6 +23,7 @@ _log = logging.getLogger(__name__)
 _MEASURED = (
     *("average_neighbors", "elements", "reference_energies", "scale", "shift", "cutoff"),
     *("in_scalars", "in_vectors", "in_edge_scalars", "out_scalars", "out_vectors", "level"),
+    "classes",
 )
 
 

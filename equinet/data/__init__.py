@@ -3,6 +3,7 @@
 Units of atomistic data are Å, eV, eV/Å and eV/Å³; all floats are float64 until a model casts them.
 """
 
+from equinet.data.affnist import AffNIST, HomNIST
 from equinet.data.cache import git_blob_id
 from equinet.data.files import AtomisticFiles
 from equinet.data.formats import read_frames
@@ -17,6 +18,7 @@ from equinet.data.frames import (
 from equinet.data.graph_dataset import GraphDataset
 from equinet.data.graph_module import GraphDataModule, GraphSets
 from equinet.data.graphs import AtomicDataset, to_graph
+from equinet.data.images import ImageBatch, ImageDataModule, ImageDataset
 from equinet.data.modules import AtomicDataModule, Splits
 from equinet.data.nbody import NBody
 from equinet.data.neighbors import neighbor_list
@@ -31,6 +33,7 @@ from equinet.data.three_bpa import ThreeBPA, official_3bpa_file
 __all__ = [
     "OC20",
     "RMD17",
+    "AffNIST",
     "AtomicDataModule",
     "AtomicDataset",
     "AtomisticFiles",
@@ -39,6 +42,10 @@ __all__ = [
     "GraphDataModule",
     "GraphDataset",
     "GraphSets",
+    "HomNIST",
+    "ImageBatch",
+    "ImageDataModule",
+    "ImageDataset",
     "LabelKeys",
     "NBody",
     "Splits",

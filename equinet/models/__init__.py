@@ -2,6 +2,7 @@
 
 from equinet.models.base import Model as Model
 from equinet.models.equiformer_v2 import EquiformerV2 as EquiformerV2
+from equinet.models.group_resnet import GroupResNet as GroupResNet
 from equinet.models.mace_gaunt import MACEGaunt as MACEGaunt
 from equinet.models.ponita import Ponita as Ponita
 from equinet.models.ponita_potential import PonitaPotential as PonitaPotential

@@ -13,6 +13,14 @@ from equinet.nn.fiber_bundle import FiberBundleConv as FiberBundleConv
 from equinet.nn.gate import Gate as Gate
 from equinet.nn.graph_attention import Edges as Edges
 from equinet.nn.graph_attention import GraphAttention as GraphAttention
+from equinet.nn.group_convolution import GroupConv as GroupConv
+from equinet.nn.group_convolution import LiftingConv as LiftingConv
+from equinet.nn.group_norm import GroupLayerNorm as GroupLayerNorm
+from equinet.nn.group_norm import Pointwise as Pointwise
+from equinet.nn.group_pooling import GroupPool as GroupPool
+from equinet.nn.group_pooling import GroupProjection as GroupProjection
+from equinet.nn.group_tensor import EquivarianceWarning as EquivarianceWarning
+from equinet.nn.group_tensor import GroupTensor as GroupTensor
 from equinet.nn.invariants import angle_invariants as angle_invariants
 from equinet.nn.invariants import axial_invariants as axial_invariants
 from equinet.nn.invariants import edge_lengths as edge_lengths

@@ -5,6 +5,7 @@ from equinet.training.checkpoints import RunCheckpoint, StepSeed, TrainingInterr
 from equinet.training.classification import ClassificationErrors
 from equinet.training.classification_task import ClassificationTask
 from equinet.training.evaluation import Predictions, predict, table
+from equinet.training.image_task import ImageClassification, ImageErrors, multiply_adds
 from equinet.training.loader import EpochLoader
 from equinet.training.losses import LossWeights, Residuals, residuals
 from equinet.training.metrics import PotentialErrors
@@ -24,6 +25,8 @@ __all__ = [
     "ErrorBar",
     "Evaluation",
     "FirstBatchCheck",
+    "ImageClassification",
+    "ImageErrors",
     "LossWeights",
     "MetricsTable",
     "ModelCheckError",
@@ -41,6 +44,7 @@ __all__ = [
     "TrainingInterruptedError",
     "fit",
     "measure",
+    "multiply_adds",
     "predict",
     "residuals",
     "seed_everything",

@@ -1,4 +1,4 @@
-"""The two pictures of a run: its learning curve and its parity plot."""
+"""The pictures of a run: its learning curve, its parity plot, the images it takes for others."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,6 +29,25 @@ class Parity:
     label: str
     true: Float[np.ndarray, " point"]
     predicted: Float[np.ndarray, " point"]
+
+
+@dataclass(frozen=True)
+class Classified:
+    """Images with their classes, true and predicted: any, and some that the model got wrong.
+
+    Attributes:
+        images: Any, in [0, 1].
+        labels: Of them.
+        wrong: Images whose class was not recognized.
+        true: Their classes.
+        predicted: What the model took them for.
+    """
+
+    images: Float[np.ndarray, "image height width"]
+    labels: Int[np.ndarray, " image"]
+    wrong: Float[np.ndarray, "mistake height width"]
+    true: Int[np.ndarray, " mistake"]
+    predicted: Int[np.ndarray, " mistake"]
 
 
 def learning_curve(
@@ -67,6 +86,37 @@ def parity(panels: Sequence[Parity], path: Path, title: str = "") -> None:
     figure, axes = _figure(len(panels))
     for axis, panel in zip(axes, panels, strict=True):
         _diagonal(axis, panel.true, panel.predicted, panel.label)
+    figure.suptitle(title, fontsize=10)
+    figure.savefig(path)
+
+
+def classified(found: Classified, path: Path, title: str = "") -> None:
+    """Draw images of a set, and below them those whose class was not recognized.
+
+    Args:
+        found: At most 16 of each are drawn.
+        path: PNG to write.
+        title: Above all images.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    columns = 8
+    labeled = [(image, str(label)) for image, label in zip(found.images, found.labels, strict=True)]
+    mistaken = [
+        (image, f"{true}, taken for {predicted}")
+        for image, true, predicted in zip(found.wrong, found.true, found.predicted, strict=True)
+    ]
+    panels = [*labeled[: 2 * columns], *mistaken[: 2 * columns]]
+    rows = max(1, -(-len(panels) // columns))
+    figure = Figure(figsize=(1.3 * columns, 1.5 * rows + 0.3), dpi=100, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axis in axes:
+        axis.set_axis_off()
+    for axis, (image, label) in zip(axes, panels, strict=False):
+        axis.imshow(image, cmap="gray_r", vmin=0, vmax=1)
+        axis.set_title(label, fontsize=8, color=_VAL if "taken" in label else _LINE)
     figure.suptitle(title, fontsize=10)
     figure.savefig(path)
 

@@ -14,7 +14,7 @@ from equinet.models import Model, Potential
 from equinet.ops import available_backends
 from equinet.training.checkpoints import RunCheckpoint, load_weights
 from equinet.training.directory import RunDirectory, relative, write_json
-from equinet.training.plots import learning_curve, parity
+from equinet.training.plots import classified, learning_curve, parity
 from equinet.training.progress import clock, elapsed, read_metrics
 from equinet.training.schedules import timers
 from equinet.training.task import Task
@@ -82,6 +82,8 @@ def finish(
         found = task.evaluate(islice(loader, count), trainer.strategy.root_device)
         results[name] = {"structures": found.structures, **found.errors}
         rows.append({"name": name, **results[name]})
+        if found.classified is not None:
+            classified(found.classified, directory.path / f"mistakes_{name}.png", name)
         if shown is None or shown[0] == "val":
             shown = (name, found)
     _write_curves(task, directory)

@@ -13,7 +13,7 @@ from torchmetrics import Metric
 
 from equinet.errors import ConfigError
 from equinet.training.metrics import column
-from equinet.training.plots import Parity
+from equinet.training.plots import Classified, Parity
 
 
 @dataclass(frozen=True)
@@ -24,11 +24,13 @@ class Evaluation:
         structures: Number of graphs.
         errors: By name, in the task's units.
         parity: Predictions to draw against what is true, if there are any to draw.
+        classified: Images to show with their classes, if there are any to show.
     """
 
     structures: int
     errors: dict[str, float]
     parity: tuple[Parity, ...] = ()
+    classified: Classified | None = None
 
 
 class Task(pl.LightningModule):
