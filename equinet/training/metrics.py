@@ -21,7 +21,6 @@ UNITS = {
 
 _SUFFIX = {
     "": "",
-    "%": "_percent",
     "meV": "_meV",
     "meV/atom": "_meV",
     "meV/Å": "_meV_per_A",
