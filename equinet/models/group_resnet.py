@@ -1,6 +1,8 @@
 """A residual network on a group of linear maps, for images: separable kernels, few pixels."""
 
+import copy
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -11,18 +13,22 @@ from equinet.lie import Affine, GroupQuadrature, Window, group_quadrature, named
 from equinet.lie.linear import LinearGroup
 from equinet.models.base import Model
 from equinet.nn.group_convolution import GroupConv, LiftingConv
-from equinet.nn.group_norm import GroupLayerNorm, Pointwise
+from equinet.nn.group_norm import EachMap, GroupLayerNorm
 from equinet.nn.group_pooling import GroupPool
 from equinet.nn.group_tensor import GroupTensor
+from equinet.nn.presence import Presence
+
+_LIFTING_RADIUS = 4.0
 
 
 class GroupResNet(Model):
     """Classifies images alike however they are moved by a group: rotated, scaled, sheared.
 
-    Images are lifted to samples of the group at half of the pixels, brought to a quarter and to an
-    eighth by strided group convolutions with residual blocks between them, and pooled over pixels
-    and samples. Nothing has an offset, and statistics are taken pixel by pixel, so a black
-    background stays zero throughout and padding by zeros continues it exactly.
+    Images are lifted to samples of the group at half of the rows and columns, brought to a quarter
+    by a strided group convolution, pass through residual blocks, and are pooled over pixels and
+    samples. Nothing has an offset, statistics are taken pixel by pixel, and features are kept to
+    where the image is not black: padding by zeros continues the background exactly, and the frame
+    of the image is not felt.
 
     What is equivariant: the rotations of the quadrature that map pixels to pixels exactly, all
     others as far as pixels and samples resolve the kernels.
@@ -44,9 +50,10 @@ class GroupResNet(Model):
         pool: ``mean``, ``max`` or ``logsumexp``, see :class:`equinet.nn.GroupPool`.
         stretch_window: Largest stretch sampled, see :class:`equinet.lie.Window`.
         scale_window: Largest logarithm of a scaling sampled.
-        random_frames: Move all samples by one random element of the window in every training step,
-            as a randomized quadrature is. Integrals over the window are then right in the mean with
-            few samples; in evaluation the samples are those of the quadrature.
+        random_frames: Randomize the quadrature in every training step: all samples are moved by one
+            random element of the window, and the lattice of kept pixels by up to two pixels.
+            Integrals over the window are then right in the mean with few samples; in evaluation
+            the samples are those of the quadrature.
 
     Raises:
         ValueError: The group is unknown or a number does not fit.
@@ -69,7 +76,7 @@ class GroupResNet(Model):
         stretches: int = 1,
         scales: int = 1,
         separable: bool = True,
-        expansion: int = 4,
+        expansion: int = 3,
         hidden: int = 128,
         dropout: float = 0.2,
         pool: str = "mean",
@@ -85,17 +92,18 @@ class GroupResNet(Model):
         self.quadrature = rule
         self.random_frames = random_frames
         half, wide = max(channels // 2, 1), expansion * channels
-        strided: dict[str, Any] = {"stride": 2, "padding": 2, "separable": separable}
-        self.lift = LiftingConv(in_channels, half, 8, rule, stride=2, padding=3, radius=3.0)
-        self.layers = nn.Sequential(
-            *_after(half, rule),
-            GroupConv(half, channels, 6, rule, **strided),
-            *_after(channels, rule),
-            *[GroupResidual(channels, rule, separable=separable) for _ in range(blocks)],
-            GroupConv(channels, wide, 6, rule, **strided),
-            *_after(wide, rule),
-            GroupPool(rule, pool),
+        taps = _taps(_LIFTING_RADIUS, rule, 0)
+        # Two pixels more than size / 2 positions need, for what lies at the edge of the frame.
+        edge = {"stride": 2, "padding": taps // 2 + 1}
+        self.lift = LiftingConv(in_channels, half, taps, rule, radius=_LIFTING_RADIUS, **edge)
+        self.presence = Presence(rule.group.n, taps, pooling=2, radius=_LIFTING_RADIUS, **edge)
+        self.stem = nn.Sequential(*_after(half, rule))
+        self.down = _convolution(half, channels, rule, stride=2, separable=separable)
+        self.blocks = nn.ModuleList(
+            _convolution(channels, channels, rule, separable=separable) for _ in range(blocks)
         )
+        self.last = _convolution(channels, wide, rule, separable=separable)
+        self.pool = GroupPool(rule, pool)
         self.head = nn.Sequential(
             nn.LayerNorm(wide),
             ScaledLinear(wide, hidden),
@@ -112,71 +120,71 @@ class GroupResNet(Model):
         Raises:
             ValueError: The images have another number of channels or are too small.
         """
-        lifted = self.lift(_channels_last(images), self._frame())
-        return self.head(self.layers(lifted))
+        frame = None
+        if self.training and self.random_frames:
+            frame = self.quadrature.group.sample_haar(1, window=self.quadrature.window)[0]
+            images = _shifted(images)
+        images = channels_last(images)
+        presence = self.presence(images)
+        x: GroupTensor = self.down(self.stem(self.lift(images, frame)))
+        x = x.like(x.maps * presence)
+        for block in self.blocks:
+            x = x.like(x.maps + block(x).maps * presence)
+        last = self.last(x)
+        return self.head(self.pool(last.like(last.maps * presence)))
 
-    def freeze(self) -> nn.Module:
+    def freeze(self) -> "FrozenResNet":
         """Return a network of plain convolutions, in evaluation mode, with the same logits."""
-        return frozen(self.lift, *self.layers, head=self.head)
+        return FrozenResNet(
+            presence=self.presence,
+            first=frozen(self.lift, *self.stem, *self.down),
+            blocks=[frozen(*block) for block in self.blocks],
+            last=frozen(*self.last),
+            pool=self.pool.freeze(),
+            head=self.head,
+        ).eval()
 
-    def _frame(self) -> Tensor | None:
-        if not (self.training and self.random_frames):
-            return None
-        return self.quadrature.group.sample_haar(1, window=self.quadrature.window)[0]
 
-
-class GroupResidual(nn.Module):
-    """Adds a group convolution, normalized and passed through GELU, to its input.
+class FrozenResNet(nn.Module):
+    """What :class:`GroupResNet` computes, in plain convolutions.
 
     Args:
-        channels: Of the features.
-        quadrature: Their samples.
-        separable: See :class:`equinet.nn.GroupConv`.
-        kernel_size: Odd.
+        presence: Of the images.
+        first: From images to maps at a quarter of the rows and columns.
+        blocks: Of the residual part.
+        last: Behind it.
+        pool: From maps to features.
+        head: From features to logits.
     """
 
     def __init__(
         self,
-        channels: int,
-        quadrature: GroupQuadrature,
         *,
-        separable: bool = True,
-        kernel_size: int = 5,
+        presence: nn.Module,
+        first: nn.Module,
+        blocks: Sequence[nn.Module],
+        last: nn.Module,
+        pool: nn.Module,
+        head: nn.Module,
     ) -> None:
         super().__init__()
-        padding = kernel_size // 2
-        self.inner = nn.Sequential(
-            GroupConv(
-                channels, channels, kernel_size, quadrature, padding=padding, separable=separable
-            ),
-            *_after(channels, quadrature),
-        )
+        self.presence = copy.deepcopy(presence)
+        self.first = first
+        self.blocks = nn.ModuleList(blocks)
+        self.last = last
+        self.pool = pool
+        self.head = copy.deepcopy(head)
 
-    def forward(self, x: GroupTensor) -> GroupTensor:
-        """Return the sum."""
-        branch: GroupTensor = self.inner(x)
-        return x + branch
-
-    def freeze(self) -> "Residual":
-        """Return the same on plain maps."""
-        return Residual(frozen(*self.inner))
-
-
-class Residual(nn.Module):
-    """Adds what a module makes of its input to it.
-
-    Args:
-        inner: The module.
-    """
-
-    def __init__(self, inner: nn.Module) -> None:
-        super().__init__()
-        self.inner = inner
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the sum."""
-        branch: Tensor = self.inner(x)
-        return x + branch
+    def forward(
+        self, images: Float[Tensor, "batch channel *space"]
+    ) -> Float[Tensor, "batch class"]:
+        """Return logits of images."""
+        images = channels_last(images)
+        presence = self.presence(images)
+        maps = self.first(images) * presence
+        for block in self.blocks:
+            maps = maps + block(maps) * presence
+        return self.head(self.pool(self.last(maps) * presence))
 
 
 class ScaledLinear(nn.Module):
@@ -225,26 +233,66 @@ def linear_group(name: str) -> LinearGroup:
     return group.linear if isinstance(group, Affine) else group  # type: ignore[return-value]
 
 
-def frozen(*layers: Any, head: nn.Module | None = None) -> nn.Module:
-    """Chain the plain forms of layers on a group, and a classifier behind them.
+def frozen(*layers: Any) -> nn.Module:
+    """Chain the plain forms of layers on a group.
 
     Args:
         layers: Each with ``freeze()``.
-        head: Copied as it is.
     """
-    parts = [layer.freeze() for layer in layers]
-    if head is not None:
-        copied = torch.nn.Sequential(head)
-        parts.append(copied)
-    return nn.Sequential(*parts).eval()
+    return nn.Sequential(*[layer.freeze() for layer in layers])
+
+
+def _convolution(
+    inputs: int,
+    outputs: int,
+    quadrature: GroupQuadrature,
+    *,
+    stride: int = 1,
+    separable: bool = True,
+) -> nn.Sequential:
+    """A convolution that keeps the size, up to its stride, with what comes after it."""
+    radius = (5 + stride - 1) / 2
+    taps = _taps(radius, quadrature, stride % 2)
+    convolution = GroupConv(
+        inputs,
+        outputs,
+        taps,
+        quadrature,
+        stride=stride,
+        padding=(taps - 1) // 2,
+        radius=radius,
+        separable=separable,
+    )
+    return nn.Sequential(convolution, *_after(outputs, quadrature))
+
+
+def _taps(radius: float, quadrature: GroupQuadrature, parity: int) -> int:
+    """Return as many taps as the most stretched kernel needs, of the parity that the stride wants.
+
+    Even kernels with an even stride, odd ones without: only so an even image has no side left over.
+    """
+    stretch = float(torch.linalg.matrix_norm(quadrature.elements, ord=2).max())
+    taps = math.ceil(2 * radius * stretch - 0.5)
+    return taps + (taps + parity) % 2
 
 
 def _after(channels: int, quadrature: GroupQuadrature) -> list[nn.Module]:
-    return [GroupLayerNorm(channels, quadrature), Pointwise(nn.GELU())]
+    return [GroupLayerNorm(channels, quadrature), EachMap(nn.GELU())]
 
 
-def _channels_last(images: Tensor) -> Tensor:
-    """Depthwise convolutions on the CPU are several times faster with channels innermost."""
+def _shifted(images: Tensor) -> Tensor:
+    """Move images by -2 to 1 pixels along every axis: four pixels make one of the last maps."""
+    shifts = torch.randint(-2, 2, (images.ndim - 2,)).tolist()
+    padding = [size for shift in shifts for size in (shift, -shift)]
+    return nn.functional.pad(images, padding)
+
+
+def channels_last(images: Tensor) -> Tensor:
+    """Lay images out with channels innermost: depthwise convolutions are several times faster.
+
+    Args:
+        images: [B, C, *size].
+    """
     formats = {4: torch.channels_last, 5: torch.channels_last_3d}
     form = formats.get(images.ndim)
     return images if form is None else images.contiguous(memory_format=form)

@@ -15,8 +15,8 @@ from equinet.nn.graph_attention import Edges as Edges
 from equinet.nn.graph_attention import GraphAttention as GraphAttention
 from equinet.nn.group_convolution import GroupConv as GroupConv
 from equinet.nn.group_convolution import LiftingConv as LiftingConv
+from equinet.nn.group_norm import EachMap as EachMap
 from equinet.nn.group_norm import GroupLayerNorm as GroupLayerNorm
-from equinet.nn.group_norm import Pointwise as Pointwise
 from equinet.nn.group_pooling import GroupPool as GroupPool
 from equinet.nn.group_pooling import GroupProjection as GroupProjection
 from equinet.nn.group_tensor import EquivarianceWarning as EquivarianceWarning
@@ -34,6 +34,7 @@ from equinet.nn.linear import DegreeLinear as DegreeLinear
 from equinet.nn.many_body import GauntManyBody as GauntManyBody
 from equinet.nn.norm import DegreeNorm as DegreeNorm
 from equinet.nn.position import PositionConv as PositionConv
+from equinet.nn.presence import Presence as Presence
 from equinet.nn.product import GauntProduct as GauntProduct
 from equinet.nn.product import GauntSelfMix as GauntSelfMix
 from equinet.nn.product import SelfMix as SelfMix

@@ -66,6 +66,35 @@ def harmonic_degrees(n: int, degree: int) -> Float[Tensor, " harmonic"]:
     return torch.repeat_interleave(torch.arange(degree + 1.0), torch.tensor(counts))
 
 
+def ring_degrees(rings: int, degree: int) -> list[int]:
+    """Return the highest degree on each ring, less on inner ones: they span fewer pixels.
+
+    Args:
+        rings: The spot at the center included.
+        degree: The highest of all.
+
+    Example:
+        >>> ring_degrees(4, 4)
+        [0, 1, 3, 4]
+    """
+    return [max(min(degree, 2 * ring - 1), 0) for ring in range(rings)]
+
+
+def spatial_degrees(n: int, rings: int, degree: int) -> Float[Tensor, " feature"]:
+    """Return the degree of every one of :func:`spatial_features`.
+
+    Args:
+        n: 2 or 3.
+        rings: See there.
+        degree: See there.
+
+    Example:
+        >>> spatial_degrees(2, 2, 3)
+        tensor([0., 0., 1., 1.])
+    """
+    return torch.cat([harmonic_degrees(n, highest) for highest in ring_degrees(rings, degree)])
+
+
 def spatial_features(
     displacements: Float[Tensor, "*batch n"], rings: int, degree: int
 ) -> Float[Tensor, "*batch feature"]:
@@ -73,16 +102,15 @@ def spatial_features(
 
     Args:
         displacements: Relative to the center, in units of the radius.
-        rings: Number of Gaussian rings; the first is a spot at the center, which has no harmonics
-            but the constant.
-        degree: Highest degree of the harmonics.
+        rings: Number of Gaussian rings; the first is a spot at the center.
+        degree: Highest degree of the harmonics, see :func:`ring_degrees`.
 
     Returns:
-        1 + (rings - 1) · harmonics values.
+        The values, those of the innermost ring first.
 
     Example:
         >>> spatial_features(torch.zeros(2), rings=3, degree=3).shape
-        torch.Size([15])
+        torch.Size([11])
     """
     squares = displacements.square().sum(-1)
     radius = squares.clamp(min=1e-12).sqrt()
@@ -96,8 +124,12 @@ def spatial_features(
         harmonics = circular_harmonics(directions, degree)
     else:
         harmonics = spherical_harmonics(degree, directions, normalize=False)
-    around = profile[..., 1:, None] * harmonics.unsqueeze(-2)
-    return torch.cat([profile[..., :1], around.flatten(-2)], dim=-1)
+    degrees = harmonic_degrees(displacements.shape[-1], degree)
+    parts = [
+        profile[..., ring, None] * harmonics[..., degrees.to(harmonics.device) <= highest]
+        for ring, highest in enumerate(ring_degrees(rings, degree))
+    ]
+    return torch.cat(parts, dim=-1)
 
 
 def group_features(

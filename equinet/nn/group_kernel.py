@@ -13,8 +13,8 @@ from equinet.lie.linear import LinearGroup
 from equinet.nn.group_features import (
     factor_inputs,
     group_features,
-    harmonic_degrees,
     smooth_disc,
+    spatial_degrees,
     spatial_features,
 )
 
@@ -75,8 +75,7 @@ class HarmonicKernel(Kernel):
         kept = (energy > 1e-6 * energy.max()).nonzero().squeeze(-1)
         damping = torch.ones_like(energy)
         if displacements is not None:
-            degrees = harmonic_degrees(quadrature.group.n, degree).to(energy)
-            smooth = torch.cat([degrees[:1], degrees.repeat(rings - 1)])
+            smooth = spatial_degrees(quadrature.group.n, rings, degree).to(energy)
             damping = (1 / (1 + smooth)).repeat_interleave(len(energy) // len(smooth))
         scale = damping[kept] / energy[kept].sqrt()
         # A row of outputs sums over all points that one output element sees.

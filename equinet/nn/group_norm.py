@@ -98,16 +98,16 @@ class MapNorm(nn.Module):
         )
 
 
-class Pointwise(nn.Module):
-    """Applies a function to every value of features on a group.
+class EachMap(nn.Module):
+    """Applies a plain module that treats all maps alike to features on a group.
 
     Args:
-        function: Such as ``nn.GELU()``.
+        function: Such as ``nn.GELU()`` or ``nn.MaxPool2d(2)``.
 
     Example:
         >>> from equinet.lie import SO, group_quadrature
         >>> rule = group_quadrature(SO(2), rotations=4)
-        >>> Pointwise(nn.ReLU())(GroupTensor(-torch.ones(1, 1, 4, 3, 3), rule)).values.sum()
+        >>> EachMap(nn.ReLU())(GroupTensor(-torch.ones(1, 1, 4, 3, 3), rule)).values.sum()
         tensor(0.)
     """
 
@@ -116,9 +116,9 @@ class Pointwise(nn.Module):
         self.function = function
 
     def forward(self, x: GroupTensor) -> GroupTensor:
-        """Apply the function."""
+        """Apply the module."""
         return x.like(self.function(x.maps))
 
     def freeze(self) -> nn.Module:
-        """Return the function, on plain maps."""
+        """Return the module."""
         return self.function

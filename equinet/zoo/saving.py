@@ -14,6 +14,7 @@ from torch import Tensor
 
 from equinet.errors import ConfigError, DataError
 from equinet.models import (
+    DenseGroupResNet,
     EquiformerV2,
     GroupResNet,
     MACEGaunt,
@@ -25,7 +26,8 @@ from equinet.zoo.card import CARD, WEIGHTS, make_card, read_card
 from equinet.zoo.index import find, find_entry
 
 CLASSES: Mapping[str, type[Model]] = {
-    each.__name__: each for each in (EquiformerV2, GroupResNet, MACEGaunt, Ponita, PonitaPotential)
+    each.__name__: each
+    for each in (DenseGroupResNet, EquiformerV2, GroupResNet, MACEGaunt, Ponita, PonitaPotential)
 }
 """The classes that a card may name; nothing else is ever built from a file."""
 

@@ -12,6 +12,7 @@ from torch import nn
 
 from equinet.lie import CSO, GL, SL, SO, GroupQuadrature, Window, group_quadrature
 from equinet.nn import (
+    EachMap,
     EquivarianceWarning,
     GroupConv,
     GroupLayerNorm,
@@ -19,7 +20,6 @@ from equinet.nn import (
     GroupProjection,
     GroupTensor,
     LiftingConv,
-    Pointwise,
 )
 
 NARROW = Window(stretch=0.3, scale=0.3)
@@ -46,7 +46,7 @@ def stack(rule: GroupQuadrature, pool: str = "mean", **options: Any) -> nn.Seque
     return nn.Sequential(
         LiftingConv(1, 3, 6, rule, stride=2, radius=2.0, kernel=options.get("kernel", "harmonic")),
         GroupLayerNorm(3, rule),
-        Pointwise(nn.GELU()),
+        EachMap(nn.GELU()),
         GroupConv(3, 4, 3, rule, padding=1, radius=1.0, **options),
         GroupLayerNorm(4, rule, over="image"),
         GroupPool(rule, pool),
@@ -149,7 +149,7 @@ def test_a_frame_undoes_a_motion(pool: str, separable: bool) -> None:
     rule = group_quadrature(GL(2), 8, 1, scales=1)
     net = nn.Sequential(
         LiftingConv(1, 4, 11, rule, radius=4.0, padding=5),
-        Pointwise(nn.GELU()),
+        EachMap(nn.GELU()),
         GroupConv(4, 8, 9, rule, radius=3.5, padding=4, separable=separable),
         GroupPool(rule, pool),
     ).double()
@@ -233,7 +233,7 @@ def test_cubic_rotations_of_a_volume_are_exact() -> None:
     rule = group_quadrature(SO(3), 24)
     net = nn.Sequential(
         LiftingConv(1, 2, 3, rule, degree=2),
-        Pointwise(nn.GELU()),
+        EachMap(nn.GELU()),
         GroupConv(2, 3, 3, rule, degree=2, group_degree=2),
         GroupLayerNorm(3, rule),
         GroupPool(rule, "logsumexp"),

@@ -1,0 +1,149 @@
+"""The published network on a group of linear maps, with its defects mended."""
+
+import copy
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from equinet.lie import Window, group_quadrature
+from equinet.models.base import Model
+from equinet.models.group_resnet import channels_last, linear_group
+from equinet.nn.group_convolution import GroupConv, LiftingConv
+from equinet.nn.group_norm import EachMap, GroupLayerNorm
+from equinet.nn.group_pooling import GroupPool
+from equinet.nn.group_tensor import GroupTensor
+
+
+class DenseGroupResNet(Model):
+    """The residual network of Mironenco and Forré: dense kernels by perceptrons of sines.
+
+    As published: a lifting of 5 × 5 taps, one residual block of two convolutions of 5 × 5 taps at
+    full resolution, max-pooling, a last convolution, the maximum over pixels and samples, and a
+    classifier of 256. Other than published: one set of samples for all layers and for evaluation,
+    by a lattice in place of fresh draws, with its Haar weights; every angle once; smooth
+    coordinates and a smooth disc; statistics pixel by pixel, so that black stays zero.
+
+    Args:
+        group: See :class:`equinet.models.GroupResNet`.
+        classes: Number of classes.
+        in_channels: Channels of the images.
+        channels: Width.
+        rotations: Samples of rotations; published: 10 samples in all.
+        stretches: Samples of stretches for each of them.
+        rule: See :func:`equinet.lie.group_quadrature`; ``product`` for exact quarter turns.
+        separable: Separable kernels instead.
+        kernel_width: Of the perceptrons.
+        frequency: Of their sines.
+        radius: Pixels at which kernels have fallen to zero.
+        dropout: In the classifier.
+        stretch_window: Largest stretch sampled.
+        scale_window: Largest logarithm of a scaling sampled.
+
+    Source: Mironenco, Forré, Lie Group Decompositions for Equivariant Neural Networks (ICLR 2024).
+
+    Example:
+        >>> model = DenseGroupResNet(channels=4, rotations=4, kernel_width=8)
+        >>> model(torch.zeros(2, 1, 20, 20)).shape
+        torch.Size([2, 10])
+    """
+
+    def __init__(
+        self,
+        *,
+        group: str = "sl2",
+        classes: int = 10,
+        in_channels: int = 1,
+        channels: int = 40,
+        rotations: int = 10,
+        stretches: int = 1,
+        rule: str = "lattice",
+        separable: bool = False,
+        kernel_width: int = 60,
+        frequency: float = 10.0,
+        radius: float = 2.5,
+        dropout: float = 0.3,
+        stretch_window: float = 0.3,
+        scale_window: float = 0.2,
+    ) -> None:
+        super().__init__()
+        window = Window(stretch=stretch_window, scale=scale_window)
+        samples = group_quadrature(
+            linear_group(group), rotations, stretches, rule, scales=1, window=window
+        )
+        self.quadrature = samples
+        kernel: dict[str, Any] = {
+            "kernel": "sine",
+            "width": kernel_width,
+            "frequency": frequency,
+            "radius": radius / _largest_stretch(samples.elements),
+        }
+
+        def convolution(padding: int) -> list[nn.Module]:
+            layer = GroupConv(
+                channels, channels, 5, samples, separable=separable, padding=padding, **kernel
+            )
+            return [layer, GroupLayerNorm(channels, samples), EachMap(nn.GELU())]
+
+        self.lift = nn.Sequential(
+            LiftingConv(in_channels, channels, 5, samples, **kernel),
+            GroupLayerNorm(channels, samples),
+            EachMap(nn.GELU()),
+        )
+        self.block = nn.Sequential(*convolution(2), *convolution(2))
+        pool = nn.MaxPool2d(2) if samples.group.n == 2 else nn.MaxPool3d(2)
+        self.rest = nn.Sequential(
+            EachMap(nn.GELU()),
+            GroupLayerNorm(channels, samples),
+            EachMap(pool),
+            EachMap(nn.GELU()),
+            *convolution(0),
+            GroupPool(samples, "max"),
+        )
+        self.head = nn.Sequential(
+            nn.Linear(channels, 256, bias=False),
+            nn.LayerNorm(256),
+            nn.GELU(),
+            nn.Dropout(dropout),
+            nn.Linear(256, classes),
+        )
+
+    def forward(
+        self, images: Float[Tensor, "batch channel *space"]
+    ) -> Float[Tensor, "batch class"]:
+        """Return logits of images [B, C, *size], at least 18 pixels wide.
+
+        Raises:
+            ValueError: The images have another number of channels or are too small.
+        """
+        lifted: GroupTensor = self.lift(channels_last(images))
+        return self.head(self.rest(lifted + self.block(lifted)))
+
+    def freeze(self) -> nn.Module:
+        """Return a network of plain convolutions, in evaluation mode, with the same logits."""
+        block = Residual(nn.Sequential(*[layer.freeze() for layer in self.block]))
+        layers = [layer.freeze() for layer in (*self.lift, *self.rest)]
+        lift, rest = layers[: len(self.lift)], layers[len(self.lift) :]
+        return nn.Sequential(*lift, block, *rest, copy.deepcopy(self.head)).eval()
+
+
+class Residual(nn.Module):
+    """Adds what a module makes of its input to it.
+
+    Args:
+        inner: The module.
+    """
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the sum."""
+        branch: Tensor = self.inner(x)
+        return x + branch
+
+
+def _largest_stretch(elements: Float[Tensor, "sample n n"]) -> float:
+    return float(torch.linalg.matrix_norm(elements, ord=2).max())
