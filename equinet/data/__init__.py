@@ -23,9 +23,12 @@ from equinet.data.modules import AtomicDataModule, Splits
 from equinet.data.nbody import NBody
 from equinet.data.neighbors import neighbor_list
 from equinet.data.oc20 import OC20, read_s2ef
+from equinet.data.packing import PackedBatches
 from equinet.data.rmd17 import RMD17
-from equinet.data.sampling import EpochSampler, evaluation_loader, training_loader
+from equinet.data.sampling import EpochSampler, evaluation_loader, packed_loader, training_loader
 from equinet.data.statistics import Statistics, fit_reference_energies
+from equinet.data.store import FrameStore
+from equinet.data.stored import StoredDataset, StoredFrames
 from equinet.data.superpixel_mnist import SuperpixelMNIST
 from equinet.data.superpixels import SuperpixelGraphs, Superpixels, make_superpixels
 from equinet.data.three_bpa import ThreeBPA, official_3bpa_file
@@ -39,6 +42,7 @@ __all__ = [
     "AtomisticFiles",
     "EpochSampler",
     "Frame",
+    "FrameStore",
     "GraphDataModule",
     "GraphDataset",
     "GraphSets",
@@ -48,8 +52,11 @@ __all__ = [
     "ImageDataset",
     "LabelKeys",
     "NBody",
+    "PackedBatches",
     "Splits",
     "Statistics",
+    "StoredDataset",
+    "StoredFrames",
     "SuperpixelGraphs",
     "SuperpixelMNIST",
     "Superpixels",
@@ -64,6 +71,7 @@ __all__ = [
     "make_superpixels",
     "neighbor_list",
     "official_3bpa_file",
+    "packed_loader",
     "read_frames",
     "read_s2ef",
     "to_graph",

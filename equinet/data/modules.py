@@ -8,11 +8,14 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Int
+from torch_geometric.loader import DataLoader
 
 from equinet.data.formats import read_frames
 from equinet.data.frames import Frame, ase_library
 from equinet.data.graph_module import GraphDataModule, GraphSets
 from equinet.data.graphs import AtomicDataset
+from equinet.data.packing import PackedBatches
+from equinet.data.sampling import packed_loader
 from equinet.data.statistics import Statistics
 from equinet.data.stored import StoredDataset, StoredFrames
 from equinet.errors import DataError
@@ -67,6 +70,9 @@ class AtomicDataModule(GraphDataModule[AtomicSets]):
         eval_batch_size: Graphs per validation or test batch.
         seed: Of random splits and of the order of training; non-negative.
         num_workers: Loading processes; 0 loads in this one, which small graphs want.
+        max_atoms: Most atoms of a training batch: batches are then packed to equal work, and
+            ``batch_size`` is not used (see :class:`equinet.data.PackedBatches`).
+        max_edges: Most edges of a training batch, likewise.
 
     Raises:
         DataError: An argument is out of range.
@@ -80,6 +86,8 @@ class AtomicDataModule(GraphDataModule[AtomicSets]):
         eval_batch_size: int = 32,
         seed: int = 0,
         num_workers: int = 0,
+        max_atoms: int | None = None,
+        max_edges: int | None = None,
     ) -> None:
         super().__init__(
             batch_size=batch_size,
@@ -89,7 +97,12 @@ class AtomicDataModule(GraphDataModule[AtomicSets]):
         )
         if not (np.isfinite(cutoff) and cutoff > 0):
             raise DataError(f"cutoff must be positive and finite (Å), got {cutoff}")
+        for name, value in (("max_atoms", max_atoms), ("max_edges", max_edges)):
+            if value is not None and value < 1:
+                raise DataError(f"{name} must be at least 1, got {value}")
         self.cutoff = float(cutoff)
+        self.max_atoms = max_atoms
+        self.max_edges = max_edges
 
     @abstractmethod
     def read(self) -> Splits:
@@ -121,6 +134,19 @@ class AtomicDataModule(GraphDataModule[AtomicSets]):
         if isinstance(frames, StoredFrames):
             return StoredDataset(frames, self.cutoff, name=name)
         return AtomicDataset(frames, self.cutoff, name=name)
+
+    def train_loader(self) -> DataLoader:
+        """Training batches in an order that the seed and the epoch determine, packed if bounded."""
+        if self.max_atoms is None and self.max_edges is None:
+            return super().train_loader()
+        batches = PackedBatches(
+            self.train.sizes,
+            None if self.max_edges is None else self.train.edge_counts,
+            max_atoms=self.max_atoms,
+            max_edges=self.max_edges,
+            seed=self.seed,
+        )
+        return packed_loader(self.train, batches, num_workers=self.num_workers)
 
     @property
     def train(self) -> AtomicDataset:

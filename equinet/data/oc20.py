@@ -16,7 +16,7 @@ from equinet.data.cache import cache_folder, cached_file, cached_splits
 from equinet.data.emt import make_surfaces
 from equinet.data.frames import Frame
 from equinet.data.modules import AtomicDataModule, Splits, split_indices
-from equinet.data.store import FrameStore, convert, find_parts, find_splits
+from equinet.data.store import FrameStore, Options, convert, find_parts, find_splits
 from equinet.data.store.archives import Blob
 from equinet.data.store.layout import HEADER, is_store
 from equinet.data.store.records import Refusal
@@ -63,6 +63,9 @@ class OC20(AtomicDataModule):
         eval_batch_size: Graphs per validation or test batch.
         seed: Of the validation split and of the order of training.
         num_workers: Loading processes.
+        max_atoms: Most atoms of a training batch; batches are then packed to equal work, and
+            ``batch_size`` is not used.
+        max_edges: Most edges of a training batch, likewise; a store must have counted them.
         cache: Folder for the embedded set and for converted splits; None takes the user's cache.
 
     Raises:
@@ -84,6 +87,8 @@ class OC20(AtomicDataModule):
         eval_batch_size: int = 32,
         seed: int = 0,
         num_workers: int = 0,
+        max_atoms: int | None = None,
+        max_edges: int | None = None,
         cache: str | Path | None = None,
     ) -> None:
         super().__init__(
@@ -92,6 +97,8 @@ class OC20(AtomicDataModule):
             eval_batch_size=eval_batch_size,
             seed=seed,
             num_workers=num_workers,
+            max_atoms=max_atoms,
+            max_edges=max_edges,
         )
         if test_size is not None and test_size < 1:
             raise DataError(f"test_size must be at least 1, got {test_size}")
@@ -146,7 +153,8 @@ class OC20(AtomicDataModule):
         return StoredFrames(FrameStore(source))
 
     def _converted(self, name: str, source: Path) -> Path:
-        identity = hashlib.sha256(str(source.resolve()).encode())
+        options = Options(cutoff=None if self.max_edges is None else self.cutoff)
+        identity = hashlib.sha256(f"{source.resolve()} {options.cutoff}".encode())
         for part in find_parts(source):
             identity.update(f"{part.name} {part.size}\n".encode())
         store = cache_folder(self.cache) / "oc20" / f"{name}-{identity.hexdigest()[:12]}"
@@ -154,7 +162,9 @@ class OC20(AtomicDataModule):
             _log.info("converting %s into %s (once)", source, store)
         shown = time.monotonic()
         processes = len(os.sched_getaffinity(0))
-        for done in convert(source, store, processes=processes, skip_bad=self.skip_bad):
+        for done in convert(
+            source, store, options=options, processes=processes, skip_bad=self.skip_bad
+        ):
             if time.monotonic() - shown > _SECONDS:
                 shown = time.monotonic()
                 _log.info("converting %s: part %d of %d", name, done.done, done.parts)

@@ -8,6 +8,7 @@ from torch.utils.data import Sampler
 from torch_geometric.loader import DataLoader
 
 from equinet.data.graph_dataset import GraphDataset
+from equinet.data.packing import PackedBatches
 
 _CHUNK = 1 << 16
 
@@ -71,6 +72,27 @@ def training_loader(
         dataset,
         batch_size=batch_size,
         sampler=EpochSampler(len(dataset), seed=seed),
+        num_workers=num_workers,
+        persistent_workers=num_workers > 0,
+    )
+
+
+def packed_loader(
+    dataset: GraphDataset, batches: PackedBatches, *, num_workers: int = 0
+) -> DataLoader:
+    """Load batches that are packed by size.
+
+    Args:
+        dataset: Graphs.
+        batches: Which graphs make up each batch.
+        num_workers: Loading processes; 0 loads in this one.
+
+    Returns:
+        A loader of PyG batches.
+    """
+    return DataLoader(
+        dataset,
+        batch_sampler=batches,
         num_workers=num_workers,
         persistent_workers=num_workers > 0,
     )

@@ -6,6 +6,7 @@ from typing import Any
 
 from torch.utils.data import DataLoader, Sampler
 
+from equinet.data import PackedBatches
 from equinet.training.processes import rank_and_world
 
 
@@ -14,7 +15,8 @@ class EpochBatches(Sampler[list[int]]):
 
     Args:
         batches: A batch sampler whose order depends on the epoch alone, set by ``set_epoch`` on
-            itself or on its ``sampler``.
+            itself or on its ``sampler``. One that packs frames for all processes together
+            (:class:`equinet.data.PackedBatches`) is asked for this process's share.
         drop_uneven: Give every process equally many batches, as training must; evaluation keeps
             them all and lets the last ones fall where they may, repeating none; where there are
             fewer batches than processes, every process takes them all, which no mean notices.
@@ -43,6 +45,8 @@ class EpochBatches(Sampler[list[int]]):
     def __len__(self) -> int:
         """Batches of a whole epoch on this process."""
         rank, world = self._place()
+        if isinstance(self.batches, PackedBatches):
+            return self.batches.steps(world)
         share, rest = divmod(len(self.batches), world)
         return share + (not self.drop_uneven and rank < rest)
 
@@ -50,6 +54,9 @@ class EpochBatches(Sampler[list[int]]):
         """Yield this process's batches that are not done; the next epoch is whole again."""
         start, self.done = self.done, 0
         rank, world = self._place()
+        if isinstance(self.batches, PackedBatches):
+            yield from self.batches.share(rank, world, skip=start)
+            return
         stop = len(self) * world if self.drop_uneven else None
         mine = islice(iter(self.batches), rank, stop, world)
         yield from islice(mine, start, None)
