@@ -51,7 +51,8 @@ def trained_models(entries: list[dict]) -> list[str]:
     ]
     for entry in {e["run"]: e for e in entries}.values():
         lines += ["", f"**{entry['run']}**, {entry['date']}, {entry['hardware']}:", ""]
-        lines += ["```bash", entry["train_command"], entry["evaluate_command"], "```"]
+        commands = [entry[key] for key in ("train_command", "evaluate_command") if key in entry]
+        lines += ["```bash", *commands, "```"]
         lines += ["", entry["note"]] if entry["note"] else []
     return lines
 

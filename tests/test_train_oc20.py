@@ -1,6 +1,8 @@
 """Training on OC20: the embedded set, and files as released, as the command does it."""
 
 import json
+import lzma
+from pathlib import Path
 from typing import Any
 
 import hydra
@@ -72,9 +74,26 @@ def test_stress_cannot_be_trained_with_direct_forces(tmp_path):
         train.run(compose(*SMALL, *FEW, "task.stress_weight=1", f"run.dir={tmp_path}"))
 
 
+def first_frames(folder: Path, count: int) -> tuple[str, str]:
+    """Text of the first frames of a released folder, and of their reference energies."""
+    frames, rows = (
+        lzma.decompress((folder / name).read_bytes()).decode().splitlines(keepends=True)
+        for name in ("0.extxyz.xz", "0.txt.xz")
+    )
+    end = 0
+    for _ in range(count):
+        end += int(frames[end]) + 2
+    return "".join(frames[:end]), "".join(rows[:count])
+
+
 def test_released_files_are_trained_on(tmp_path, shared_data):
-    root = shared_data / "oc20"
-    options = ("trainer.max_epochs=1", "logger=csv", "data.cutoff=4.0", f"data.root={root}")
-    train.run(compose(*SMALL, *FEW, *options, "data.batch_size=2", f"run.dir={tmp_path}"))
-    errors = json.loads((tmp_path / "metrics.json").read_text())["sets"]
+    frames, rows = first_frames(shared_data / "oc20" / "s2ef_val_id", 6)
+    for split in ("s2ef_train", "s2ef_val_id", "s2ef_val_ood"):
+        (tmp_path / split).mkdir()
+        (tmp_path / split / "0.extxyz").write_text(frames)
+        (tmp_path / split / "0.txt").write_text(rows)
+    options = ("trainer.max_epochs=1", "logger=csv", "data.cutoff=4.0", "data.val_size=2")
+    where = (f"data.root={tmp_path}", f"run.dir={tmp_path / 'run'}")
+    train.run(compose(*SMALL, *FEW, *options, *where, "data.batch_size=2"))
+    errors = json.loads((tmp_path / "run" / "metrics.json").read_text())["sets"]
     assert errors["val"]["forces_mae"] > 0

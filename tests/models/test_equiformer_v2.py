@@ -1,6 +1,7 @@
 """EquiformerV2: size as published, symmetries, both kinds of forces, regularization."""
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from ase.build import fcc111, molecule
 from torch import Tensor, nn
 from torch_geometric.data import Batch, Data
 
-from equinet.data import frame_from_atoms, to_graph
+from equinet.data import frame_from_atoms, read_frames, to_graph
 from equinet.models import EquiformerV2
 from equinet.nn import SelfMix
 from equinet.testing import (
@@ -204,6 +205,81 @@ def test_batching_changes_nothing() -> None:
         expected = torch.cat([result[key] for result in alone])
         error = (together[key] - expected).abs().max() / expected.abs().max()
         assert error < 1e-5
+
+
+# --- real frames, in float32 ---------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def frames(shared_data: Path) -> list[Atoms]:
+    """Three adsorbates on slabs of OC20."""
+    found = read_frames(shared_data / "oc20" / "s2ef_val_id" / "0.extxyz.xz", energy_key="energy")
+    return [
+        Atoms(frame.numbers, frame.positions, cell=frame.cell, pbc=frame.pbc) for frame in found[:3]
+    ]
+
+
+@pytest.fixture(scope="module", params=["direct", "gradient"])
+def real_model(request: Any, frames: list[Atoms]) -> EquiformerV2:
+    elements = sorted({int(z) for atoms in frames for z in atoms.numbers})
+    return model(
+        elements=elements,
+        reference_energies=(0.0,) * len(elements),
+        average_neighbors=15.0,
+        selfmix="gaunt",
+        forces=request.param,
+        channels=16,
+        envelope=True,
+    ).float()
+
+
+def evaluate(network: EquiformerV2, graphs: list[Data]) -> dict[str, Tensor]:
+    batch = Batch.from_data_list(graphs)
+    found = network(batch, stress=network.conservative)
+    return {key: value.detach() for key, value in found.items()}
+
+
+def assert_close(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+    for key, value in expected.items():
+        error = (found[key] - value).abs().max() / value.abs().max()
+        assert error < 1e-4, key
+
+
+def test_real_frames_turn(real_model: EquiformerV2, frames: list[Atoms]) -> None:
+    graphs = [graph(atoms) for atoms in frames]
+    expected = evaluate(real_model, graphs)
+    expected["forces"] = vector(expected["forces"], ROTATION)
+    if "stress" in expected:
+        expected["stress"] = matrix(expected["stress"], ROTATION)
+    assert_close(evaluate(real_model, [geometry(data, ROTATION) for data in graphs]), expected)
+
+
+def test_real_frames_may_be_written_otherwise(
+    real_model: EquiformerV2, frames: list[Atoms]
+) -> None:
+    """Atoms in another order, moved and wrapped, and other vectors of the same lattice."""
+    expected = evaluate(real_model, [graph(atoms) for atoms in frames])
+    rng, others, orders, start = np.random.default_rng(0), [], [], 0
+    for atoms in frames:
+        order = rng.permutation(len(atoms))
+        other = atoms[order]
+        other.set_cell(np.array([[1, 1, 0], [0, 1, 0], [2, -1, 1]]) @ other.cell.array)
+        other.positions += [3.0, -1.0, 2.0]
+        other.wrap()
+        others.append(graph(other))
+        orders.append(torch.from_numpy(order) + start)
+        start += len(atoms)
+    expected["forces"] = expected["forces"][torch.cat(orders)]
+    assert_close(evaluate(real_model, others), expected)
+
+
+def test_real_frames_do_not_depend_on_their_batch(
+    real_model: EquiformerV2, frames: list[Atoms]
+) -> None:
+    graphs = [graph(atoms) for atoms in frames]
+    alone = [evaluate(real_model, [data]) for data in graphs]
+    expected = {key: torch.cat([each[key] for each in alone]) for key in alone[0]}
+    assert_close(evaluate(real_model, graphs), expected)
 
 
 # --- forces -------------------------------------------------------------------------------------
