@@ -1,6 +1,7 @@
 """Ablation: what does the product of an atom's features with themselves do for EquiformerV2?
 
-python experiments/oc20/selfmix.py OUTPUT --minutes 60 --seeds 0 1 2 [--data ROOT] [key=value ...]
+python experiments/oc20/selfmix.py OUTPUT --minutes 60 --seeds 0 1 2 [--data ROOT]
+    [--settings gaunt ...] [--overrides key=value ...]
 
 Trains the four settings none, cg, gaunt and gaunt+odd one after the other, each for the same time
 and with the same number of parameters: what a setting lacks of the largest is given to the
@@ -102,8 +103,9 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--data", type=Path, help="folder of S2EF splits; else the embedded set")
-    parser.add_argument("overrides", nargs="*", help="of the training command")
-    arguments = parser.parse_intermixed_args()
+    parser.add_argument("--settings", nargs="+", choices=SETTINGS, default=SETTINGS)
+    parser.add_argument("--overrides", nargs="*", default=[], help="of the training command")
+    arguments = parser.parse_args()
     seconds = round(60 * arguments.minutes)
     budget = f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"
     common = [*arguments.overrides, f"trainer.max_time=00:{budget}", "trainer.max_epochs=-1"]
@@ -113,7 +115,7 @@ def main() -> None:
     sizes: dict[str, int] = {}
     # Seed by seed, so that an ablation that is cut short still compares like with like.
     for seed in arguments.seeds:
-        for setting in SETTINGS:
+        for setting in arguments.settings:
             options, _ = matched(setting, arguments.overrides)
             folder = arguments.output / f"{setting.replace('+', '-')}-{seed}"
             metrics = train(folder, [*common, *options, f"seed={seed}"])
