@@ -27,7 +27,14 @@ from equinet.data.modules import split_frames
 from equinet.data.superpixel_mnist import SuperpixelMNIST
 from equinet.errors import ConfigError
 from equinet.models import Ponita, PonitaPotential
-from equinet.nn import FiberBundleConv, LiftedConv, PositionConv, axial_invariants, lift_graph
+from equinet.nn import (
+    FiberBundleConv,
+    FullBundleConv,
+    LiftedConv,
+    PositionConv,
+    axial_invariants,
+    lift_graph,
+)
 from equinet.o3 import orientation_grid
 from equinet.training import (
     ClassificationErrors,
@@ -191,7 +198,7 @@ def test_defect_6_rotations_differ_from_one_call_to_the_next():
     assert not torch.allclose(first, again)
 
 
-@pytest.mark.parametrize("kind", ["mlp", "zonal", "lifted", "position"])
+@pytest.mark.parametrize("kind", ["mlp", "zonal", "full", "lifted", "position"])
 def test_defect_6_the_bias_is_added_once(kind):
     edge_index, x = pairs(3), draw(3, 4)
     if kind in ("mlp", "zonal"):
@@ -199,6 +206,9 @@ def test_defect_6_the_bias_is_added_once(kind):
         layer: Any = FiberBundleConv(grid, 4, 5, kernel=kind)
         basis = draw(6, 12, 5) if kind == "mlp" else draw(6, 5)
         arguments = (draw(3, 12, 4), draw(6, 3), basis, edge_index)
+    elif kind == "full":
+        layer = FullBundleConv(orientation_grid("icosahedron12"), 4, 5)
+        arguments = (draw(3, 12, 4), draw(6, 12, 12, 5), draw(12, 12, 5), edge_index)
     else:
         layer = (LiftedConv if kind == "lifted" else PositionConv)(4, 5)
         arguments = (x, draw(6, 5), edge_index)

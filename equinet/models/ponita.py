@@ -41,7 +41,9 @@ class Ponita(Model):
         grid: Name of :func:`equinet.o3.orientation_grid`; ``circleN`` for the plane.
         mode: The space of the features, see above.
         kernel: Of the bundle: ``mlp``, the published one, or ``zonal``, of finite degree, which is
-            closer to equivariant and faster, see :class:`equinet.nn.FiberBundleConv`.
+            closer to equivariant and faster, see :class:`equinet.nn.FiberBundleConv`; or ``full``,
+            which does not factorize and costs as many times more as there are orientations, see
+            :class:`equinet.nn.FullBundleConv`.
         cutoff: Where kernels vanish smoothly, in the unit of the positions; None for nowhere.
             Polynomials of distances are taken in this unit, or in that of the positions.
         level: Outputs for each ``node``, or their sums over each ``graph``.
@@ -79,7 +81,7 @@ class Ponita(Model):
         layers: int,
         grid: str = "icosahedron12",
         mode: Literal["bundle", "lifted", "position"] = "bundle",
-        kernel: Literal["mlp", "zonal"] = "mlp",
+        kernel: Literal["mlp", "zonal", "full"] = "mlp",
         cutoff: float | None = None,
         level: Literal["node", "graph"] = "node",
         in_edge_scalars: int = 0,
@@ -246,7 +248,7 @@ def _make_space(
     mode: str,
     *,
     grid: str,
-    kernel: Literal["mlp", "zonal"],
+    kernel: Literal["mlp", "zonal", "full"],
     lmax: int,
     chiral: bool,
     basis: int,
@@ -258,8 +260,8 @@ def _make_space(
         raise ValueError(f"mode must be 'bundle', 'lifted' or 'position', found {mode!r}")
     if chiral and mode != "lifted":
         raise ValueError(f"chiral=True needs mode='lifted', found mode={mode!r}")
-    if kernel == "zonal" and mode != "bundle":
-        raise ValueError(f"kernel='zonal' needs mode='bundle', found mode={mode!r}")
+    if kernel != "mlp" and mode != "bundle":
+        raise ValueError(f"kernel={kernel!r} needs mode='bundle', found mode={mode!r}")
     if mode == "bundle":
         return Bundle(orientation_grid(grid), kernel, lmax, basis, cutoff, edge_scalars)
     if mode == "lifted":

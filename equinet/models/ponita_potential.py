@@ -63,7 +63,7 @@ class PonitaPotential(Potential):
         layers: int = 4,
         grid: str = "icosahedron12",
         mode: Literal["bundle", "lifted", "position"] = "bundle",
-        kernel: Literal["mlp", "zonal"] = "zonal",
+        kernel: Literal["mlp", "zonal", "full"] = "zonal",
         lmax: int = 2,
     ) -> None:
         super().__init__(

@@ -10,6 +10,7 @@ from equinet.nn import (
     BesselBasis,
     DepthwiseConvolution,
     FiberBundleConv,
+    FullBundleConv,
     KernelBasis,
     LiftedConv,
     LogarithmicBasis,
@@ -153,9 +154,10 @@ class Bundle(Space):
 
     Args:
         grid: Orientations.
-        kernel: ``mlp`` or ``zonal``, see :class:`equinet.nn.FiberBundleConv`.
+        kernel: ``mlp`` or ``zonal``, see :class:`equinet.nn.FiberBundleConv`; ``full``, see
+            :class:`equinet.nn.FullBundleConv`.
         lmax: Largest degree of zonal kernels.
-        basis: Number of basis functions of the kernel ``mlp``.
+        basis: Number of basis functions of the kernels ``mlp`` and ``full``.
         cutoff: Where kernels vanish; None for nowhere.
         edge_scalars: Number of inputs of each edge.
     """
@@ -167,7 +169,7 @@ class Bundle(Space):
     def __init__(
         self,
         grid: OrientationGrid,
-        kernel: Literal["mlp", "zonal"],
+        kernel: Literal["mlp", "zonal", "full"],
         lmax: int,
         basis: int,
         cutoff: float | None,
@@ -175,7 +177,7 @@ class Bundle(Space):
     ) -> None:
         super().__init__()
         self.grid = grid
-        self.kernel = kernel
+        self.kernel: Literal["mlp", "zonal", "full"] = kernel
         self.lmax = lmax
         self.length = cutoff or 1.0
         self.dimension = grid.points.shape[1]
@@ -186,10 +188,12 @@ class Bundle(Space):
         if kernel == "zonal":
             self.basis = RadialFunctions(cutoff, edge_scalars)
         else:
-            self.basis = PairFunctions(2, basis, cutoff, edge_scalars)
+            self.basis = PairFunctions(4 if kernel == "full" else 2, basis, cutoff, edge_scalars)
 
-    def convolution(self, channels: int) -> FiberBundleConv:
+    def convolution(self, channels: int) -> FiberBundleConv | FullBundleConv:
         """Return a convolution over positions and orientations."""
+        if self.kernel == "full":
+            return FullBundleConv(self.grid, channels, self.basis.size)
         return FiberBundleConv(
             self.grid, channels, self.basis.size, kernel=self.kernel, lmax=self.lmax
         )
@@ -199,7 +203,18 @@ class Bundle(Space):
         points = self.points.to(inputs.scalars.dtype)
         scalars = inputs.scalars.unsqueeze(1).expand(-1, points.shape[0], -1)
         components = torch.einsum("nvi,oi->nov", inputs.vectors, points)
+        placed = torch.cat([scalars, components], dim=-1)
+        geometry = self._geometry(inputs, points)
+        return BundleField(placed, geometry, self.weights, self.frame)
+
+    def _geometry(self, inputs: Inputs, points: Tensor) -> tuple[Tensor, ...]:
+        """Return what the convolutions of this kernel are given beside the features."""
         vectors = inputs.edge_vectors
+        if self.kernel == "full":
+            itself = vectors.new_zeros(1, vectors.shape[1])
+            no_scalars = vectors.new_zeros(1, inputs.edge_scalars.shape[1])
+            (own,) = self._of_pairs(itself, no_scalars, points)
+            return self._of_pairs(vectors, inputs.edge_scalars, points), own, inputs.edge_index
         if isinstance(self.basis, RadialFunctions):
             basis = self.basis(vectors, inputs.edge_scalars)
         else:
@@ -208,12 +223,20 @@ class Bundle(Space):
         # The length tends to one far away and to zero with the edge, where directions vanish.
         square = vectors.square().sum(-1, keepdim=True)
         directions = vectors * torch.rsqrt(self.length**2 + square)
-        return BundleField(
-            torch.cat([scalars, components], dim=-1),
-            (directions, basis, inputs.edge_index),
-            self.weights,
-            self.frame,
+        return directions, basis, inputs.edge_index
+
+    def _of_pairs(self, vectors: Tensor, edge_scalars: Tensor, points: Tensor) -> Tensor:
+        """Functions [E, O, O, B] of edges, receivers' and senders' orientations."""
+        count, dimension = points.shape
+        shape = (vectors.shape[0], count, count, dimension)
+        invariants = pair_invariants(
+            (vectors / self.length)[:, None, None].expand(shape),
+            points.unsqueeze(1).expand(shape),
+            points.expand(shape),
+            fourth=dimension == 3,
         )
+        functions: Tensor = self.basis(invariants, vectors, edge_scalars)
+        return functions
 
 
 class Lifted(Space):

@@ -10,6 +10,7 @@ from equinet.nn.edge_frames import EdgeFrames as EdgeFrames
 from equinet.nn.edge_frames import edge_frames as edge_frames
 from equinet.nn.edge_network import EdgeNetwork as EdgeNetwork
 from equinet.nn.fiber_bundle import FiberBundleConv as FiberBundleConv
+from equinet.nn.full_bundle import FullBundleConv as FullBundleConv
 from equinet.nn.gate import Gate as Gate
 from equinet.nn.graph_attention import Edges as Edges
 from equinet.nn.graph_attention import GraphAttention as GraphAttention

@@ -49,11 +49,12 @@ def calibration_gain(before: Tensor, after: Tensor) -> float:
     return deviations[0] / deviations[1]
 
 
-def balance(x: Tensor, neighbors: Tensor, own: Tensor, kernel: Tensor) -> Tensor:
-    """Rescale two weights so that ``own * x`` and the neighbors vary alike, their sum as ``x``.
+def balance(x: Tensor, itself: Tensor, neighbors: Tensor, own: Tensor, kernel: Tensor) -> Tensor:
+    """Rescale two weights so that a node and its neighbors vary alike, their sum as ``x``.
 
     Args:
         x: Features of the nodes.
+        itself: What a node gets from itself, proportional to ``own``.
         neighbors: Sums over their neighbors, proportional to ``kernel``.
         own: Weight of the node itself.
         kernel: Weight of the neighbors.
@@ -61,7 +62,6 @@ def balance(x: Tensor, neighbors: Tensor, own: Tensor, kernel: Tensor) -> Tensor
     Returns:
         The sum, as it is after rescaling.
     """
-    itself = own * x
     share = calibration_gain(itself, neighbors)
     summed = itself + share * neighbors
     gain = calibration_gain(x, summed)

@@ -111,7 +111,7 @@ class FiberBundleConv(DepthwiseConvolution):
         fiber = self.fiber if self.kernel == "zonal" else self.fiber_map.weight
         with torch.no_grad():
             neighbors = self._over_edges(x, *geometry)
-            summed = balance(x, neighbors, self.own, self.neighbor_weights)
+            summed = balance(x, self.own * x, neighbors, self.own, self.neighbor_weights)
             scale_parameter(calibration_gain(x, self._over_fibers(summed)), fiber)
 
     @property

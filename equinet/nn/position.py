@@ -45,7 +45,8 @@ class PositionConv(DepthwiseConvolution):
     def calibrate(self, x: Tensor, *geometry: Tensor) -> None:
         """See :meth:`equinet.nn.depthwise.DepthwiseConvolution.calibrate`."""
         with torch.no_grad():
-            balance(x, self._over_edges(x, *geometry), self.own, self.neighbor_weights)
+            neighbors = self._over_edges(x, *geometry)
+            balance(x, self.own * x, neighbors, self.own, self.neighbor_weights)
 
     @property
     def neighbor_weights(self) -> Tensor:

@@ -13,7 +13,13 @@ from equinet.o3 import orientation_grid
 from equinet.training import measure
 
 CUTOFF = 3.0
-MODES = [{"kernel": "mlp"}, {"kernel": "zonal"}, {"mode": "lifted"}, {"mode": "position"}]
+MODES = [
+    {"kernel": "mlp"},
+    {"kernel": "zonal"},
+    {"kernel": "full"},
+    {"mode": "lifted"},
+    {"mode": "position"},
+]
 each_mode = pytest.mark.parametrize("options", MODES, ids=lambda each: next(iter(each.values())))
 
 
