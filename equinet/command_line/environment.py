@@ -26,6 +26,8 @@ REQUIRED = (
 OPTIONAL: Mapping[str, tuple[str, str]] = {
     "ase": ("reading files, the embedded set, the calculator", "pip install 'equinet[atoms]'"),
     "vesin": ("neighbor lists", "pip install 'equinet[atoms]'"),
+    "scikit-image": ("superpixels", "pip install 'equinet[images]'"),
+    "scikit-learn": ("digits without a download", "pip install 'equinet[images]'"),
     "lmdb": ("LMDB files", "pip install 'equinet[oc20]'"),
     "tensorboard": ("the TensorBoard log", "pip install 'equinet[log]'"),
     "wandb": ("the Weights & Biases log", "pip install 'equinet[log]'"),
