@@ -49,6 +49,9 @@ def test_two_steps_leave_everything_behind(run, tmp_path):
     assert metrics["sets"]["test"]["structures"] == 4
     assert metrics["sets"]["test"]["forces_mae"] > 0
     assert isinstance(zoo.load(folder), PonitaPotential)
+    log = (folder / "train.log").read_text()
+    assert "Backends orientation_convolution: " in log
+    assert "gaunt_product" not in log
 
 
 def test_a_grid_without_opposite_points_passes_the_first_check(run):

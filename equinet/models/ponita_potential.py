@@ -1,7 +1,7 @@
 """A Ponita whose scalars are the energies of atoms."""
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -49,6 +49,8 @@ class PonitaPotential(Potential):
         >>> model.symmetry.shape
         torch.Size([120, 3, 3])
     """
+
+    ops: ClassVar[tuple[str, ...]] = ("orientation_convolution",)
 
     def __init__(
         self,

@@ -32,8 +32,8 @@ class FullBundleConv(DepthwiseConvolution):
         >>> from equinet.o3 import orientation_grid
         >>> layer = FullBundleConv(orientation_grid("octahedron6"), 8, 4)
         >>> edge_index = torch.tensor([[1, 0], [0, 1]])
-        >>> layer(torch.randn(2, 6, 8), torch.randn(2, 6, 6, 4), torch.randn(6, 6, 4), edge_index
-        ...       ).shape
+        >>> basis, own_basis = torch.randn(2, 6, 6, 4), torch.randn(6, 6, 4)
+        >>> layer(torch.randn(2, 6, 8), basis, own_basis, edge_index).shape
         torch.Size([2, 6, 8])
     """
 

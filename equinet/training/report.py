@@ -40,7 +40,7 @@ def announce(task: Task, trainer: Trainer, directory: RunDirectory) -> None:
     )
     if device.type == "cpu" and torch.cuda.is_available():
         _log.info("         a GPU is there too; trainer=gpu uses it")
-    for backends, ops in _backends(task.ops).items():
+    for backends, ops in _backends(getattr(model, "ops", task.ops)).items():
         _log.info("Backends %s: %s", ", ".join(ops), backends)
     _log.info("Budget   %s", _budget(trainer))
     _log.info("Output   %s", directory.path)

@@ -56,7 +56,7 @@ class Task(pl.LightningModule):
     curves: ClassVar[Mapping[str, str]]
     """Labels of the errors that the learning curve shows, by column without its split."""
     ops: ClassVar[tuple[str, ...]] = ()
-    """Operations whose backends are worth naming at the start."""
+    """Operations whose backends are worth naming at the start, unless the model has its own."""
 
     def __init__(
         self,
