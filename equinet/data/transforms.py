@@ -190,7 +190,7 @@ def cached_copies(
     copies: int,
     seed: int,
     cache: str | Path | None = None,
-) -> Images:
+) -> UInt8[Tensor, "copy 40 40"]:
     """Make copies of all digits, or read them from the cache.
 
     Args:
