@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from equinet.lie import Window, group_quadrature
 from equinet.models.base import Model
-from equinet.models.group_resnet import channels_last, linear_group
+from equinet.models.group_resnet import channels_last, frozen, linear_group
 from equinet.nn.group_convolution import GroupConv, LiftingConv
 from equinet.nn.group_norm import EachMap, GroupLayerNorm
 from equinet.nn.group_pooling import GroupPool
@@ -37,6 +37,7 @@ class DenseGroupResNet(Model):
         kernel_width: Of the perceptrons.
         frequency: Of their sines.
         radius: Pixels at which kernels have fallen to zero.
+        pool: See :class:`equinet.nn.GroupPool`.
         dropout: In the classifier.
         stretch_window: Largest stretch sampled.
         scale_window: Largest logarithm of a scaling sampled.
@@ -63,6 +64,7 @@ class DenseGroupResNet(Model):
         kernel_width: int = 60,
         frequency: float = 10.0,
         radius: float = 2.5,
+        pool: str = "max",
         dropout: float = 0.3,
         stretch_window: float = 0.3,
         scale_window: float = 0.2,
@@ -92,14 +94,14 @@ class DenseGroupResNet(Model):
             EachMap(nn.GELU()),
         )
         self.block = nn.Sequential(*convolution(2), *convolution(2))
-        pool = nn.MaxPool2d(2) if samples.group.n == 2 else nn.MaxPool3d(2)
+        halve = nn.MaxPool2d(2) if samples.group.n == 2 else nn.MaxPool3d(2)
         self.rest = nn.Sequential(
             EachMap(nn.GELU()),
             GroupLayerNorm(channels, samples),
-            EachMap(pool),
+            EachMap(halve),
             EachMap(nn.GELU()),
             *convolution(0),
-            GroupPool(samples, "max"),
+            GroupPool(samples, pool),
         )
         self.head = nn.Sequential(
             nn.Linear(channels, 256, bias=False),
@@ -122,10 +124,9 @@ class DenseGroupResNet(Model):
 
     def freeze(self) -> nn.Module:
         """Return a network of plain convolutions, in evaluation mode, with the same logits."""
-        block = Residual(nn.Sequential(*[layer.freeze() for layer in self.block]))
-        layers = [layer.freeze() for layer in (*self.lift, *self.rest)]
-        lift, rest = layers[: len(self.lift)], layers[len(self.lift) :]
-        return nn.Sequential(*lift, block, *rest, copy.deepcopy(self.head)).eval()
+        block = Residual(frozen(*self.block))
+        head = copy.deepcopy(self.head)
+        return nn.Sequential(frozen(*self.lift), block, frozen(*self.rest), head).eval()
 
 
 class Residual(nn.Module):

@@ -3,7 +3,7 @@
 import copy
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float
@@ -94,7 +94,7 @@ class GroupResNet(Model):
         half, wide = max(channels // 2, 1), expansion * channels
         taps = _taps(_LIFTING_RADIUS, rule, 0)
         # Two pixels more than size / 2 positions need, for what lies at the edge of the frame.
-        edge = {"stride": 2, "padding": taps // 2 + 1}
+        edge: dict[str, Any] = {"stride": 2, "padding": taps // 2 + 1}
         self.lift = LiftingConv(in_channels, half, taps, rule, radius=_LIFTING_RADIUS, **edge)
         self.presence = Presence(rule.group.n, taps, pooling=2, radius=_LIFTING_RADIUS, **edge)
         self.stem = nn.Sequential(*_after(half, rule))
@@ -138,7 +138,7 @@ class GroupResNet(Model):
         return FrozenResNet(
             presence=self.presence,
             first=frozen(self.lift, *self.stem, *self.down),
-            blocks=[frozen(*block) for block in self.blocks],
+            blocks=[frozen(*cast("nn.Sequential", block)) for block in self.blocks],
             last=frozen(*self.last),
             pool=self.pool.freeze(),
             head=self.head,
