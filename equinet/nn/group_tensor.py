@@ -1,7 +1,6 @@
 """Features on an affine group: maps of pixels, one for every sample of the linear part."""
 
 import dataclasses
-import functools
 
 import torch
 from jaxtyping import Float
@@ -62,20 +61,12 @@ class GroupTensor:
             raise ValueError("a sum must be of features in one frame, found two")
         return dataclasses.replace(self, values=self.values + other.values)
 
-    @functools.cached_property
-    def log_determinants(self) -> Float[Tensor, " sample"]:
-        """Logarithms of the determinants of all elements [K]."""
-        return log_determinants(self.quadrature, self.frame).to(self.values)
 
-
-def log_determinants(
-    quadrature: GroupQuadrature, frame: Float[Tensor, "n n"] | None = None
-) -> Float[Tensor, " sample"]:
-    """Return log det of ``frame @ elements``, one for each element, in float64.
+def log_determinants(quadrature: GroupQuadrature) -> Float[Tensor, " sample"]:
+    """Return the logarithms of the determinants of all elements, in float64.
 
     Args:
         quadrature: Its elements.
-        frame: None is the identity.
 
     Example:
         >>> from equinet.lie import CSO, group_quadrature
@@ -83,8 +74,7 @@ def log_determinants(
         >>> bool(log_determinants(rule).sum().abs() < 1e-12)
         True
     """
-    found = torch.linalg.slogdet(quadrature.elements).logabsdet
-    return found if frame is None else found + torch.linalg.slogdet(frame.double()).logabsdet.cpu()
+    return torch.linalg.slogdet(quadrature.elements).logabsdet
 
 
 def require_samples(x: GroupTensor, quadrature: GroupQuadrature, place: str) -> None:
