@@ -1,4 +1,4 @@
-"""The command line: ``python -m equinet {doctor,data,zoo,bench}``."""
+"""The command line: ``python -m equinet {doctor,data,oc20,zoo,bench}``."""
 
 import argparse
 import os
@@ -6,10 +6,10 @@ import sys
 from collections.abc import Sequence
 
 import equinet
-from equinet.command_line import bench, data, doctor, zoo
+from equinet.command_line import bench, data, doctor, oc20, zoo
 from equinet.errors import EquinetError
 
-_VERBS = (doctor, data, zoo, bench)
+_VERBS = (doctor, data, oc20, zoo, bench)
 
 
 def build_parser() -> argparse.ArgumentParser:

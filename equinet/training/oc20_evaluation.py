@@ -1,0 +1,122 @@
+"""Evaluate a potential on splits of OC20 kept as stores, and predict what the leaderboard asks."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from equinet.data import StoredDataset, evaluation_loader
+from equinet.errors import DataError
+from equinet.training.oc20_metrics import S2EFErrors, mean_of_splits
+from equinet.training.submission import SplitPredictions, ids_of
+from equinet.training.tables import Column, lay_out
+
+_COLUMNS = (
+    Column("energy_mae", "E MAE", "meV"),
+    Column("forces_mae", "F MAE", "meV/Å"),
+    Column("forces_cosine", "F cosine", digits=3),
+    Column("efwt", "EFwT", "%"),
+)
+# Trained on S2EF-2M; means of the four official validation splits, as the EquiformerV2 and Gaunt
+# tensor product papers give them.
+_PUBLISHED = tuple(
+    dict(zip(("name", *(column.name for column in _COLUMNS)), row, strict=True))
+    for row in (
+        ("SchNet", 1400.0, 78.3, 0.109, 0.00),
+        ("GemNet-OC", 286.0, 25.7, 0.598, 1.06),
+        ("eSCN L6", 294.0, 21.3, 0.653, 1.45),
+        ("EquiformerV2 L6", 285.0, 20.5, 0.663, 1.67),
+        ("  with Gaunt Selfmix", 276.0, 20.1, 0.669, 1.95),
+    )
+)
+
+
+def predict_split(
+    model: nn.Module,
+    dataset: StoredDataset,
+    *,
+    batch_size: int = 32,
+    device: torch.device | str = "cpu",
+    num_workers: int = 0,
+) -> tuple[SplitPredictions, dict[str, float]]:
+    """Predict energies and forces of a split, and compare them where it is labeled.
+
+    Args:
+        model: ``model(graph) -> {"energy", "forces"}``; it is moved to ``device`` and left in
+            evaluation mode.
+        dataset: The split.
+        batch_size: Structures at a time.
+        device: Where to compute.
+        num_workers: Loading processes.
+
+    Returns:
+        The predictions, and the errors of :class:`~equinet.training.oc20_metrics.S2EFErrors` by
+        name, none where there are no labels.
+    """
+    model = model.to(device).eval()
+    errors = S2EFErrors(shared=False).to(device)
+    parts: dict[str, list[np.ndarray]] = {n: [] for n in ("energy", "atoms", "forces", "fixed")}
+    labels = dataset.frames.store.labels
+    labeled = {"energy", "forces"} <= set(labels)
+    for graph in evaluation_loader(dataset, batch_size, num_workers=num_workers):
+        moved = graph.to(device)
+        results = {name: value.detach() for name, value in model(moved).items()}
+        if labeled:
+            errors.update(results, moved)
+        parts["energy"].append(results["energy"].double().cpu().numpy())
+        parts["forces"].append(results["forces"].double().cpu().numpy())
+        parts["atoms"].append(torch.bincount(graph.batch).cpu().numpy())
+        fixed = graph.get("fixed", torch.zeros(graph.num_nodes, dtype=torch.bool))
+        parts["fixed"].append(fixed.cpu().numpy())
+    store, indices = dataset.frames.store, dataset.frames.indices
+    chosen = slice(None) if indices is None else indices
+    ids = ids_of(store.values("system")[chosen].tolist(), store.values("step")[chosen].tolist())
+    arrays = {name: np.concatenate(found) for name, found in parts.items()}
+    found_errors = errors.compute() if labeled else {}
+    return SplitPredictions(ids=ids, **arrays), {k: float(v) for k, v in found_errors.items()}
+
+
+def split_of(name: str) -> str:
+    """The leaderboard's name of a split, from that of a folder.
+
+    Args:
+        name: Such as ``s2ef_val_ood_ads``.
+
+    Returns:
+        ``"id"``, ``"ood_ads"``, ``"ood_cat"`` or ``"ood_both"``.
+
+    Raises:
+        DataError: It is none of them.
+
+    Example:
+        >>> split_of("s2ef_test_ood_both"), split_of("s2ef_val_id")
+        ('ood_both', 'id')
+    """
+    for split in ("ood_ads", "ood_cat", "ood_both", "id"):
+        if name == split or name.endswith(f"_{split}"):
+            return split
+    raise DataError(f"{name!r} does not end in id, ood_ads, ood_cat or ood_both")
+
+
+def s2ef_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Lay out the errors of splits, their mean, and published means below.
+
+    Args:
+        rows: Each with ``name``, ``structures`` and errors.
+    """
+    mean: dict[str, Any] = {"name": "mean", "structures": "", **mean_of_splits(_errors(rows))}
+    width = max(len(str(row["name"])) for row in (*rows, *_PUBLISHED))
+    published = [{"structures": "", **row} for row in _PUBLISHED]
+    return "\n".join(
+        [
+            lay_out([*rows, mean], _COLUMNS, width),
+            "published, trained on S2EF-2M, means of the four official validation splits:",
+            *lay_out(published, _COLUMNS, width).splitlines()[2:],
+        ]
+    )
+
+
+def _errors(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, float]]:
+    return [{k: v for k, v in row.items() if k not in {"name", "structures"}} for row in rows]
