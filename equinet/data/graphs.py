@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard
 
@@ -25,12 +26,20 @@ _log = logging.getLogger(__name__)
 _SAME_PLACE = 1e-3
 
 
-def to_graph(frame: Frame, cutoff: float) -> Data:
+def to_graph(
+    frame: Frame,
+    cutoff: float,
+    *,
+    max_neighbors: int | None = None,
+    tie_tolerance: float | None = None,
+) -> Data:
     """Build the graph of one frame.
 
     Args:
         frame: Any frame.
         cutoff: Å.
+        max_neighbors: Keep the shortest edges that end at an atom; see :func:`neighbor_list`.
+        tie_tolerance: Å², likewise.
 
     Returns:
         ``Data`` with ``atomic_numbers`` int64 [N], ``pos`` [N, 3], ``cell`` [1, 3, 3], ``pbc``
@@ -41,7 +50,14 @@ def to_graph(frame: Frame, cutoff: float) -> Data:
     Raises:
         DataError: Two atoms are at the same place.
     """
-    edge_index, edge_shift = neighbor_list(frame.positions, frame.cell, frame.pbc, cutoff)
+    edge_index, edge_shift = neighbor_list(
+        frame.positions,
+        frame.cell,
+        frame.pbc,
+        cutoff,
+        max_neighbors=max_neighbors,
+        tie_tolerance=tie_tolerance,
+    )
     sender, receiver = edge_index
     vectors = frame.positions[sender] - frame.positions[receiver] + edge_shift @ frame.cell
     clash = np.flatnonzero((vectors * vectors).sum(axis=1) < _SAME_PLACE**2)
@@ -76,13 +92,21 @@ class AtomicDataset(GraphDataset):
         frames: Frames or ASE atoms (whose labels are taken under their common names).
         cutoff: Å.
         name: What to call the set in messages.
+        max_neighbors: Keep the shortest edges that end at an atom; see :func:`neighbor_list`.
+        tie_tolerance: Å², likewise.
 
     Raises:
         DataError: There are no frames, or only some of them have energies or forces.
     """
 
     def __init__(
-        self, frames: "Sequence[Frame] | Sequence[ase.Atoms]", cutoff: float, *, name: str = "data"
+        self,
+        frames: "Sequence[Frame] | Sequence[ase.Atoms]",
+        cutoff: float,
+        *,
+        name: str = "data",
+        max_neighbors: int | None = None,
+        tie_tolerance: float | None = None,
     ) -> None:
         if not frames:
             raise DataError(f"{name}: there are no frames")
@@ -97,7 +121,10 @@ class AtomicDataset(GraphDataset):
                     f"{name}: {len(without)} of {len(self.frames)} frames have no {label}, first "
                     f"{without[0].source}"
                 )
-        super().__init__([to_graph(frame, cutoff) for frame in self.frames], name=name)
+        build = partial(
+            to_graph, cutoff=cutoff, max_neighbors=max_neighbors, tie_tolerance=tie_tolerance
+        )
+        super().__init__([build(frame) for frame in self.frames], name=name)
         self._agree_on_fields()
 
     @classmethod

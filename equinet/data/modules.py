@@ -73,6 +73,8 @@ class AtomicDataModule(GraphDataModule[AtomicSets]):
         max_atoms: Most atoms of a training batch: batches are then packed to equal work, and
             ``batch_size`` is not used (see :class:`equinet.data.PackedBatches`).
         max_edges: Most edges of a training batch, likewise.
+        max_neighbors: Keep the shortest edges that end at an atom; see :func:`neighbor_list`.
+        tie_tolerance: Å², likewise.
 
     Raises:
         DataError: An argument is out of range.
@@ -88,6 +90,8 @@ class AtomicDataModule(GraphDataModule[AtomicSets]):
         num_workers: int = 0,
         max_atoms: int | None = None,
         max_edges: int | None = None,
+        max_neighbors: int | None = None,
+        tie_tolerance: float | None = None,
     ) -> None:
         super().__init__(
             batch_size=batch_size,
@@ -97,12 +101,18 @@ class AtomicDataModule(GraphDataModule[AtomicSets]):
         )
         if not (np.isfinite(cutoff) and cutoff > 0):
             raise DataError(f"cutoff must be positive and finite (Å), got {cutoff}")
-        for name, value in (("max_atoms", max_atoms), ("max_edges", max_edges)):
+        for name, value in (
+            ("max_atoms", max_atoms),
+            ("max_edges", max_edges),
+            ("max_neighbors", max_neighbors),
+        ):
             if value is not None and value < 1:
                 raise DataError(f"{name} must be at least 1, got {value}")
         self.cutoff = float(cutoff)
         self.max_atoms = max_atoms
         self.max_edges = max_edges
+        self.max_neighbors = max_neighbors
+        self.tie_tolerance = tie_tolerance
 
     @abstractmethod
     def read(self) -> Splits:
@@ -131,9 +141,11 @@ class AtomicDataModule(GraphDataModule[AtomicSets]):
         return AtomicSets(splits.about, train, val, tests, statistics, splits.files)
 
     def _dataset(self, frames: Sequence[Frame], name: str) -> AtomicDataset:
+        bounds = {"max_neighbors": self.max_neighbors, "tie_tolerance": self.tie_tolerance}
+        options: dict[str, Any] = {"name": name, **bounds}
         if isinstance(frames, StoredFrames):
-            return StoredDataset(frames, self.cutoff, name=name)
-        return AtomicDataset(frames, self.cutoff, name=name)
+            return StoredDataset(frames, self.cutoff, **options)
+        return AtomicDataset(frames, self.cutoff, **options)
 
     def train_loader(self) -> DataLoader:
         """Training batches in an order that the seed and the epoch determine, packed if bounded."""

@@ -66,6 +66,9 @@ class OC20(AtomicDataModule):
         max_atoms: Most atoms of a training batch; batches are then packed to equal work, and
             ``batch_size`` is not used.
         max_edges: Most edges of a training batch, likewise; a store must have counted them.
+        max_neighbors: Keep the shortest edges that end at an atom; see
+            :func:`equinet.data.neighbor_list`.
+        tie_tolerance: Å², likewise.
         cache: Folder for the embedded set and for converted splits; None takes the user's cache.
 
     Raises:
@@ -89,6 +92,8 @@ class OC20(AtomicDataModule):
         num_workers: int = 0,
         max_atoms: int | None = None,
         max_edges: int | None = None,
+        max_neighbors: int | None = None,
+        tie_tolerance: float | None = None,
         cache: str | Path | None = None,
     ) -> None:
         super().__init__(
@@ -99,6 +104,8 @@ class OC20(AtomicDataModule):
             num_workers=num_workers,
             max_atoms=max_atoms,
             max_edges=max_edges,
+            max_neighbors=max_neighbors,
+            tie_tolerance=tie_tolerance,
         )
         if test_size is not None and test_size < 1:
             raise DataError(f"test_size must be at least 1, got {test_size}")
@@ -153,8 +160,10 @@ class OC20(AtomicDataModule):
         return StoredFrames(FrameStore(source))
 
     def _converted(self, name: str, source: Path) -> Path:
-        options = Options(cutoff=None if self.max_edges is None else self.cutoff)
-        identity = hashlib.sha256(f"{source.resolve()} {options.cutoff}".encode())
+        options = Options()
+        if self.max_edges is not None:
+            options = Options(cutoff=self.cutoff, max_neighbors=self.max_neighbors)
+        identity = hashlib.sha256(f"{source.resolve()} {options}".encode())
         for part in find_parts(source):
             identity.update(f"{part.name} {part.size}\n".encode())
         store = cache_folder(self.cache) / "oc20" / f"{name}-{identity.hexdigest()[:12]}"

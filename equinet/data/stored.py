@@ -1,8 +1,8 @@
 """Frames of a store as a data set: graphs are built when a batch asks for them."""
 
 import hashlib
-from collections.abc import Sequence
-from functools import cached_property
+from collections.abc import Callable, Sequence
+from functools import cached_property, partial
 from typing import overload
 
 import numpy as np
@@ -117,6 +117,8 @@ class StoredDataset(AtomicDataset):
         frames: Of a store.
         cutoff: Å.
         name: What to call the set in messages.
+        max_neighbors: Keep the shortest edges that end at an atom; see :func:`neighbor_list`.
+        tie_tolerance: Å², likewise.
 
     Raises:
         DataError: There are no frames, or only some of the store's have energies or forces.
@@ -124,7 +126,15 @@ class StoredDataset(AtomicDataset):
 
     frames: StoredFrames
 
-    def __init__(self, frames: StoredFrames, cutoff: float, *, name: str = "data") -> None:
+    def __init__(
+        self,
+        frames: StoredFrames,
+        cutoff: float,
+        *,
+        name: str = "data",
+        max_neighbors: int | None = None,
+        tie_tolerance: float | None = None,
+    ) -> None:
         if not len(frames):
             raise DataError(f"{name}: there are no frames")
         labels, count = frames.store.labels, len(frames.store)
@@ -134,9 +144,14 @@ class StoredDataset(AtomicDataset):
                     f"{name}: {count - labels[label]} of {count} frames of {frames.store.folder} "
                     f"have no {label}"
                 )
-        GraphDataset.__init__(self, _Graphs(frames, cutoff), name=name)
+        build = partial(
+            to_graph, cutoff=cutoff, max_neighbors=max_neighbors, tie_tolerance=tie_tolerance
+        )
+        GraphDataset.__init__(self, _Graphs(frames, build), name=name)
         self.frames = frames
         self.cutoff = cutoff
+        self.max_neighbors = max_neighbors
+        self._build = build
 
     @property
     def elements(self) -> tuple[int, ...]:
@@ -150,16 +165,19 @@ class StoredDataset(AtomicDataset):
 
     @property
     def edge_counts(self) -> Int[np.ndarray, " frames"] | None:
-        """Edges of every graph, where the conversion counted them within the same cutoff.
+        """Edges of every graph, where the conversion counted them with the same bounds.
 
         Raises:
-            DataError: It counted within another.
+            DataError: It counted with others.
         """
-        counted = self.frames.store.header["source"]["options"]["cutoff"]
-        if counted is not None and counted != self.cutoff:
+        options = self.frames.store.header["source"]["options"]
+        counted = (options["cutoff"], options["max_neighbors"])
+        if counted[0] is not None and counted != (self.cutoff, self.max_neighbors):
+            own = f"--cutoff {self.cutoff:g}"
+            own += f" --max-neighbors {self.max_neighbors}" if self.max_neighbors else ""
             raise DataError(
-                f"{self.frames.store.folder}: edges were counted within {counted:g} Å, the graphs "
-                f"have {self.cutoff:g} Å; convert with --cutoff {self.cutoff:g}"
+                f"{self.frames.store.folder}: edges were counted within {counted[0]:g} Å, at most "
+                f"{counted[1]} an atom, which are not those of the graphs; convert with {own}"
             )
         return self.frames.edges
 
@@ -167,7 +185,7 @@ class StoredDataset(AtomicDataset):
     def average_neighbors(self) -> float:
         """Directed edges per atom, over a few hundred frames drawn at random."""
         frames = self.sample()[:_SAMPLED_GRAPHS]
-        edges = sum(int(to_graph(frame, self.cutoff).edge_index.shape[1]) for frame in frames)
+        edges = sum(int(self._build(frame).edge_index.shape[1]) for frame in frames)
         return edges / sum(len(frame) for frame in frames)
 
     def sample(self) -> list[Frame]:
@@ -188,9 +206,9 @@ class StoredDataset(AtomicDataset):
 class _Graphs(Sequence[Data]):
     """Graphs that are built anew every time."""
 
-    def __init__(self, frames: StoredFrames, cutoff: float) -> None:
+    def __init__(self, frames: StoredFrames, build: Callable[[Frame], Data]) -> None:
         self._frames = frames
-        self._cutoff = cutoff
+        self._build = build
         labels, count = frames.store.labels, len(frames.store)
         self._mixed = {name for name, there in labels.items() if there < count}
         self._sometimes = self._mixed & {"tags", "fixed"}
@@ -205,7 +223,7 @@ class _Graphs(Sequence[Data]):
     def __getitem__(self, index: int | slice) -> Data | list[Data]:
         if isinstance(index, slice):
             return [self[place] for place in range(*index.indices(len(self)))]
-        graph = to_graph(self._frames[index], self._cutoff)
+        graph = self._build(self._frames[index])
         # All graphs of a batch must have the same fields.
         if "tags" in self._sometimes and "tags" not in graph:
             graph.tags = torch.zeros_like(graph.atomic_numbers)

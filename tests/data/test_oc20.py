@@ -134,6 +134,13 @@ def test_stores_serve_as_splits_and_give_what_memory_gives(tmp_path):
         found, expected = module.train[index].to_dict(), memory[index].to_dict()
         assert found.keys() == expected.keys()
         assert all(torch.equal(found[key], expected[key]) for key in found)
+    capped = {"max_neighbors": 7, "tie_tolerance": 0.01, "val_size": 2, "cutoff": 4.0}
+    few = OC20(root=tmp_path / "stores", **capped).train
+    alike = AtomicDataset(frames, 4.0, max_neighbors=7, tie_tolerance=0.01)
+    assert all(torch.equal(few[i].edge_index, alike[i].edge_index) for i in range(20))
+    assert few.average_neighbors == pytest.approx(alike.average_neighbors)
+    with pytest.raises(DataError, match=r"convert with --cutoff 4 --max-neighbors 7"):
+        _ = few.edge_counts
     other = OC20(root=tmp_path / "stores", val_size=2, cutoff=5.0)
     with pytest.raises(DataError, match=r"convert with --cutoff 5"):
         _ = other.train.edge_counts
