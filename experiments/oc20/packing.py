@@ -1,6 +1,6 @@
 """Simulate the packing of batches for a set as large as S2EF-All on 1 to 256 processes.
 
-    python experiments/oc20/packing.py STORE [--frames 133934018] [--max-edges 20000] [--whole 256]
+    python experiments/oc20/packing.py STORE --whole 256 --out experiments/oc20/packing.json
 
 STORE has counted edges (data convert --cutoff 6 --max-neighbors 50); its sizes, drawn at random,
 are those of the simulated set. Prints, as JSON, for every number of processes: the processor time
@@ -19,6 +19,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from provenance import provenance
 
 from equinet.data import FrameStore, PackedBatches
 
@@ -100,6 +101,7 @@ def main() -> None:
     parser.add_argument("--max-edges", type=int, default=20_000)
     parser.add_argument("--whole", type=int, default=0, help="processes of a whole epoch")
     parser.add_argument("--folder", type=Path, help="of the drawn sizes; used by the processes")
+    parser.add_argument("--out", type=Path, help="write the figures to this file")
     parser.add_argument("--world", type=int, help="one number of processes; used likewise")
     arguments = parser.parse_args()
     if arguments.folder:
@@ -107,12 +109,44 @@ def main() -> None:
         result = simulate(arguments.folder, arguments.world, arguments.max_edges, whole)
         print(json.dumps(result), flush=True)
         return
+    results = []
     with tempfile.TemporaryDirectory() as folder:
         write_sizes(arguments.store, arguments.frames, Path(folder))
         for power in range(9):
             # A process of its own each, for its memory and its start.
             command = [sys.executable, *sys.argv, "--folder", folder, "--world", str(2**power)]
-            subprocess.run(command, check=True)  # noqa: S603 - this very file
+            run = subprocess.run(command, check=True, stdout=subprocess.PIPE)  # noqa: S603
+            results.append(json.loads(run.stdout))
+            print(json.dumps(results[-1]), flush=True)
+    if arguments.out:
+        arguments.out.write_text(json.dumps(entries(results), indent=1, ensure_ascii=False) + "\n")
+
+
+def entries(results: list[dict[str, float]]) -> list[dict[str, object]]:
+    """The figures with their provenance, as experiments/*/*.json keep them."""
+    whole = " ".join(["python", *sys.argv])
+    common = {**provenance(), "command": whole}
+    units = {
+        "balance_min": "mean edges over maximum, worst step",
+        "balance_mean": "mean edges over maximum",
+        "fill_mean": "of max_edges",
+        "start_processor_seconds": "s",
+        "peak_GiB": "GiB",
+        "frames_seen_once": "frames",
+    }
+    return [
+        {
+            "metric": metric,
+            "implementation": f"{result['processes']} processes",
+            "value": result[metric],
+            "unit": unit,
+            **{key: result[key] for key in ("frames_per_batch", "steps_looked_at", "most_edges")},
+            **common,
+        }
+        for result in results
+        for metric, unit in units.items()
+        if metric in result
+    ]
 
 
 if __name__ == "__main__":
