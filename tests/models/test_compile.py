@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from equinet.errors import DataError
-from equinet.models import MACEGaunt
+from equinet.models import EquiformerV2, MACEGaunt
 
 
 def make_model():
@@ -82,7 +82,32 @@ def training():
         model(batch, stress=True)
 
 
-@pytest.mark.parametrize("function", [dynamics, training])
+def attention():
+    """The transformer, whose forces are the gradient through frames, samples and brackets."""
+    torch._dynamo.config.error_on_recompile = True
+    model = EquiformerV2(
+        elements=(1, 8),
+        cutoff=4.0,
+        reference_energies=(-13.6, -2040.0),
+        average_neighbors=3.0,
+        channels=4,
+        blocks=1,
+        lmax=2,
+        mmax=1,
+        heads=2,
+        edge_channels=4,
+        radial_basis=4,
+        forces="gradient",
+        selfmix="gaunt+odd",
+    ).double()
+    model.eval()
+    eager = copy.deepcopy(model)
+    model.compile(backend="aot_eager")
+    for batch in (Batch(5, 4), Batch(3, 6)):
+        torch.testing.assert_close(model(batch), eager(batch))
+
+
+@pytest.mark.parametrize("function", [dynamics, training, attention])
 def test_compiles_whole(function):
     command = [sys.executable, __file__, function.__name__]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
