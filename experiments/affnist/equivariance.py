@@ -138,12 +138,14 @@ def errors(network: Callable[[Tensor], Tensor], seed: int) -> dict[str, float]:
 
 def draw(curves: dict[str, list[float]], path: str) -> None:
     """Errors against the angle of rotation."""
+    from matplotlib import colormaps
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6.4, 4.0), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
     axis = figure.subplots()
+    axis.set_prop_cycle(color=colormaps["tab20"].colors)
     for name, values in curves.items():
         axis.plot(ANGLES, [max(value, 1e-7) for value in values], label=name, marker=".")
     axis.set(xlabel="rotation (degrees)", ylabel="relative change of the logits", yscale="log")
