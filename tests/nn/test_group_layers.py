@@ -258,6 +258,8 @@ def test_features_on_another_quadrature_are_refused() -> None:
             layer(x)
     with pytest.raises(ValueError, match="a sum takes features on its own"):
         _ = x + GroupTensor(x.values, other)
+    with pytest.raises(ValueError, match="features in one frame, found two"):
+        _ = x + GroupTensor(x.values, one, torch.eye(2))
 
 
 @pytest.mark.parametrize(
