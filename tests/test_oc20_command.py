@@ -16,8 +16,8 @@ from equinet.training.submission import SPLITS
 
 COUNTS = {"s2ef_train_200K": 24, **{f"s2ef_val_{split}": 5 for split in SPLITS}}
 TINY = (
-    *("model.channels=2", "model.layers=1", "model.lmax_filter=1", "model.lmax_hidden=1"),
-    *("model.correlation=2", "model.radial_hidden=[4]"),
+    *("model.channels=4", "model.blocks=1", "model.lmax=2", "model.heads=2"),
+    *("model.attention_hidden=4", "model.edge_channels=4", "model.radial_basis=8"),
 )
 
 

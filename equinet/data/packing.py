@@ -167,7 +167,8 @@ class PackedBatches(Sampler[list[int]]):
     ) -> list[list[int]] | None:
         """Deal frames to so many batches, sorted by work; None where they do not fit."""
         sizes = [np.asarray(sizes[frames], dtype=np.int64) for sizes, _ in self._sizes]
-        order = np.argsort(-sizes[0], kind="stable")
+        # Ties are broken by what the frames are, not by their order: a set that fits, always fits.
+        order = np.lexsort((frames, *(-size for size in reversed(sizes))))
         sizes = [size[order] for size in sizes]
         owners = _dealt(sizes[0].tolist(), count)
         loads = [np.bincount(owners, weights=size, minlength=count) for size in sizes]
