@@ -4,7 +4,7 @@ from itertools import chain
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from oc20_files import slab, write_pair
 
@@ -44,17 +44,22 @@ def test_orders_are_random():
     assert abs(neighbours - 2 / count) < 5 * np.sqrt(2 / count / (epochs * (count - 1)))
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(
+    max_examples=40,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow],  # a busy machine is no fault
+)
 @given(
     count=st.integers(1, 400),
     world=st.integers(1, 9),
     bound=st.integers(100, 2000),
     seed=st.integers(0, 2**40),
     epoch=st.integers(0, 10**6),
-    data=st.data(),
+    where=st.floats(0.0, 0.999),
 )
 def test_every_frame_once_within_bounds_on_any_number_of_ranks(
-    count, world, bound, seed, epoch, data
+    count, world, bound, seed, epoch, where
 ):
     random = np.random.default_rng(count)
     atoms = random.integers(1, 101, size=count)
@@ -73,8 +78,8 @@ def test_every_frame_once_within_bounds_on_any_number_of_ranks(
     for batch in everything:
         assert atoms[batch].sum() <= bound
         assert edges[batch].sum() <= bound
-    rank = data.draw(st.integers(0, world - 1))
-    done = data.draw(st.integers(0, batches.steps(world)))
+    rank = int(where * world)
+    done = int(where * (batches.steps(world) + 1))
     resumed = PackedBatches(atoms, edges, max_atoms=bound, max_edges=bound, seed=seed)
     resumed.set_epoch(epoch)
     assert list(resumed.share(rank, world, skip=done)) == shares[rank][done:]
