@@ -53,7 +53,7 @@ def test_orders_are_random():
 @given(
     count=st.integers(1, 400),
     world=st.integers(1, 9),
-    bound=st.integers(100, 2000),
+    bound=st.integers(250, 2000),
     seed=st.integers(0, 2**40),
     epoch=st.integers(0, 10**6),
     where=st.floats(0.0, 0.999),
@@ -116,6 +116,13 @@ def test_batches_are_filled_and_orders_differ():
     largest = [max(atoms[batch]) for batch in first]
     halves = np.array_split(largest, 2)
     assert abs(halves[0].mean() - halves[1].mean()) < 5
+
+
+def test_frames_that_ranks_cannot_share_evenly_are_refused():
+    """Five frames, no two of which fit together, make no equal number of batches on two ranks."""
+    batches = PackedBatches(np.full(5, 60), max_atoms=100)
+    with pytest.raises(DataError, match=r"do not fit into 4 batches; raise max_atoms"):
+        list(batches.share(0, 2))
 
 
 def test_one_frame_a_batch_where_no_two_fit():
