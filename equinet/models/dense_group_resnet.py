@@ -114,7 +114,7 @@ class DenseGroupResNet(Model):
     def forward(
         self, images: Float[Tensor, "batch channel *space"]
     ) -> Float[Tensor, "batch class"]:
-        """Return logits of images [B, C, *size], at least 18 pixels wide.
+        """Return logits of images [B, C, ...], at least 18 pixels wide.
 
         Raises:
             ValueError: The images have another number of channels or are too small.

@@ -115,7 +115,7 @@ class GroupResNet(Model):
     def forward(
         self, images: Float[Tensor, "batch channel *space"]
     ) -> Float[Tensor, "batch class"]:
-        """Return logits of images [B, C, *size].
+        """Return logits of images [B, C, ...].
 
         Raises:
             ValueError: The images have another number of channels or are too small.
@@ -291,7 +291,7 @@ def channels_last(images: Tensor) -> Tensor:
     """Lay images out with channels innermost: depthwise convolutions are several times faster.
 
     Args:
-        images: [B, C, *size].
+        images: [B, C, ...].
     """
     formats = {4: torch.channels_last, 5: torch.channels_last_3d}
     form = formats.get(images.ndim)

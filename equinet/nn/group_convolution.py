@@ -221,7 +221,7 @@ class LiftingConv(SampledConvolution):
         self.kernel = kind(outputs, quadrature, self.displacements(), None, **options)
 
     def weights(self, frame: Float[Tensor, "n n"] | None) -> tuple[Tensor, ...]:
-        """Return [C_out K, C_in, *taps]."""
+        """Return [C_out K, C_in, ...]."""
         values = self.kernel(self.displacements(frame), None) / math.sqrt(self.in_channels)
         values = values * self.volumes(frame).to(values)[:, None, None]
         values = values.unflatten(-1, (self.out_channels, self.in_channels))
@@ -232,7 +232,7 @@ class LiftingConv(SampledConvolution):
         image: Float[Tensor, "batch channel *space"],
         frame: Float[Tensor, "n n"] | None = None,
     ) -> GroupTensor:
-        """Lift images [B, C_in, *space]; a frame [n, n] moves all samples from the left.
+        """Lift images [B, C_in, ...]; a frame [n, n] moves all samples from the left.
 
         Raises:
             ValueError: The image has another shape, or is smaller than the kernel, or the frame is
@@ -335,7 +335,7 @@ class GroupConv(SampledConvolution):
     share: Tensor
 
     def weights(self, frame: Float[Tensor, "n n"] | None) -> tuple[Tensor, ...]:
-        """Return depthwise [C_in K, 1, *taps] and mixing [C_out K, C_in K, 1…], or dense ones."""
+        """Return depthwise [C_in K, 1, ...] and mixing [C_out K, C_in K, 1…], or dense ones."""
         points = self.displacements(frame)
         channels = (self.out_channels, self.in_channels)
         gain = 1 / math.sqrt(self.in_channels)
@@ -408,7 +408,7 @@ def plain_convolution(layer: SampledConvolution, weight: Tensor) -> nn.Module:
 
     Args:
         layer: Whose.
-        weight: [C_out, C_in, *taps], or [C, 1, *taps] of as many groups.
+        weight: [C_out, C_in, ...], or [C, 1, ...] of as many groups.
     """
     depthwise = isinstance(layer, GroupConv) and layer.separable
     channels = weight.shape[0] if depthwise else weight.shape[1]

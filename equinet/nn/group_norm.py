@@ -64,7 +64,7 @@ class GroupLayerNorm(nn.Module):
 
 
 class MapNorm(nn.Module):
-    """Normalizes maps [B, C, *space] over channels, or over all but the batch.
+    """Normalizes maps [B, C, ...] over channels, or over all but the batch.
 
     Args:
         gain: Factor of every map.

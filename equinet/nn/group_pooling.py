@@ -78,7 +78,7 @@ class GroupPool(nn.Module):
 
 
 class MapPool(nn.Module):
-    """Pools maps [B, C K, *space] over space and over groups of K.
+    """Pools maps [B, C K, ...] over space and over groups of K.
 
     Args:
         share: Of each of the K in a mean; they add up to one.
@@ -163,7 +163,7 @@ class GroupProjection(SampledConvolution):
     share: Tensor
 
     def weights(self, frame: Float[Tensor, "n n"] | None) -> tuple[Tensor, ...]:
-        """Return [C_out, C_in K, *taps]."""
+        """Return [C_out, C_in K, ...]."""
         values = self.kernel(self.displacements(frame), None)
         values = values.unflatten(-1, (self.out_channels, self.in_channels))
         samples = len(self.quadrature)

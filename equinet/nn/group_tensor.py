@@ -18,7 +18,7 @@ class GroupTensor:
     """Values of a function on positions x and group elements ``frame @ quadrature.elements[k]``.
 
     Args:
-        values: [B, C, K, *space], with two or three dimensions of space.
+        values: [B, C, K, ...], with two or three dimensions of space.
         quadrature: The K elements and their weights. Values on two quadratures do not mix, even
             where their elements are alike: the weights of a layer belong to one of them.
         frame: [n, n], moves all elements from the left; None is the identity.
@@ -47,11 +47,11 @@ class GroupTensor:
 
     @property
     def maps(self) -> Float[Tensor, "batch map *space"]:
-        """The values as maps [B, C K, *space], as plain convolutions take them."""
+        """The values as maps [B, C K, ...], as plain convolutions take them."""
         return self.values.flatten(1, 2)
 
     def like(self, maps: Float[Tensor, "batch map *space"]) -> "GroupTensor":
-        """Return other maps [B, C K, *space] on the same elements."""
+        """Return other maps [B, C K, ...] on the same elements."""
         values = maps.unflatten(1, (-1, len(self.quadrature)))
         return dataclasses.replace(self, values=values)
 

@@ -64,7 +64,7 @@ class Presence(nn.Module):
     disc: Tensor
 
     def forward(self, images: Float[Tensor, "batch channel *space"]) -> Tensor:
-        """Return [B, 1, *positions] of images [B, C, *space]."""
+        """Return [B, 1, ...] of images [B, C, ...]."""
         energy = images.square().sum(1, keepdim=True)
         disc = self.disc.to(energy)
         mean = CONVOLUTIONS[self.n](energy, disc, stride=self.stride, padding=self.padding)
