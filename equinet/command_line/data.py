@@ -141,12 +141,13 @@ def _convert(source: Path, store: Path, arguments: argparse.Namespace) -> Iterat
             rate = frames / (now - start)
             yield f"{store}: part {progress.done} of {progress.parts}, {rate:.0f} frames/s"
     seconds = time.monotonic() - start
-    if not frames:
-        yield f"{store}: whole already, {len(FrameStore(store))} frames"
-        return
-    yield f"{store}: {frames} frames in {seconds:.1f} s, {frames / seconds:.0f} frames/s"
-    if refused:
-        yield f"{store}: {refused} frames or files left out; {_hint(store)} names them"
+    whole = FrameStore(store)
+    if frames or refused:
+        yield f"{store}: {frames} frames in {seconds:.1f} s, {frames / seconds:.0f} frames/s"
+    else:
+        yield f"{store}: whole already, {len(whole)} frames"
+    if left_out := len(whole.header["refused"]):
+        yield f"{store}: {left_out} frames or files left out; {_hint(store)} names them"
 
 
 def _hint(store: Path) -> str:

@@ -26,7 +26,10 @@ def test_first_block_is_short_and_names_what_matters(run_fit, caplog):
 
 def test_metrics_and_pictures(whole):
     path = whole.directory.path
-    assert json.loads((path / "metrics.json").read_text()) == whole.metrics
+    written = json.loads((path / "metrics.json").read_text())
+    # Another test starts this finished run again, which takes a moment.
+    assert written.pop("train_seconds") == pytest.approx(whole.metrics["train_seconds"], abs=1)
+    assert written == {k: v for k, v in whole.metrics.items() if k != "train_seconds"}
     assert whole.metrics["sets"]["test"]["structures"] == 5
     assert whole.metrics["data"] == "springs: 14 training frames"
     for name in ("curves.png", "parity.png"):
