@@ -83,7 +83,9 @@ def test_every_validation_logs_single_and_averaged_errors(finished):
 
 def test_the_saved_model_has_the_recorded_errors(finished, root):
     task = ClassificationTask(model=zoo.load(finished), optimizer=torch.optim.SGD)
-    (loader,) = SuperpixelMNIST(root=root, cache=root, val_size=5).test_loaders().values()
+    (loader,) = (
+        SuperpixelMNIST(root=root, cache=root, val_size=5, neighbors=12).test_loaders().values()
+    )
     found = task.evaluate(loader, torch.device("cpu")).errors
     recorded = zoo.load_card(finished)["metrics"]["test"]
     for name, value in found.items():
