@@ -45,7 +45,7 @@ def trained_models(entries: list[dict]) -> list[str]:
     """Lay out errors on test sets, run by run."""
     lines = ["| run | split | metric | value | time | commit |", "|---|---|---|---|---|---|"]
     lines += [
-        f"| {e['run']} | {e['split']} | {e['metric']} | {e['value']:.1f} {e['unit']} "
+        f"| {e['run']} | {e['split']} | {e['metric']} | {e['value']:.4g} {e['unit']} "
         f"| {e['train_seconds'] / 60:.0f} min | {e['commit'][:8]} |"
         for e in entries
     ]
