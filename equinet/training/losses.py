@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-_KINDS = ("squared", "absolute")
+_KINDS = ("squared", "absolute", "huber")
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def residuals(
 
 @dataclass(frozen=True)
 class LossWeights:
-    r"""Weights of the errors, squared or absolute.
+    r"""Weights of the errors: squared, absolute, or squared where they are small.
 
     Squared:
 
@@ -65,28 +65,38 @@ class LossWeights:
               + w_F \frac1{3M} \sum_{ia} (\Delta F_{ia})^2
               + w_S \frac1{9G} \sum_{gab} (\Delta\sigma_{gab})^2
 
-    in eV, eV/Å and eV/Å³. The energy error is divided by the number of atoms once, so that its
-    expected size does not depend on the size of the structure.
+    in eV, eV/Å and eV/Å³. The energy error is divided by the root of the number of atoms, so that
+    its expected size does not depend on the size of the structure.
 
     Absolute, which few large errors do not rule:
 
     .. math:: L = w_E \frac1G \sum_g |\Delta E_g| + w_F \frac1M \sum_i \lVert\Delta F_i\rVert
               + w_S \frac1{9G} \sum_{gab} |\Delta\sigma_{gab}|
 
+    Huber's is the squared loss, but where :math:`|\Delta E_g| / \sqrt{N_g}`, the length of
+    :math:`\Delta F_i` or a component of the stress error exceeds :math:`\delta`, its square
+    :math:`u^2` is replaced by :math:`2 \delta u - \delta^2`, which goes on with the slope at
+    :math:`\delta`: frames with unphysical forces have no more to say than others, and those near
+    rest, whose small forces an absolute loss would chase one by one, have less.
+
     Attributes:
         energy: :math:`w_E`.
         forces: :math:`w_F`.
         stress: :math:`w_S`; zero leaves the stress out.
-        kind: ``squared`` or ``absolute``.
+        kind: ``squared``, ``absolute`` or ``huber``.
+        delta: :math:`\delta` of Huber's loss, in eV, eV/Å and eV/Å³.
 
     Raises:
-        ValueError: A weight is negative or not finite, or all are zero.
+        ValueError: A weight is negative or not finite, or all are zero, or delta is not positive.
+
+    Source: Huber, Robust estimation of a location parameter, Ann. Math. Stat. 35 (1964).
     """
 
     energy: float = 1.0
     forces: float = 100.0
     stress: float = 0.0
     kind: str = "squared"
+    delta: float = 0.5
 
     def __post_init__(self) -> None:
         if self.kind not in _KINDS:
@@ -97,6 +107,8 @@ class LossWeights:
                 raise ValueError(f"{name}_weight must be finite and not negative, found {weight}")
         if not any(weights.values()):
             raise ValueError("energy_weight, forces_weight and stress_weight are all zero")
+        if not (math.isfinite(self.delta) and self.delta > 0):
+            raise ValueError(f"huber_delta must be finite and positive, found {self.delta}")
 
     def loss(
         self, errors: Residuals, *, graphs: float | None = None, components: float | None = None
@@ -110,15 +122,34 @@ class LossWeights:
         """
         graphs = graphs or max(errors.energy.numel(), 1)
         components = components or max(errors.forces.numel(), 1)
-        if self.kind == "absolute":
-            energy, forces = errors.energy.abs(), 3 * _lengths(errors.forces)
-        else:
-            energy, forces = errors.energy.square() / errors.atoms, errors.forces.square()
-        total = self.energy * energy.sum() / graphs + self.forces * forces.sum() / components
+        energy, forces, stress = self.penalties(errors)
+        total = self.energy * energy / graphs + self.forces * forces / components
         if errors.stress is not None:
-            stress = errors.stress.abs() if self.kind == "absolute" else errors.stress.square()
-            total = total + self.stress * stress.sum() / (9 * graphs)
+            total = total + self.stress * stress / (9 * graphs)
         return total
+
+    def penalties(self, errors: Residuals) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the sums over structures, force components and stress components in the loss.
+
+        Args:
+            errors: Of the batch.
+        """
+        stresses = errors.energy.new_zeros(1) if errors.stress is None else errors.stress
+        if self.kind == "absolute":
+            energy, stress = errors.energy.abs(), stresses.abs()
+            forces = 3 * _lengths(errors.forces)
+        else:
+            energy = self._square(errors.energy.square() / errors.atoms)
+            forces = self._square(errors.forces.square().sum(-1))
+            stress = self._square(stresses.square())
+        return energy.sum(), forces.sum(), stress.sum()
+
+    def _square(self, squares: Tensor) -> Tensor:
+        if self.kind == "squared":
+            return squares
+        is_small = squares <= self.delta**2
+        lengths = torch.where(is_small, self.delta, squares.clamp_min(self.delta**2).sqrt())
+        return torch.where(is_small, squares, (2 * lengths - self.delta) * self.delta)
 
 
 def _lengths(vectors: Tensor) -> Tensor:

@@ -57,16 +57,17 @@ class PotentialErrors(Metric):
     graphs: Tensor
     energy_square: Tensor
     energy_absolute: Tensor
-    energy_square_by_atoms: Tensor
+    energy_penalty: Tensor
     atomic_energy_square: Tensor
     atomic_energy_absolute: Tensor
     components: Tensor
     forces_square: Tensor
     forces_absolute: Tensor
-    forces_length: Tensor
+    forces_penalty: Tensor
     stress_components: Tensor
     stress_square: Tensor
     stress_absolute: Tensor
+    stress_penalty: Tensor
 
     def __init__(self, weights: LossWeights | None = None, *, shared: bool = True) -> None:
         super().__init__(sync_on_compute=shared)
@@ -82,18 +83,20 @@ class PotentialErrors(Metric):
         self.graphs += energy.numel()
         self.energy_square += energy.square().sum()
         self.energy_absolute += energy.abs().sum()
-        self.energy_square_by_atoms += (energy * per_atom).sum()
         self.atomic_energy_square += per_atom.square().sum()
         self.atomic_energy_absolute += per_atom.abs().sum()
         self.components += forces.numel()
         self.forces_square += forces.square().sum()
         self.forces_absolute += forces.abs().sum()
-        self.forces_length += forces.norm(dim=-1).sum()
         if errors.stress is not None:
             stress = errors.stress.detach()
             self.stress_components += stress.numel()
             self.stress_square += stress.square().sum()
             self.stress_absolute += stress.abs().sum()
+        penalties = [penalty.detach() for penalty in self.weights.penalties(errors)]
+        self.energy_penalty += penalties[0]
+        self.forces_penalty += penalties[1]
+        self.stress_penalty += penalties[2]
 
     def compute(self) -> dict[str, Tensor]:
         """Return the errors by name, in the units of :data:`UNITS`, and the loss."""
@@ -106,14 +109,10 @@ class PotentialErrors(Metric):
             "forces_rmse": (self.forces_square / components).sqrt(),
             "forces_mae": self.forces_absolute / components,
         }
-        absolute = self.weights.kind == "absolute"
-        energy = self.energy_absolute if absolute else self.energy_square_by_atoms
-        forces = 3 * self.forces_length if absolute else self.forces_square
-        loss = self.weights.energy * energy / graphs
-        loss = loss + self.weights.forces * forces / components.clamp(min=1)
+        loss = self.weights.energy * self.energy_penalty / graphs
+        loss = loss + self.weights.forces * self.forces_penalty / components.clamp(min=1)
         if bool(self.stress_components > 0):
             errors["stress_rmse"] = (self.stress_square / self.stress_components).sqrt()
             errors["stress_mae"] = self.stress_absolute / self.stress_components
-            stress = self.stress_absolute if absolute else self.stress_square
-            loss = loss + self.weights.stress * stress / self.stress_components
+            loss = loss + self.weights.stress * self.stress_penalty / self.stress_components
         return {name: 1000 * value for name, value in errors.items()} | {"loss": loss}

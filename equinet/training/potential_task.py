@@ -28,7 +28,8 @@ class PotentialTask(Task):
         forces_weight: Of the force errors.
         stress_weight: Of the stress errors; zero leaves the stress out.
         loss: ``squared`` errors, or ``absolute`` ones as in OC20: energies of structures and
-            lengths of force errors.
+            lengths of force errors; or ``huber``.
+        huber_delta: Beyond it Huber's loss is linear, eV and eV/Å.
         free_atoms_only: Leave atoms marked ``fixed`` out of the force loss and the force metrics.
         random_rotations: Turn every structure at random in training, for models that are not
             exactly invariant.
@@ -71,10 +72,11 @@ class PotentialTask(Task):
         forces_weight: float = 100.0,
         stress_weight: float = 0.0,
         loss: str = "squared",
+        huber_delta: float = 0.5,
         free_atoms_only: bool = False,
         random_rotations: bool = False,
     ) -> None:
-        weights = LossWeights(energy_weight, forces_weight, stress_weight, loss)
+        weights = LossWeights(energy_weight, forces_weight, stress_weight, loss, huber_delta)
         super().__init__(
             model=model,
             optimizer=optimizer,

@@ -89,6 +89,35 @@ def test_absolute_loss_has_a_gradient_where_forces_agree():
     assert torch.equal(predicted["forces"].grad, torch.zeros(3, 3))
 
 
+def test_hubers_loss_by_hand():
+    predicted, graph = _example()
+    errors = residuals(predicted, graph, free_atoms_only=True)
+    loss = LossWeights(energy=2.0, forces=10.0, kind="huber", delta=0.35).loss(errors)
+    # Of the energies 0.2 / √2 and 1, of the forces 0.3 and 0.4, the second ones are beyond it.
+    linear = (2 * 1.0 - 0.35) * 0.35, (2 * 0.4 - 0.35) * 0.35
+    expected = 2.0 * (0.2**2 / 2 + linear[0]) / 2 + 10.0 * (0.3**2 + linear[1]) / 6
+    assert float(loss) == pytest.approx(expected, rel=1e-7)
+
+
+def test_hubers_loss_is_squared_with_slopes_of_no_more_than_at_delta():
+    lengths = torch.linspace(0, 3, 31, dtype=torch.float64)
+    for length in lengths:
+        graph = _example()[1]
+        forces = torch.zeros(3, 3, dtype=torch.float64)
+        forces[0, 1] = length
+        forces.requires_grad_()
+        predicted = {"energy": graph.energy, "forces": forces}
+        errors = residuals(predicted, graph)
+        LossWeights(energy=0, forces=9.0, kind="huber", delta=0.5).loss(errors).backward()
+        assert float(forces.grad[0, 1]) == pytest.approx(2 * min(float(length), 0.5))
+
+
+@pytest.mark.parametrize("delta", [0.0, -1.0, float("inf"), float("nan")])
+def test_hubers_delta_is_checked(delta):
+    with pytest.raises(ValueError, match="huber_delta must be finite and positive"):
+        LossWeights(kind="huber", delta=delta)
+
+
 def test_an_unknown_loss_is_named():
-    with pytest.raises(ValueError, match="loss must be one of squared, absolute, found 'cubed'"):
+    with pytest.raises(ValueError, match="loss must be one of squared, absolute, huber, found"):
         LossWeights(kind="cubed")
