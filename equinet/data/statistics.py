@@ -1,6 +1,7 @@
 """What a model needs to know about its training set before it starts."""
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -23,7 +24,9 @@ class Statistics:
         elements: Atomic numbers, ascending.
         reference_energies: Energy of an atom of each element, eV, in the order of ``elements``.
         shift: Mean over frames of (energy - sum of reference energies) / atoms, eV.
-        scale: Root mean square force component, eV/Å; 1 where there is no force at all.
+        scale: Typical size of a force component, eV/Å; 1 where there is no force at all. It is the
+            mean of absolute values times √(π/2): of a normal distribution the root mean square,
+            but a few frames of enormous forces, as relaxations begin with, do not set it.
         average_neighbors: Directed edges per atom; 1 where there is no edge at all.
     """
 
@@ -67,12 +70,12 @@ class Statistics:
         forces = [frame.forces for frame in frames if frame.forces is not None]
         if not forces:
             raise DataError(f"{dataset.name}: the frames have no forces")
-        squares = np.concatenate([(array * array).ravel() for array in forces])
+        sizes = np.abs(np.concatenate([array.ravel() for array in forces]))
         return cls(
             elements=elements,
             reference_energies=tuple(float(energy) for energy in references),
             shift=float(interaction.mean()),
-            scale=float(np.sqrt(squares.mean())) or 1.0,
+            scale=float(sizes.mean()) * math.sqrt(math.pi / 2) or 1.0,
             average_neighbors=dataset.average_neighbors or 1.0,
         )
 

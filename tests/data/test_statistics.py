@@ -1,4 +1,5 @@
 import logging
+import math
 
 import numpy as np
 import pytest
@@ -30,7 +31,7 @@ def test_given_references_leave_the_interaction():
     assert statistics.elements == (1, 6, 8)
     assert statistics.reference_energies == tuple(REFERENCES.values())
     assert statistics.shift == pytest.approx(-2.0, abs=1e-10)
-    assert statistics.scale == pytest.approx(0.3)
+    assert statistics.scale == pytest.approx(0.3 * math.sqrt(math.pi / 2))
     assert statistics.average_neighbors == pytest.approx((4 + 8 + 2) / 10)
     assert set(statistics.model_arguments()) == {
         "elements",
@@ -57,6 +58,19 @@ def test_degenerate_compositions_keep_their_sum_at_smallest_norm(caplog):
     assert 2 * hydrogen + oxygen == pytest.approx(-2069.0, abs=1e-9)
     assert hydrogen == pytest.approx(2 * oxygen)
     assert "fix 1 of 2 reference energies" in caplog.text
+
+
+def test_a_few_enormous_forces_do_not_set_the_scale():
+    random = np.random.default_rng(0)
+    frames = []
+    for number in range(200):
+        atoms = Atoms("C20", positions=random.normal(scale=20, size=(20, 3)))
+        forces = random.normal(scale=0.1, size=(20, 3))
+        forces[0] = (3.0 if number % 20 == 0 else forces[0, 0]), *forces[0, 1:]
+        atoms.calc = SinglePointCalculator(atoms, energy=0.0, forces=forces)
+        frames.append(atoms)
+    statistics = Statistics.of(AtomicDataset(frames, 2.0), {6: 0.0})
+    assert statistics.scale == pytest.approx(0.1, rel=0.05)
 
 
 def test_no_edges_and_no_forces_give_ones_and_missing_labels_an_error():
