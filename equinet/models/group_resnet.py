@@ -51,9 +51,9 @@ class GroupResNet(Model):
         stretch_window: Largest stretch sampled, see :class:`equinet.lie.Window`.
         scale_window: Largest logarithm of a scaling sampled.
         random_frames: Randomize the quadrature in every training step: all samples are moved by one
-            random element of the window, and the lattice of kept pixels by up to two pixels.
-            Integrals over the window are then right in the mean with few samples; in evaluation
-            the samples are those of the quadrature.
+            random element of the window. Integrals over the window are then right in the mean with
+            few samples; in evaluation the samples are those of the quadrature. Images stay as they
+            are.
 
     Raises:
         ValueError: The group is unknown or a number does not fit.
@@ -123,7 +123,6 @@ class GroupResNet(Model):
         frame = None
         if self.training and self.random_frames:
             frame = self.quadrature.group.sample_haar(1, window=self.quadrature.window)[0]
-            images = _shifted(images)
         images = channels_last(images)
         presence = self.presence(images)
         x: GroupTensor = self.down(self.stem(self.lift(images, frame)))
@@ -278,13 +277,6 @@ def _taps(radius: float, quadrature: GroupQuadrature, parity: int) -> int:
 
 def _after(channels: int, quadrature: GroupQuadrature) -> list[nn.Module]:
     return [GroupLayerNorm(channels, quadrature), EachMap(nn.GELU())]
-
-
-def _shifted(images: Tensor) -> Tensor:
-    """Move images by -2 to 1 pixels along every axis: four pixels make one of the last maps."""
-    shifts = torch.randint(-2, 2, (images.ndim - 2,)).tolist()
-    padding = [size for shift in shifts for size in (shift, -shift)]
-    return nn.functional.pad(images, padding)
 
 
 def channels_last(images: Tensor) -> Tensor:
