@@ -22,6 +22,7 @@ _log = logging.getLogger(__name__)
 # What data modules tell models, each its own part of it.
 _MEASURED = (
     *("average_neighbors", "elements", "reference_energies", "scale", "shift", "cutoff"),
+    *("max_neighbors", "tie_tolerance"),
     *("in_scalars", "in_vectors", "in_edge_scalars", "out_scalars", "out_vectors", "level"),
     "classes",
 )

@@ -49,7 +49,7 @@ def evaluate_splits(arguments: argparse.Namespace) -> Iterator[str]:
     keys = {name: split_of(name) for name in names} if submission else {}
     rows, predictions = [], {}
     for name in names:
-        dataset = _dataset(arguments.stores / name, model.cutoff, arguments.most)
+        dataset = _dataset(arguments.stores / name, model.neighborhood, arguments.most)
         _refuse_unseen(dataset, set(model.elements))
         found, errors = predict_split(
             model, dataset, batch_size=arguments.batch_size, device=arguments.device
@@ -88,7 +88,7 @@ def _names(arguments: argparse.Namespace) -> list[str]:
     return list(names)
 
 
-def _dataset(folder: Path, cutoff: float, most: int | None) -> "StoredDataset":
+def _dataset(folder: Path, neighborhood: dict[str, Any], most: int | None) -> "StoredDataset":
     import numpy as np
 
     from equinet.data import FrameStore, StoredDataset, StoredFrames
@@ -97,7 +97,7 @@ def _dataset(folder: Path, cutoff: float, most: int | None) -> "StoredDataset":
     if most is not None and most < len(frames):
         order = np.random.default_rng(0).permutation(len(frames))
         frames = frames.part(np.sort(order[:most]))
-    return StoredDataset(frames, cutoff, name=folder.name)
+    return StoredDataset(frames, **neighborhood, name=folder.name)
 
 
 def _refuse_unseen(dataset: "StoredDataset", known: set[int]) -> None:

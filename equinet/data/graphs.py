@@ -128,12 +128,22 @@ class AtomicDataset(GraphDataset):
         self._agree_on_fields()
 
     @classmethod
-    def from_file(cls, path: str | Path, cutoff: float, **keys: Any) -> "AtomicDataset":
+    def from_file(
+        cls,
+        path: str | Path,
+        cutoff: float,
+        *,
+        max_neighbors: int | None = None,
+        tie_tolerance: float | None = None,
+        **keys: Any,
+    ) -> "AtomicDataset":
         """Read a file and build its graphs.
 
         Args:
             path: Any file that :func:`read_frames` reads.
             cutoff: Å.
+            max_neighbors: Keep the shortest edges that end at an atom; see :func:`neighbor_list`.
+            tie_tolerance: Å², likewise.
             **keys: Options of :func:`read_frames`.
 
         Returns:
@@ -142,7 +152,13 @@ class AtomicDataset(GraphDataset):
         Raises:
             DataError: As :func:`read_frames`.
         """
-        return cls(read_frames(path, **keys), cutoff, name=Path(path).name)
+        return cls(
+            read_frames(path, **keys),
+            cutoff,
+            name=Path(path).name,
+            max_neighbors=max_neighbors,
+            tie_tolerance=tie_tolerance,
+        )
 
     @property
     def elements(self) -> tuple[int, ...]:

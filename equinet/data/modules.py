@@ -186,8 +186,13 @@ class AtomicDataModule(GraphDataModule[AtomicSets]):
         return self.sets.statistics
 
     def model_arguments(self) -> dict[str, Any]:
-        """The statistics and the cutoff."""
-        return {**self.statistics.model_arguments(), "cutoff": self.cutoff}
+        """The statistics and how graphs are built: the cutoff, and a cap where there is one."""
+        cap = {"max_neighbors": self.max_neighbors, "tie_tolerance": self.tie_tolerance}
+        return {
+            **self.statistics.model_arguments(),
+            "cutoff": self.cutoff,
+            **{name: value for name, value in cap.items() if value is not None},
+        }
 
     def describe(self) -> str:
         """One line: what the data are, how many, of what, and in which units."""

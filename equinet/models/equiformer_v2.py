@@ -55,6 +55,8 @@ class EquiformerV2(Potential):
         average_neighbors: Mean number of neighbors in the training set; normalizes the embedding.
         scale: Unit of the network's output, eV.
         shift: Constant per atom, eV.
+        max_neighbors: Of the graphs, see :class:`equinet.models.Potential`.
+        tie_tolerance: Likewise.
         channels: Channels of every degree.
         blocks: Number of blocks.
         lmax: Largest degree.
@@ -105,6 +107,8 @@ class EquiformerV2(Potential):
         average_neighbors: float,
         scale: float = 1.0,
         shift: float = 0.0,
+        max_neighbors: int | None = None,
+        tie_tolerance: float | None = None,
         channels: int = 128,
         blocks: int = 12,
         lmax: int = 6,
@@ -132,13 +136,13 @@ class EquiformerV2(Potential):
             reference_energies=reference_energies,
             scale=scale,
             shift=shift,
+            max_neighbors=max_neighbors,
+            tie_tolerance=tie_tolerance,
         )
         _check(self.arguments)
-        self.lmax, self.mmax = lmax, mmax
+        self.lmax, self.mmax, self.checkpointing = lmax, mmax, checkpointing
         self.conservative = forces == "gradient"
-        self.envelope = envelope
-        self.average_atoms = float(average_atoms)
-        self.checkpointing = checkpointing
+        self.envelope, self.average_atoms = envelope, float(average_atoms)
         attention = partial(
             GraphAttention,
             lmax=lmax,

@@ -27,6 +27,8 @@ class MACEGaunt(Potential):
         average_neighbors: Mean number of neighbors in the training set; normalizes the sums.
         scale: Unit of the network's output, eV.
         shift: Constant per atom, eV.
+        max_neighbors: Of the graphs, see :class:`equinet.models.Potential`.
+        tie_tolerance: Likewise.
         channels: Channels of every degree.
         convolution_channels: Channels inside the convolutions; as many as ``channels`` unless
             given. A Gaunt convolution has one radial function per channel and filter degree for
@@ -63,6 +65,8 @@ class MACEGaunt(Potential):
         average_neighbors: float,
         scale: float = 1.0,
         shift: float = 0.0,
+        max_neighbors: int | None = None,
+        tie_tolerance: float | None = None,
         channels: int = 64,
         convolution_channels: int | None = None,
         layers: int = 2,
@@ -80,6 +84,8 @@ class MACEGaunt(Potential):
             reference_energies=reference_energies,
             scale=scale,
             shift=shift,
+            max_neighbors=max_neighbors,
+            tie_tolerance=tie_tolerance,
         )
         convolution_channels = channels if convolution_channels is None else convolution_channels
         for name, size in (

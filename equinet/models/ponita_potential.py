@@ -30,6 +30,8 @@ class PonitaPotential(Potential):
             divided by its root.
         scale: Unit of the network's output, eV.
         shift: Constant per atom, eV.
+        max_neighbors: Of the graphs, see :class:`equinet.models.Potential`.
+        tie_tolerance: Likewise.
         channels: Number of channels.
         layers: Number of blocks.
         grid: Name of :func:`equinet.o3.orientation_grid`.
@@ -61,6 +63,8 @@ class PonitaPotential(Potential):
         average_neighbors: float,
         scale: float = 1.0,
         shift: float = 0.0,
+        max_neighbors: int | None = None,
+        tie_tolerance: float | None = None,
         channels: int = 64,
         layers: int = 4,
         grid: str = "icosahedron12",
@@ -74,6 +78,8 @@ class PonitaPotential(Potential):
             reference_energies=reference_energies,
             scale=scale,
             shift=shift,
+            max_neighbors=max_neighbors,
+            tie_tolerance=tie_tolerance,
         )
         self.network = Ponita(
             in_scalars=len(self.elements),

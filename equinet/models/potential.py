@@ -28,6 +28,14 @@ class Potential(Model):
         reference_energies: Energy of each element, eV per atom.
         scale: Unit of the network's output, eV.
         shift: Constant per atom, eV.
+        max_neighbors: Edges that end at an atom in the graphs that the model is trained on, the
+            shortest; None where all within the cutoff are there. The model is given its graphs and
+            does not look: whoever builds them takes :attr:`neighborhood`.
+        tie_tolerance: Å², likewise; see :func:`equinet.data.neighbor_list`.
+
+    Raises:
+        ValueError: There are not as many reference energies as elements, ``max_neighbors`` is below
+            1, or ``tie_tolerance`` is negative or without ``max_neighbors``.
     """
 
     conservative: bool = True
@@ -45,6 +53,8 @@ class Potential(Model):
         reference_energies: Sequence[float],
         scale: float = 1.0,
         shift: float = 0.0,
+        max_neighbors: int | None = None,
+        tie_tolerance: float | None = None,
     ) -> None:
         super().__init__()
         if len(elements) != len(reference_energies):
@@ -52,8 +62,16 @@ class Potential(Model):
                 f"reference_energies has {len(reference_energies)} values for "
                 f"{len(elements)} elements; give one per element"
             )
+        if max_neighbors is not None and max_neighbors < 1:
+            raise ValueError(f"max_neighbors must be at least 1, found {max_neighbors}")
+        if tie_tolerance is not None and (max_neighbors is None or not tie_tolerance >= 0):
+            raise ValueError(
+                f"tie_tolerance must not be negative and needs max_neighbors, found {tie_tolerance}"
+            )
         self.elements = tuple(int(z) for z in elements)
         self.cutoff = float(cutoff)
+        self.max_neighbors = max_neighbors
+        self.tie_tolerance = tie_tolerance
         self.scale = float(scale)
         self.shift = float(shift)
         self.reference_energies = ReferenceEnergies(reference_energies)
@@ -88,6 +106,19 @@ class Potential(Model):
             num_graphs: Number of graphs.
         """
         return self.atomic_energies(species, vectors, edge_index), None
+
+    @property
+    def neighborhood(self) -> dict[str, Any]:
+        """How to build the graphs that the model is made for.
+
+        Keyword arguments of :func:`equinet.data.to_graph`, :func:`equinet.data.neighbor_list` and
+        the data sets: ``cutoff`` in Å, ``max_neighbors`` and ``tie_tolerance`` in Å².
+        """
+        return {
+            "cutoff": self.cutoff,
+            "max_neighbors": self.max_neighbors,
+            "tie_tolerance": self.tie_tolerance,
+        }
 
     @property
     def dtype(self) -> torch.dtype:

@@ -26,7 +26,8 @@ def export(model: Potential, path: str | Path, *, stress: bool = False) -> None:
     ``batch`` [N], ``edge_index`` [2, E], ``edge_shift`` [E, 3], floating ones in float64, and
     returns what the model does: ``energy`` [G] in eV, ``forces`` [N, 3] in eV/Å and, where asked
     for, ``stress`` [G, 3, 3] in eV/Å³. An element that the model does not know is a RuntimeError.
-    Its metadata hold ``elements`` (atomic numbers) and ``cutoff`` in Å.
+    Its metadata hold ``elements`` (atomic numbers), ``cutoff`` in Å and, where the model has them,
+    ``max_neighbors`` and ``tie_tolerance`` in Å²: the edges are the caller's to find.
 
     Whoever runs it loads the native engine first, unless the model was made with
     ``backend="grid"``, which needs none: ``equinet.ops.native.load()`` does it,
@@ -62,7 +63,7 @@ def export(model: Potential, path: str | Path, *, stress: bool = False) -> None:
         "aot_inductor.metadata": {
             "equinet": equinet.__version__,
             "elements": " ".join(map(str, model.elements)),
-            "cutoff": str(model.cutoff),
+            **{name: str(value) for name, value in model.neighborhood.items() if value is not None},
         },
     }
     try:

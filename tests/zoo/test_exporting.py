@@ -22,6 +22,7 @@ def make_model():
         cutoff=4.0,
         reference_energies=(-13.6, -2040.0),
         average_neighbors=3.0,
+        max_neighbors=20,
         channels=3,
         lmax_filter=2,
         lmax_hidden=1,
@@ -58,6 +59,8 @@ def equals_the_model(folder):
     run = torch._inductor.aoti_load_package(f"{folder}/model.pt2")
     metadata = run.loader.get_metadata()
     assert (metadata["elements"], metadata["cutoff"]) == ("1 8", "4.0")
+    assert metadata["max_neighbors"] == "20"
+    assert "tie_tolerance" not in metadata
     for sizes in ((9, 2, 40), (2, 1, 1), (1, 1, 0)):
         arguments = draw(*sizes)
         found, expected = run(*arguments.values()), model(Graph(arguments), stress=True)
