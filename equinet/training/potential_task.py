@@ -151,4 +151,4 @@ class PotentialTask(Task):
         """
         counts = [float(errors.energy.numel()), float(errors.forces.numel())]
         graphs, components = mean_over_processes(counts, self.device)
-        return max(graphs, 1.0), max(components, 1.0)
+        return graphs or 1.0, components or 1.0

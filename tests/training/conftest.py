@@ -14,8 +14,10 @@ from lightning.pytorch.callbacks import EMAWeightAveraging, Timer
 from equinet.data import (
     AtomicDataset,
     Frame,
+    PackedBatches,
     Statistics,
     evaluation_loader,
+    packed_loader,
     training_loader,
 )
 from equinet.models import MACEGaunt
@@ -54,8 +56,9 @@ def harmonic_frames(count: int, *, seed: int, atoms: int = 4) -> list[Frame]:
 class TinyData:
     """What :func:`equinet.training.fit` needs of a data module."""
 
-    def __init__(self, *, batch_size: int = 3, seed: int = 0) -> None:
+    def __init__(self, *, batch_size: int = 3, seed: int = 0, max_atoms: int | None = None) -> None:
         self.cutoff, self.batch_size, self.seed = 3.0, batch_size, seed
+        self.max_atoms = max_atoms
         self.train = AtomicDataset(harmonic_frames(14, seed=seed), self.cutoff)
         self.val = AtomicDataset(harmonic_frames(4, seed=seed + 1), self.cutoff)
         self.tests = {"test": AtomicDataset(harmonic_frames(5, seed=seed + 2), self.cutoff)}
@@ -66,6 +69,9 @@ class TinyData:
         pass
 
     def train_loader(self) -> Any:
+        if self.max_atoms is not None:
+            batches = PackedBatches(self.train.sizes, max_atoms=self.max_atoms, seed=self.seed)
+            return packed_loader(self.train, batches)
         return training_loader(self.train, self.batch_size, seed=self.seed)
 
     def val_loader(self) -> Any:
@@ -84,6 +90,11 @@ class TinyData:
 @pytest.fixture(scope="session")
 def tiny_data() -> TinyData:
     return TinyData()
+
+
+@pytest.fixture
+def packed_data() -> TinyData:
+    return TinyData(max_atoms=14)
 
 
 @pytest.fixture
@@ -123,6 +134,8 @@ def short_run(
         extra: tuple[Any, ...] = (),
         schedule: Any = None,
         max_time: Any = None,
+        data: TinyData = tiny_data,
+        checkpoint_minutes: float = 5.0,
         **trainer: Any,
     ) -> SimpleNamespace:
         directory = RunDirectory(path)
@@ -150,7 +163,7 @@ def short_run(
 
         metrics = fit(
             task,
-            tiny_data,
+            data,
             make_trainer=make_trainer,
             callbacks=[
                 EMAWeightAveraging(decay=0.9, use_buffers=False),
@@ -160,6 +173,7 @@ def short_run(
             directory=directory,
             stamp={"data_fingerprint": "0", "command": ["test"], "commit": None},
             log_seconds=0,
+            checkpoint_minutes=checkpoint_minutes,
         )
         return SimpleNamespace(metrics=metrics, task=task, directory=directory)
 

@@ -76,6 +76,25 @@ def test_killed_and_resumed_equals_uninterrupted(run_fit, whole):
     assert rows[0] == rows[1] == [5, 10, 15]
 
 
+def test_kill_9_within_an_epoch_of_packed_batches_loses_nothing(run_fit, packed_data, tmp_path):
+    """A process of its own is killed; another goes on from the batch that it had come to."""
+    options = {"data": packed_data, "checkpoint_minutes": 0.0}
+    whole = run_fit("whole", **options)
+    steps = whole.metrics["steps"] // 3
+    assert steps >= 4
+    pid = os.fork()
+    if pid == 0:
+        run_fit("parts", extra=(_StopAt(steps + 3, signal.SIGKILL),), **options)
+        os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
+    left = torch.load(tmp_path / "parts" / "checkpoints" / "last.ckpt", weights_only=True)
+    assert left["global_step"] == steps + 2
+    assert left["loops"]["fit_loop"]["state_dict"]["combined_loader"] == [{"done": 2}]
+    parts = run_fit("parts", **options)
+    _assert_same(_without_times(_state(whole)), _without_times(_state(parts)))
+    assert whole.metrics["sets"] == parts.metrics["sets"]
+
+
 def test_a_longer_budget_continues_where_the_shorter_ended(run_fit):
     whole = run_fit("whole", schedule=Plateau(patience=100))
     for budget in ({"max_steps": 3}, {"max_epochs": 1}, {"max_steps": 10}, {"max_steps": 15}):
