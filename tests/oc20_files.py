@@ -4,7 +4,10 @@ import lzma
 from collections.abc import Sequence
 from pathlib import Path
 
+import lmdb
 import numpy as np
+import torch
+from torch_geometric.data import Data
 
 from equinet.data import Frame
 from equinet.elements import SYMBOLS
@@ -62,3 +65,30 @@ def write_pair(folder: Path, stem: int, frames: Sequence[Frame], *, packed: bool
             lzma.compress(content) if packed else content
         )
     return folder / f"{stem}.extxyz{suffix}"
+
+
+def write_lmdb(path: Path, values: dict[object, bytes]) -> Path:
+    """Write an LMDB of one file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with (
+        lmdb.open(str(path), subdir=False, map_size=1 << 26) as environment,
+        environment.begin(write=True) as transaction,
+    ):
+        for key, value in values.items():
+            transaction.put(str(key).encode(), value)
+    (path.parent / f"{path.name}-lock").unlink()
+    return path
+
+
+def data_of(frame: Frame, **labels: object) -> Data:
+    """As the Open Catalyst Project writes it: float32, a cell of [1, 3, 3], no pbc."""
+    return Data(
+        pos=torch.tensor(frame.positions, dtype=torch.float32),
+        cell=torch.tensor(frame.cell, dtype=torch.float32)[None],
+        atomic_numbers=torch.tensor(frame.numbers, dtype=torch.float32),
+        natoms=len(frame),
+        tags=torch.tensor(frame.tags),
+        fixed=torch.tensor(frame.fixed, dtype=torch.float32),
+        edge_index=torch.zeros(2, 1, dtype=torch.int64),
+        **labels,
+    )

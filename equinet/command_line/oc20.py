@@ -1,31 +1,47 @@
-"""``python -m equinet oc20``: evaluate on OC20's splits and write what its leaderboard takes."""
+"""``python -m equinet oc20``: evaluate, relax, and write what OC20's leaderboard takes."""
 
 import argparse
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from equinet.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
-    from equinet.data import StoredDataset
+    from equinet.data import StoredDataset, StoredFrames
+    from equinet.models import Potential
+
+_SECONDS = 30.0  # between two lines of progress
 
 
 def add_parser(verbs: Any) -> None:
-    """Add ``oc20 evaluate``."""
-    parser = verbs.add_parser("oc20", help="evaluate on OC20's splits, write submissions")
+    """Add ``oc20 evaluate`` and ``oc20 relax``."""
+    parser = verbs.add_parser("oc20", help="evaluate on OC20's splits, relax, write submissions")
     actions = parser.add_subparsers(metavar="ACTION", required=True)
     evaluate = actions.add_parser("evaluate", help="errors on each split, beside published ones")
-    evaluate.add_argument("model", help="a run directory, a model folder, or a name from the zoo")
-    evaluate.add_argument("stores", type=Path, help="folder of stores, one a split")
+    _add_common(evaluate)
     evaluate.add_argument(
-        "--splits", nargs="+", help="names of the stores; by default all but the training split"
+        "--task",
+        choices=("s2ef", "is2re"),
+        default="s2ef",
+        help="energies and forces, or energies of relaxed structures from the initial ones",
     )
-    evaluate.add_argument("--most", type=int, help="structures of each split, chosen at random")
     evaluate.add_argument("--batch-size", type=int, default=32, help="structures at a time")
-    evaluate.add_argument("--device", default="cpu", help="such as cuda")
     evaluate.add_argument("--submission", type=Path, help="write the predictions to this .npz")
     evaluate.set_defaults(run=evaluate_splits)
+    relax = actions.add_parser("relax", help="relax the initial structures of each split")
+    _add_common(relax)
+    relax.add_argument("--fmax", type=float, default=0.02, help="largest force to end with, eV/Å")
+    relax.add_argument("--steps", type=int, default=300, help="steps after which to give up")
+    relax.add_argument("--max-atoms", type=int, default=2000, help="atoms relaxed at a time")
+    relax.add_argument(
+        "--submission", type=Path, help="write relaxed energies (IS2RE) to this .npz"
+    )
+    relax.add_argument(
+        "--submission-is2rs", type=Path, help="write relaxed structures to this .npz"
+    )
+    relax.set_defaults(run=relax_splits)
 
 
 def evaluate_splits(arguments: argparse.Namespace) -> Iterator[str]:
@@ -34,48 +50,126 @@ def evaluate_splits(arguments: argparse.Namespace) -> Iterator[str]:
     Raises:
         EquinetError: There is no such model or split, or a structure has an unknown element.
     """
+    from equinet.training.oc20_evaluation import (
+        is2re_table,
+        predict_relaxed_energies,
+        predict_split,
+        s2ef_table,
+    )
+    from equinet.training.relaxed_submission import write_is2re_submission
+    from equinet.training.submission import write_s2ef_submission
+
+    model, stores, keys = _prepare(arguments, (arguments.submission,))
+    direct = arguments.task == "is2re"
+    rows: list[dict[str, Any]] = []
+    predictions: dict[str, Any] = {}
+    for name, folder in stores.items():
+        frames = _frames(folder, arguments.most, relaxed=direct)
+        dataset = _dataset(frames, model, name)
+        options = {"batch_size": arguments.batch_size, "device": arguments.device}
+        found: Any
+        if direct:
+            found, errors = predict_relaxed_energies(model, dataset, **options)
+        else:
+            found, errors = predict_split(model, dataset, **options)
+        yield f"{name}: {len(dataset)} structures{'' if errors else ', without labels'}"
+        if errors:
+            rows.append({"name": name, "structures": len(dataset), **errors})
+        if keys:
+            predictions[keys[name]] = found
+    if rows:
+        yield is2re_table(rows, relaxed=False) if direct else s2ef_table(rows)
+    if arguments.submission:
+        write: Any = write_is2re_submission if direct else write_s2ef_submission
+        yield from _submit(write, arguments.submission, predictions)
+
+
+def relax_splits(arguments: argparse.Namespace) -> Iterator[str]:
+    """Relax every split with a model and yield what came of it; write submissions if asked.
+
+    Raises:
+        EquinetError: There is no such model or split, or a structure has an unknown element.
+    """
+    from equinet.training.oc20_evaluation import is2re_table
+    from equinet.training.oc20_relaxation import gather
+    from equinet.training.relaxation import relax
+    from equinet.training.relaxed_submission import write_is2re_submission, write_is2rs_submission
+
+    files = (arguments.submission, arguments.submission_is2rs)
+    model, stores, keys = _prepare(arguments, files)
+    rows: list[dict[str, Any]] = []
+    predictions: dict[str, Any] = {}
+    for name, folder in stores.items():
+        frames = _frames(folder, arguments.most)
+        _refuse_unseen(frames, model, name)
+        results, shown = [], time.monotonic()
+        for result in relax(
+            model,
+            frames,
+            fmax=arguments.fmax,
+            max_steps=arguments.steps,
+            max_atoms=arguments.max_atoms,
+            device=arguments.device,
+        ):
+            results.append(result)
+            if time.monotonic() - shown > _SECONDS:
+                shown = time.monotonic()
+                yield f"{name}: {len(results)} of {len(frames)} relaxed"
+        split = gather(frames, results)
+        outcomes = ", ".join(f"{count} {outcome}" for outcome, count in split.outcomes.items())
+        yield f"{name}: {len(frames)} structures, {outcomes}, {split.steps:.1f} steps on average"
+        yield from (f"  {sentence}" for sentence in split.diverged)
+        if split.lost:
+            yield f"  left out, since they have no energy: systems {', '.join(split.lost)}"
+        if split.errors:
+            count = len(split.predictions.ids)
+            rows.append({"name": name, "structures": count, **split.errors})
+        if keys:
+            predictions[keys[name]] = split.predictions
+    if rows:
+        yield is2re_table(rows, relaxed=True)
+    if arguments.submission:
+        yield from _submit(write_is2re_submission, arguments.submission, predictions)
+    if arguments.submission_is2rs:
+        yield from _submit(write_is2rs_submission, arguments.submission_is2rs, predictions)
+
+
+def _add_common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", help="a run directory, a model folder, or a name from the zoo")
+    parser.add_argument("stores", type=Path, help="folder of stores, one a split; or one store")
+    parser.add_argument(
+        "--splits", nargs="+", help="names of the stores; by default all but the training split"
+    )
+    parser.add_argument("--most", type=int, help="structures of each split, chosen at random")
+    parser.add_argument("--device", default="cpu", help="such as cuda")
+
+
+def _prepare(
+    arguments: argparse.Namespace, files: tuple[Path | None, ...]
+) -> tuple["Potential", dict[str, Path], dict[str, str]]:
+    """Load the model, find the stores, and name the leaderboard's splits where files are asked."""
     from equinet import zoo
     from equinet.models import Potential
-    from equinet.training.oc20_evaluation import predict_split, s2ef_table, split_of
-    from equinet.training.submission import SPLITS, write_s2ef_submission
+    from equinet.training.oc20_evaluation import split_of
 
     model = zoo.load(arguments.model, device=arguments.device)
     if not isinstance(model, Potential):
         raise ConfigError(f"{arguments.model} is no potential but a {type(model).__name__}")
-    submission = arguments.submission
-    if submission and arguments.most:
+    submits = any(files)
+    if submits and arguments.most:
         raise ConfigError("--most leaves structures out, so nothing can be submitted with it")
-    names = _names(arguments)
-    keys = {name: split_of(name) for name in names} if submission else {}
-    rows, predictions = [], {}
-    for name in names:
-        dataset = _dataset(arguments.stores / name, model.neighborhood, arguments.most)
-        _refuse_unseen(dataset, set(model.elements))
-        found, errors = predict_split(
-            model, dataset, batch_size=arguments.batch_size, device=arguments.device
-        )
-        yield f"{name}: {len(dataset)} structures{'' if errors else ', without labels'}"
-        if errors:
-            rows.append({"name": name, "structures": len(dataset), **errors})
-        if submission:
-            predictions[keys[name]] = found
-    if rows:
-        yield s2ef_table(rows)
-    if submission:
-        ordered = {split: predictions[split] for split in SPLITS if split in predictions}
-        write_s2ef_submission(submission, ordered)
-        yield f"{submission}: {', '.join(ordered)}, written and read back"
-        missing = [split for split in SPLITS if split not in ordered]
-        if missing:
-            yield f"  a submission that counts also needs {', '.join(missing)}"
+    stores = _stores(arguments)
+    return model, stores, {name: split_of(name) for name in stores} if submits else {}
 
 
-def _names(arguments: argparse.Namespace) -> list[str]:
+def _stores(arguments: argparse.Namespace) -> dict[str, Path]:
     from equinet.data.store import find_splits
     from equinet.data.store.layout import is_store
 
+    if is_store(arguments.stores):
+        return {arguments.stores.resolve().name: arguments.stores}
     found = find_splits(arguments.stores)
-    stores = [name for name, path in found.items() if is_store(path)]
+    stores = {name: path for name, path in found.items() if is_store(path)}
     names = arguments.splits or [name for name in stores if "train" not in name]
     for name in names:
         if name not in stores:
@@ -85,25 +179,43 @@ def _names(arguments: argparse.Namespace) -> list[str]:
             )
     if not names:
         raise DataError(f"{arguments.stores}: no store beside the training split")
-    return list(names)
+    return {name: stores[name] for name in names}
 
 
-def _dataset(folder: Path, neighborhood: dict[str, Any], most: int | None) -> "StoredDataset":
+def _frames(folder: Path, most: int | None, *, relaxed: bool = False) -> "StoredFrames":
     import numpy as np
 
-    from equinet.data import FrameStore, StoredDataset, StoredFrames
+    from equinet.data import FrameStore, StoredFrames
 
-    frames = StoredFrames(FrameStore(folder))
+    frames = StoredFrames(FrameStore(folder), relaxed=relaxed)
     if most is not None and most < len(frames):
         order = np.random.default_rng(0).permutation(len(frames))
         frames = frames.part(np.sort(order[:most]))
-    return StoredDataset(frames, **neighborhood, name=folder.name)
+    return frames
 
 
-def _refuse_unseen(dataset: "StoredDataset", known: set[int]) -> None:
+def _dataset(frames: "StoredFrames", model: "Potential", name: str) -> "StoredDataset":
+    from equinet.data import StoredDataset
+
+    _refuse_unseen(frames, model, name)
+    return StoredDataset(frames, **model.neighborhood, name=name)
+
+
+def _refuse_unseen(frames: "StoredFrames", model: "Potential", name: str) -> None:
     from equinet.elements import symbol
 
-    unseen = sorted(set(dataset.elements) - known)
+    unseen = sorted(set(frames.elements) - set(model.elements))
     if unseen:
         names = ", ".join(map(symbol, unseen))
-        raise DataError(f"{dataset.name} holds {names}, which the model was not trained for")
+        raise DataError(f"{name} holds {names}, which the model was not trained for")
+
+
+def _submit(write: Any, path: Path, predictions: Mapping[str, Any]) -> Iterator[str]:
+    from equinet.training.submission import SPLITS
+
+    ordered = {split: predictions[split] for split in SPLITS if split in predictions}
+    write(path, ordered)
+    yield f"{path}: {', '.join(ordered)}, written and read back"
+    missing = [split for split in SPLITS if split not in ordered]
+    if missing:
+        yield f"  a submission that counts also needs {', '.join(missing)}"

@@ -19,6 +19,7 @@ from equinet.data.graph_dataset import GraphDataset
 from equinet.data.graph_module import GraphDataModule, GraphSets
 from equinet.data.graphs import AtomicDataset, to_graph
 from equinet.data.images import ImageBatch, ImageDataModule, ImageDataset
+from equinet.data.is2re import IS2RE
 from equinet.data.modules import AtomicDataModule, Splits
 from equinet.data.nbody import NBody
 from equinet.data.neighbors import neighbor_list
@@ -34,6 +35,7 @@ from equinet.data.superpixels import SuperpixelGraphs, Superpixels, make_superpi
 from equinet.data.three_bpa import ThreeBPA, official_3bpa_file
 
 __all__ = [
+    "IS2RE",
     "OC20",
     "RMD17",
     "AffNIST",

@@ -6,7 +6,8 @@ chemical value. None of these sets is a benchmark.
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -52,20 +53,46 @@ def make_surfaces(seed: int = 0) -> dict[str, list[Frame]]:
     rng = np.random.default_rng([seed, 1])
     inside: list[Frame] = []
     outside: list[Frame] = []
-    slabs = list(itertools.product(range(len(_METALS)), enumerate(_FACETS)))
-    for metal, (facet, builder) in slabs:
-        for turn in range(2):
-            # Two adsorbates a facet: over its three facets, each metal meets all five.
-            adsorbate = _ADSORBATES[(metal + 2 * facet + turn) % len(_ADSORBATES)]
-            held_out = turn == 0 and facet == metal % len(_FACETS)
-            slab = _slab(_METALS[metal], builder, adsorbate, rng)
-            (outside if held_out else inside).extend(_relaxed_and_rattled(slab, rng))
+    for metal, adsorbate, builder, held_out in _systems():
+        slab = _slab(metal, builder, adsorbate, rng)
+        (outside if held_out else inside).extend(_relaxed_and_rattled(slab, rng))
     order = rng.permutation(len(inside))
     shuffled = [inside[index] for index in order]
     return {
         "train": shuffled[:400],
         "val": shuffled[400:450],
         "test_id": shuffled[450:],
+        "test_ood": outside,
+    }
+
+
+def make_relaxations(seed: int = 0, *, each: int = 5) -> dict[str, list[Frame]]:
+    """Place adsorbates on the slabs of :func:`make_surfaces` and relax them.
+
+    Args:
+        seed: Of sites, heights, displacements and splits.
+        each: Structures of each of the 36 systems.
+
+    Returns:
+        ``train``, ``val`` and ``test_id`` (seven, one and two tenths of the same 30 systems) and
+        ``test_ood`` (6 other systems): initial structures with their raw forces, whose ``energy``
+        is that of the relaxed structure.
+
+    Raises:
+        BackendError: ASE is not installed.
+    """
+    rng = np.random.default_rng([seed, 3])
+    inside: list[Frame] = []
+    outside: list[Frame] = []
+    for metal, adsorbate, builder, held_out in _systems():
+        starts = [_rattled(_slab(metal, builder, adsorbate, rng), rng) for _ in range(each)]
+        (outside if held_out else inside).extend(_toward_minimum(start) for start in starts)
+    shuffled = [inside[index] for index in rng.permutation(len(inside))]
+    first, second = round(0.7 * len(shuffled)), round(0.8 * len(shuffled))
+    return {
+        "train": shuffled[:first],
+        "val": shuffled[first:second],
+        "test_id": shuffled[second:],
         "test_ood": outside,
     }
 
@@ -96,6 +123,28 @@ def make_molecules(seed: int = 0) -> dict[str, list[Frame]]:
         frames.extend(_filled_up([], [start], _FRAMES_PER_MOLECULE, rng))
     shuffled = [frames[index] for index in rng.permutation(len(frames))]
     return {"train": shuffled[:-50], "test": shuffled[-50:]}
+
+
+def _systems() -> Iterator[tuple[str, str, str, bool]]:
+    """Metal, adsorbate and facet of the 36 systems, and whether it is one of the six for tests."""
+    for metal, (facet, builder) in itertools.product(range(len(_METALS)), enumerate(_FACETS)):
+        for turn in range(2):
+            # Two adsorbates a facet: over its three facets, each metal meets all five.
+            adsorbate = _ADSORBATES[(metal + 2 * facet + turn) % len(_ADSORBATES)]
+            yield _METALS[metal], adsorbate, builder, turn == 0 and facet == metal % len(_FACETS)
+
+
+def _toward_minimum(start: "ase.Atoms") -> Frame:
+    """The structure as it is, with the energy that it has once it is relaxed."""
+    from ase.calculators.emt import EMT
+    from ase.optimize import BFGS
+
+    start.calc = EMT()
+    frame = frames_from_atoms([_with_raw_labels(start)], source="EMT frame")[0]
+    relaxed = start.copy()
+    relaxed.calc = EMT()
+    BFGS(relaxed, logfile=None, maxstep=0.1).run(fmax=0.05, steps=100)
+    return replace(frame, energy=float(relaxed.get_potential_energy()))
 
 
 def _slab(metal: str, builder: str, adsorbate: str, rng: np.random.Generator) -> "ase.Atoms":
@@ -153,12 +202,19 @@ def _rattled(atoms: "ase.Atoms", rng: np.random.Generator) -> "ase.Atoms":
 def _labeled(atoms: "ase.Atoms") -> Frame | None:
     """Attach EMT's energy and its raw forces; None where atoms are pressed together."""
     from ase.calculators.emt import EMT
-    from ase.calculators.singlepoint import SinglePointCalculator
 
     atoms.calc = EMT()
+    if np.abs(atoms.get_forces(apply_constraint=False)).max() > _LARGEST_FORCE:
+        return None
+    return frames_from_atoms([_with_raw_labels(atoms)], source="EMT frame")[0]
+
+
+def _with_raw_labels(atoms: "ase.Atoms") -> "ase.Atoms":
+    """Keep the calculator's energy and its forces, those on fixed atoms too, as labels."""
+    from ase.calculators.singlepoint import SinglePointCalculator
+
+    labeled = atoms.copy()
     energy = float(atoms.get_potential_energy())
     forces = atoms.get_forces(apply_constraint=False)
-    if np.abs(forces).max() > _LARGEST_FORCE:
-        return None
-    atoms.calc = SinglePointCalculator(atoms, energy=energy, forces=forces)
-    return frames_from_atoms([atoms], source="EMT frame")[0]
+    labeled.calc = SinglePointCalculator(labeled, energy=energy, forces=forces)
+    return labeled

@@ -9,6 +9,7 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -27,10 +28,6 @@ from equinet.errors import DataError
 
 _log = logging.getLogger(__name__)
 
-# How the released splits are called, and those of smaller samples after them.
-_TRAIN = ("s2ef_train", "train")
-_VAL = ("s2ef_val_id", "val_id")
-_TEST = ("s2ef_val_ood", "val_ood")
 _SECONDS = 60.0  # between two lines about a conversion
 
 
@@ -74,6 +71,12 @@ class OC20(AtomicDataModule):
     Raises:
         DataError: A split is missing, ambiguous or broken, when the data are prepared.
     """
+
+    # How the released splits are called, and those of smaller samples after them.
+    _train_names: ClassVar[tuple[str, ...]] = ("s2ef_train", "train")
+    _val_names: ClassVar[tuple[str, ...]] = ("s2ef_val_id", "val_id")
+    _test_names: ClassVar[tuple[str, ...]] = ("s2ef_val_ood", "val_ood")
+    _relaxed: ClassVar[bool] = False  # whether the energies of relaxed structures are sought
 
     def __init__(
         self,
@@ -122,18 +125,13 @@ class OC20(AtomicDataModule):
             The frames.
         """
         if self.root is None:
-            names = ("train", "val", "test_id", "test_ood")
-            made = cached_splits("surfaces-v1", make_surfaces, names, cache=self.cache)
-            about = "EMT surfaces made on the spot, NOT OC20 (give its folder as data.root)"
-            generated = {name: made[name] for name in names[2:]}
-            files = {name: cached_file("surfaces-v1", name, self.cache) for name in generated}
-            return Splits(made["train"], made["val"], generated, about, files=files)
+            return self._embedded()
         found = find_splits(self.root)
-        train_name = self.train_split or _only(found, _TRAIN, self.root, "train")
-        val_name = self.val_split or _only(found, _VAL, self.root, "val")
+        train_name = self.train_split or _only(found, self._train_names, self.root, "train")
+        val_name = self.val_split or _only(found, self._val_names, self.root, "val")
         test_names = self.test_splits
         if test_names is None:
-            test_names = [name for name in found if name.startswith(_TEST)]
+            test_names = [name for name in found if name.startswith(self._test_names)]
         train = self._open(train_name, found)
         whole = self._open(val_name, found)
         rest, aside = split_indices(len(whole), self.val_size, self.seed)
@@ -149,6 +147,14 @@ class OC20(AtomicDataModule):
         )
         return Splits(train, val, tests, about)
 
+    def _embedded(self) -> Splits:
+        names = ("train", "val", "test_id", "test_ood")
+        made = cached_splits("surfaces-v1", make_surfaces, names, cache=self.cache)
+        about = "EMT surfaces made on the spot, NOT OC20 (give its folder as data.root)"
+        generated = {name: made[name] for name in names[2:]}
+        files = {name: cached_file("surfaces-v1", name, self.cache) for name in generated}
+        return Splits(made["train"], made["val"], generated, about, files=files)
+
     def _open(self, name: str, found: Mapping[str, Path]) -> StoredFrames:
         """Open a split, converting it into the cache unless that is done."""
         source = found.get(name) or (self.root or Path()) / name
@@ -157,7 +163,7 @@ class OC20(AtomicDataModule):
             raise DataError(f"{self.root}: no split {name!r}; there are {known}")
         if not is_store(source):
             source = self._converted(name, source)
-        return StoredFrames(FrameStore(source))
+        return StoredFrames(FrameStore(source), relaxed=self._relaxed)
 
     def _converted(self, name: str, source: Path) -> Path:
         options = Options()
@@ -166,7 +172,8 @@ class OC20(AtomicDataModule):
         identity = hashlib.sha256(f"{source.resolve()} {options}".encode())
         for part in find_parts(source):
             identity.update(f"{part.name} {part.size}\n".encode())
-        store = cache_folder(self.cache) / "oc20" / f"{name}-{identity.hexdigest()[:12]}"
+        folder = f"{name.replace('/', '-')}-{identity.hexdigest()[:12]}"
+        store = cache_folder(self.cache) / "oc20" / folder
         if not (store / HEADER).is_file():
             _log.info("converting %s into %s (once)", source, store)
         shown = time.monotonic()

@@ -24,9 +24,10 @@ class Statistics:
         elements: Atomic numbers, ascending.
         reference_energies: Energy of an atom of each element, eV, in the order of ``elements``.
         shift: Mean over frames of (energy - sum of reference energies) / atoms, eV.
-        scale: Typical size of a force component, eV/Å; 1 where there is no force at all. It is the
-            mean of absolute values times √(π/2): of a normal distribution the root mean square,
-            but a few frames of enormous forces, as relaxations begin with, do not set it.
+        scale: Typical size of a force component, eV/Å; of a set without forces, of what reference
+            energies and shift leave of the energies, eV; 1 where that is nothing. It is the mean of
+            absolute values times √(π/2): of a normal distribution the root mean square, but a few
+            frames of enormous forces, as relaxations begin with, do not set it.
         average_neighbors: Directed edges per atom; 1 where there is no edge at all.
     """
 
@@ -43,7 +44,7 @@ class Statistics:
         """Measure a labeled data set, in float64.
 
         Args:
-            dataset: The training set, with energies and forces. A large one is measured on a sample
+            dataset: The training set, with energies. A large one is measured on a sample
                 (see ``dataset.sample``).
             reference_energies: eV by atomic number, e.g. of isolated atoms; None fits them to the
                 compositions by :func:`fit_reference_energies`.
@@ -52,7 +53,7 @@ class Statistics:
             Its statistics.
 
         Raises:
-            DataError: The set has no energies or forces, or an element has no reference energy.
+            DataError: The set has no energies, or an element has no reference energy.
         """
         elements, frames = dataset.elements, dataset.sample()
         if reference_energies is None:
@@ -66,16 +67,16 @@ class Statistics:
                 )
             references = np.array([reference_energies[z] for z in elements], dtype=np.float64)
         counts = _compositions(frames, elements)
-        interaction = (_energies(frames) - counts @ references) / counts.sum(axis=1)
+        sizes = counts.sum(axis=1)
+        interaction = _energies(frames) - counts @ references
+        shift = float((interaction / sizes).mean())
         forces = [frame.forces for frame in frames if frame.forces is not None]
-        if not forces:
-            raise DataError(f"{dataset.name}: the frames have no forces")
-        sizes = np.abs(np.concatenate([array.ravel() for array in forces]))
+        sought = [array.ravel() for array in forces] or [interaction - shift * sizes]
         return cls(
             elements=elements,
             reference_energies=tuple(float(energy) for energy in references),
-            shift=float(interaction.mean()),
-            scale=float(sizes.mean()) * math.sqrt(math.pi / 2) or 1.0,
+            shift=shift,
+            scale=float(np.abs(np.concatenate(sought)).mean()) * math.sqrt(math.pi / 2) or 1.0,
             average_neighbors=dataset.average_neighbors or 1.0,
         )
 

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cached_property, partial
 from typing import overload
 
@@ -13,7 +14,7 @@ from torch_geometric.data import Data
 from equinet.data.frames import Frame
 from equinet.data.graph_dataset import GraphDataset
 from equinet.data.graphs import AtomicDataset, to_graph
-from equinet.data.store import FrameStore
+from equinet.data.store import FrameStore, Record
 from equinet.errors import DataError
 
 # Enough for statistics: they are averages, and a larger sample moves none by a percent.
@@ -29,6 +30,8 @@ class StoredFrames(Sequence[Frame]):
         indices: Which of its frames; None means all.
         elements: Atomic numbers that may occur; None means those that do, which are read off the
             frames, or off the header where these are all.
+        relaxed: Take the energy of the relaxed structure for that of the frame, which then has no
+            forces (IS2RE).
     """
 
     def __init__(
@@ -36,9 +39,12 @@ class StoredFrames(Sequence[Frame]):
         store: FrameStore,
         indices: Int[np.ndarray, " frames"] | None = None,
         elements: tuple[int, ...] | None = None,
+        *,
+        relaxed: bool = False,
     ) -> None:
         self.store = store
         self.indices = indices
+        self.relaxed = relaxed
         self._elements = elements
 
     def __len__(self) -> int:
@@ -53,7 +59,41 @@ class StoredFrames(Sequence[Frame]):
             return [self[place] for place in range(*index.indices(len(self)))]
         if not -len(self) <= index < len(self):
             raise IndexError(f"frame {index} of {len(self)}")
-        return self.store[index if self.indices is None else int(self.indices[index])]
+        record = self.record(index)
+        if not self.relaxed:
+            return record.frame
+        return replace(record.frame, energy=record.relaxed_energy, forces=None, stress=None)
+
+    def record(self, index: int) -> Record:
+        """Read a frame as the store has it, with its ids and what else belongs to it.
+
+        Args:
+            index: Among these frames.
+        """
+        return self.store.record(index if self.indices is None else int(self.indices[index]))
+
+    @property
+    def systems(self) -> Int[np.ndarray, " frames"]:
+        """OC20's system id (``sid``) of every frame; -1 where there is none."""
+        return self._values("system")
+
+    @property
+    def steps(self) -> Int[np.ndarray, " frames"]:
+        """OC20's frame id (``fid``) of every frame; -1 where there is none."""
+        return self._values("step")
+
+    def _values(self, name: str) -> Int[np.ndarray, " frames"]:
+        values = self.store.values(name)
+        return values if self.indices is None else values[self.indices]
+
+    @property
+    def labels(self) -> dict[str, int]:
+        """How many frames of the whole store have each label that these frames show."""
+        labels = self.store.labels
+        if not self.relaxed:
+            return labels
+        kept = {name: count for name, count in labels.items() if name in {"tags", "fixed"}}
+        return {**kept, "energy": labels.get("relaxed_energy", 0)}
 
     @property
     def atoms(self) -> Int[np.ndarray, " frames"]:
@@ -76,7 +116,7 @@ class StoredFrames(Sequence[Frame]):
             Those frames, in that order.
         """
         inner = chosen if self.indices is None else self.indices[chosen]
-        return StoredFrames(self.store, np.asarray(inner, dtype=np.int64), self._elements)
+        return self._of(np.asarray(inner, dtype=np.int64), self._elements)
 
     @cached_property
     def elements(self) -> tuple[int, ...]:
@@ -98,11 +138,16 @@ class StoredFrames(Sequence[Frame]):
         """
         common = tuple(sorted(set(self.store.elements) & set(known)))
         if common == self.store.elements:
-            return StoredFrames(self.store, self.indices, common)
+            return self._of(self.indices, common)
         indices = np.arange(len(self.store)) if self.indices is None else self.indices
         allowed = frozenset(known)
         kept = [index for index in indices.tolist() if self._holds_only(index, allowed)]
-        return StoredFrames(self.store, np.array(kept, dtype=np.int64), common)
+        return self._of(np.array(kept, dtype=np.int64), common)
+
+    def _of(
+        self, indices: Int[np.ndarray, " frames"] | None, elements: tuple[int, ...] | None
+    ) -> "StoredFrames":
+        return StoredFrames(self.store, indices, elements, relaxed=self.relaxed)
 
     def _holds_only(self, index: int, allowed: frozenset[int]) -> bool:
         if self.store.elements_of(index) <= allowed:
@@ -137,7 +182,7 @@ class StoredDataset(AtomicDataset):
     ) -> None:
         if not len(frames):
             raise DataError(f"{name}: there are no frames")
-        labels, count = frames.store.labels, len(frames.store)
+        labels, count = frames.labels, len(frames.store)
         for label in ("energy", "forces"):
             if 0 < labels.get(label, 0) < count:
                 raise DataError(
@@ -198,6 +243,8 @@ class StoredDataset(AtomicDataset):
     def fingerprint(self) -> str:
         """SHA-256 of the store's checksums and of which frames are used."""
         digest = hashlib.sha256(self.frames.store.fingerprint().encode())
+        if self.frames.relaxed:
+            digest.update(b"relaxed")
         if self.frames.indices is not None:
             digest.update(self.frames.indices.astype("<i8").tobytes())
         return digest.hexdigest()
@@ -209,7 +256,7 @@ class _Graphs(Sequence[Data]):
     def __init__(self, frames: StoredFrames, build: Callable[[Frame], Data]) -> None:
         self._frames = frames
         self._build = build
-        labels, count = frames.store.labels, len(frames.store)
+        labels, count = frames.labels, len(frames.store)
         self._mixed = {name for name, there in labels.items() if there < count}
         self._sometimes = self._mixed & {"tags", "fixed"}
 

@@ -13,6 +13,8 @@ from equinet.training.muon import Muon
 from equinet.training.position_task import PositionErrors, PositionTask
 from equinet.training.potential_task import PotentialTask
 from equinet.training.progress import ErrorBar, MetricsTable
+from equinet.training.relaxation import Relaxed, relax
+from equinet.training.relaxed_energy_task import RelaxedEnergyTask
 from equinet.training.schedules import Cosine, Plateau
 from equinet.training.session import fit, seed_everything
 from equinet.training.task import Evaluation, Task
@@ -37,6 +39,8 @@ __all__ = [
     "PotentialErrors",
     "PotentialTask",
     "Predictions",
+    "Relaxed",
+    "RelaxedEnergyTask",
     "Residuals",
     "RunCheckpoint",
     "StepSeed",
@@ -46,6 +50,7 @@ __all__ = [
     "measure",
     "multiply_adds",
     "predict",
+    "relax",
     "residuals",
     "seed_everything",
     "table",

@@ -9,7 +9,8 @@ from torch import nn
 
 from equinet.data import StoredDataset, evaluation_loader
 from equinet.errors import DataError
-from equinet.training.oc20_metrics import S2EFErrors, mean_of_splits
+from equinet.training.oc20_metrics import RelaxedEnergyErrors, S2EFErrors, mean_of_splits
+from equinet.training.relaxed_submission import RelaxedPredictions
 from equinet.training.submission import SplitPredictions, ids_of
 from equinet.training.tables import Column, lay_out
 
@@ -18,6 +19,11 @@ _COLUMNS = (
     Column("forces_mae", "F MAE", "meV/Å"),
     Column("forces_cosine", "F cosine", digits=3),
     Column("efwt", "EFwT", "%"),
+)
+_IS2RE_COLUMNS = (
+    Column("energy_mae", "E MAE", "meV"),
+    Column("ewt", "EwT", "%"),
+    Column("adwt", "ADwT", "%"),
 )
 # Trained on S2EF-2M; means of the four official validation splits, as the EquiformerV2 and Gaunt
 # tensor product papers give them.
@@ -30,6 +36,26 @@ _PUBLISHED = tuple(
         ("EquiformerV2 L6", 285.0, 20.5, 0.663, 1.67),
         ("  with Gaunt Selfmix", 276.0, 20.1, 0.669, 1.95),
     )
+)
+
+
+# Trained on all of IS2RE; means over the four official validation splits of what the PhAST, the
+# Equiformer and the EquiformerV2 papers give for each.
+_PUBLISHED_DIRECT = (
+    {"name": "SchNet", "energy_mae": 683.8},
+    {"name": "DimeNet++", "energy_mae": 628.8},
+    {"name": "EquiformerV2", "energy_mae": 595.3},
+    {"name": "Equiformer", "energy_mae": 548.9},
+    {"name": "  with noisy nodes", "energy_mae": 441.0},
+    {"name": "EquiformerV2, noisy nodes", "energy_mae": 416.9},
+)
+# Relaxed with models trained on all of S2EF; means of the four official test splits, as the
+# EquiformerV2 paper gives them.
+_PUBLISHED_RELAXED = (
+    {"name": "SchNet", "energy_mae": 749.0, "adwt": 14.4},
+    {"name": "GemNet-OC", "energy_mae": 355.0, "adwt": 60.3},
+    {"name": "eSCN L6", "energy_mae": 341.0, "adwt": 65.7},
+    {"name": "EquiformerV2 (153M)", "energy_mae": 316.0, "adwt": 69.0},
 )
 
 
@@ -58,7 +84,7 @@ def predict_split(
     model = model.to(device).eval()
     errors = S2EFErrors(shared=False).to(device)
     parts: dict[str, list[np.ndarray]] = {n: [] for n in ("energy", "atoms", "forces", "fixed")}
-    labels = dataset.frames.store.labels
+    labels = dataset.frames.labels
     labeled = {"energy", "forces"} <= set(labels)
     for graph in evaluation_loader(dataset, batch_size, num_workers=num_workers):
         moved = graph.to(device)
@@ -70,12 +96,48 @@ def predict_split(
         parts["atoms"].append(torch.bincount(graph.batch).cpu().numpy())
         fixed = graph.get("fixed", torch.zeros(graph.num_nodes, dtype=torch.bool))
         parts["fixed"].append(fixed.cpu().numpy())
-    store, indices = dataset.frames.store, dataset.frames.indices
-    chosen = slice(None) if indices is None else indices
-    ids = ids_of(store.values("system")[chosen].tolist(), store.values("step")[chosen].tolist())
+    ids = ids_of(dataset.frames.systems.tolist(), dataset.frames.steps.tolist())
     arrays = {name: np.concatenate(found) for name, found in parts.items()}
     found_errors = errors.compute() if labeled else {}
     return SplitPredictions(ids=ids, **arrays), {k: float(v) for k, v in found_errors.items()}
+
+
+def predict_relaxed_energies(
+    model: nn.Module,
+    dataset: StoredDataset,
+    *,
+    batch_size: int = 32,
+    device: torch.device | str = "cpu",
+) -> tuple[RelaxedPredictions, dict[str, float]]:
+    """Predict the energies of relaxed structures from the initial ones, and compare them.
+
+    Args:
+        model: Trained by :class:`~equinet.training.RelaxedEnergyTask`; it is moved to ``device``
+            and left in evaluation mode.
+        dataset: The split, of frames with ``relaxed=True``.
+        batch_size: Structures at a time.
+        device: Where to compute.
+
+    Returns:
+        The predictions, and the errors of
+        :class:`~equinet.training.oc20_metrics.RelaxedEnergyErrors` by name, none where there are
+        no labels.
+    """
+    model = model.to(device).eval()
+    errors = RelaxedEnergyErrors(shared=False).to(device)
+    labeled = "energy" in dataset[0]
+    parts = []
+    with torch.no_grad():
+        for graph in evaluation_loader(dataset, batch_size):
+            moved = graph.to(device)
+            energy = model(moved, forces=False)["energy"].double()
+            if labeled:
+                errors.update(energy, moved.energy)
+            parts.append(energy.cpu().numpy())
+    found = {name: float(value) for name, value in errors.compute().items()} if labeled else {}
+    found.pop("loss", None)
+    ids = list(map(str, dataset.frames.systems.tolist()))
+    return RelaxedPredictions(ids, np.concatenate(parts)), found
 
 
 def split_of(name: str) -> str:
@@ -106,14 +168,38 @@ def s2ef_table(rows: Sequence[Mapping[str, Any]]) -> str:
     Args:
         rows: Each with ``name``, ``structures`` and errors.
     """
+    about = "published, trained on S2EF-2M, means of the four official validation splits:"
+    return _table(rows, _COLUMNS, about, _PUBLISHED)
+
+
+def is2re_table(rows: Sequence[Mapping[str, Any]], *, relaxed: bool) -> str:
+    """Lay out errors of relaxed energies and structures, their mean, and published means below.
+
+    Args:
+        rows: Each with ``name``, ``structures`` and errors.
+        relaxed: Whether structures were relaxed, or energies predicted from the initial ones.
+    """
+    if relaxed:
+        about = "published, relaxed with models trained on all of S2EF, means of the test splits:"
+        return _table(rows, _IS2RE_COLUMNS, about, _PUBLISHED_RELAXED)
+    about = "published, trained on all of IS2RE, means of the four official validation splits:"
+    return _table(rows, _IS2RE_COLUMNS[:2], about, _PUBLISHED_DIRECT)
+
+
+def _table(
+    rows: Sequence[Mapping[str, Any]],
+    columns: Sequence[Column],
+    about: str,
+    published: Sequence[Mapping[str, Any]],
+) -> str:
     mean: dict[str, Any] = {"name": "mean", "structures": "", **mean_of_splits(_errors(rows))}
-    width = max(len(str(row["name"])) for row in (*rows, *_PUBLISHED))
-    published = [{"structures": "", **row} for row in _PUBLISHED]
+    width = max(len(str(row["name"])) for row in (*rows, *published))
+    below = [{"structures": "", **row} for row in published]
     return "\n".join(
         [
-            lay_out([*rows, mean], _COLUMNS, width),
-            "published, trained on S2EF-2M, means of the four official validation splits:",
-            *lay_out(published, _COLUMNS, width).splitlines()[2:],
+            lay_out([*rows, mean], columns, width),
+            about,
+            *lay_out(below, columns, width).splitlines()[2:],
         ]
     )
 

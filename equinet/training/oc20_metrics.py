@@ -23,6 +23,9 @@ S2EF_UNITS = {
 }
 """Unit of every error of :class:`S2EFErrors` by name."""
 
+IS2RE_UNITS = {"energy_mae": "meV", "ewt": "%"}
+"""Unit of every error of :class:`RelaxedEnergyErrors` by name."""
+
 _ENERGY_THRESHOLD = 0.02  # eV
 _FORCE_THRESHOLD = 0.03  # eV/Å, of a component
 _DISTANCES = tuple(np.arange(0.01, 0.5, 0.001).tolist())  # Å
@@ -95,6 +98,47 @@ class S2EFErrors(Metric):
             "efwt": 100 * self.within_both / structures,
             "ewt": 100 * self.within_energy / structures,
         }
+
+
+class RelaxedEnergyErrors(Metric):
+    """Errors of the energies of relaxed structures: ``energy_mae``, ``ewt``.
+
+    A mean over structures, and the share of them whose energy is off by less than 0.02 eV,
+    strictly.
+
+    Args:
+        shared: Sum over processes; false where only one of them evaluates.
+    """
+
+    full_state_update = False
+
+    structures: Tensor
+    energy_absolute: Tensor
+    within: Tensor
+
+    def __init__(self, *, shared: bool = True) -> None:
+        super().__init__(sync_on_compute=shared)
+        for name in RelaxedEnergyErrors.__annotations__:
+            zero = torch.zeros((), dtype=torch.float64)
+            self.add_state(name, default=zero, dist_reduce_fx="sum")
+
+    def update(self, predicted: Float[Tensor, " graph"], true: Float[Tensor, " graph"]) -> None:
+        """Add one batch.
+
+        Args:
+            predicted: eV.
+            true: eV.
+        """
+        off = (predicted.detach().double() - true.double()).abs()
+        self.structures += off.numel()
+        self.energy_absolute += off.sum()
+        self.within += (off < _ENERGY_THRESHOLD).sum()
+
+    def compute(self) -> dict[str, Tensor]:
+        """Return the errors in the units of :data:`IS2RE_UNITS`, and ``loss``, the MAE in eV."""
+        mean = self.energy_absolute / self.structures
+        ewt = 100 * self.within / self.structures
+        return {"energy_mae": 1000 * mean, "ewt": ewt, "loss": mean}
 
 
 class RelaxationErrors(Metric):

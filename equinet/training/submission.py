@@ -1,6 +1,6 @@
 """Files of predictions in the form in which OC20's leaderboard takes them."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,17 +52,8 @@ def write_s2ef_submission(
         DataError: A split is none of those known, a prediction is not finite or too large for
             ``dtype``, or the file does not hold what was written.
     """
-    path = Path(path).expanduser()
-    if path.suffix != ".npz":
-        raise DataError(f"{path}: a submission must end in .npz")
-    arrays: dict[str, np.ndarray] = {}
-    for name, found in splits.items():
-        if name not in SPLITS:
-            raise DataError(f"split {name!r} is none of {', '.join(SPLITS)}")
-        arrays |= {f"{name}_{key}": value for key, value in _packed(found, dtype).items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(path) as partial, partial.open("wb") as file:
-        np.savez_compressed(file, allow_pickle=False, **arrays)
+    packed = {name: _packed(found, dtype) for name, found in splits.items()}
+    path = write_splits(path, packed)
     read = read_s2ef_submission(path)
     if list(read) != list(splits):
         raise DataError(f"{path}: holds {list(read)}, not {list(splits)}")
@@ -84,16 +75,9 @@ def read_s2ef_submission(
     Raises:
         DataError: An array is missing, misshapen or not finite, or ids repeat or are out of order.
     """
-    with np.load(Path(path).expanduser(), allow_pickle=False) as file:
-        arrays = {name: file[name] for name in file.files}
     result = {}
-    for split in [name for name in SPLITS if f"{name}_ids" in arrays]:
-        try:
-            ids, energy, forces, ends = (
-                arrays[f"{split}_{name}"] for name in ("ids", "energy", "forces", "chunk_idx")
-            )
-        except KeyError as error:
-            raise DataError(f"{path}: no {error.args[0]}") from None
+    for split, arrays in read_splits(path, ("ids", "energy", "forces", "chunk_idx")).items():
+        ids, energy, forces, ends = arrays
         place = f"{path}, {split}"
         shapes = (ids.ndim, energy.shape, forces.ndim, forces.shape[-1], ends.shape)
         if shapes != (1, ids.shape, 2, 3, (max(len(ids) - 1, 0),)):
@@ -108,6 +92,57 @@ def read_s2ef_submission(
         chunks = np.split(forces.astype(np.float64), ends)
         values = zip(ids.tolist(), energy.astype(np.float64).tolist(), chunks, strict=True)
         result[split] = {key: (value, chunk) for key, value, chunk in values}
+    return result
+
+
+def write_splits(path: str | Path, splits: Mapping[str, Mapping[str, np.ndarray]]) -> Path:
+    """Write arrays as ``SPLIT_NAME`` into a compressed file that appears once it is whole.
+
+    Args:
+        path: What to write, ending in ``.npz``.
+        splits: Arrays by name, of each split.
+
+    Returns:
+        The path, without a tilde.
+
+    Raises:
+        DataError: The path ends in something else, or a split is none of :data:`SPLITS`.
+    """
+    path = Path(path).expanduser()
+    if path.suffix != ".npz":
+        raise DataError(f"{path}: a submission must end in .npz")
+    arrays: dict[str, np.ndarray] = {}
+    for name, found in splits.items():
+        if name not in SPLITS:
+            raise DataError(f"split {name!r} is none of {', '.join(SPLITS)}")
+        arrays |= {f"{name}_{key}": value for key, value in found.items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(path) as partial, partial.open("wb") as file:
+        np.savez_compressed(file, allow_pickle=False, **arrays)
+    return path
+
+
+def read_splits(path: str | Path, names: Sequence[str]) -> dict[str, list[np.ndarray]]:
+    """Read what :func:`write_splits` wrote.
+
+    Args:
+        path: The file.
+        names: Of the arrays that each split must have.
+
+    Returns:
+        By split, in the order of :data:`SPLITS`, those arrays.
+
+    Raises:
+        DataError: An array is missing.
+    """
+    with np.load(Path(path).expanduser(), allow_pickle=False) as file:
+        arrays = {name: file[name] for name in file.files}
+    result = {}
+    for split in [name for name in SPLITS if f"{name}_ids" in arrays]:
+        try:
+            result[split] = [arrays[f"{split}_{name}"] for name in names]
+        except KeyError as error:
+            raise DataError(f"{path}: no {error.args[0]}") from None
     return result
 
 

@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 from ase.calculators.emt import EMT
+from ase.optimize import FIRE
 
 from equinet.data import fingerprint, frame_to_atoms
-from equinet.data.emt import make_molecules, make_surfaces
+from equinet.data.emt import make_molecules, make_relaxations, make_surfaces
 
 
 @pytest.fixture(scope="module")
@@ -66,3 +67,24 @@ def test_molecules():
     assert {int(z) for frame in made["train"] for z in frame.numbers} == {1, 6, 7, 8}
     assert not any(frame.pbc.any() for frame in made["train"])
     assert fingerprint(made["test"]) == fingerprint(make_molecules()["test"])
+
+
+def test_relaxations_are_labeled_with_the_energy_at_the_end():
+    made = make_relaxations(each=1)
+    assert {name: len(frames) for name, frames in made.items()} == {
+        "train": 21,
+        "val": 3,
+        "test_id": 6,
+        "test_ood": 6,
+    }
+    for frame in (frame for frames in made.values() for frame in frames):
+        atoms = frame_to_atoms(frame)
+        atoms.calc = EMT()
+        forces = atoms.get_forces(apply_constraint=False)
+        np.testing.assert_allclose(frame.forces, forces, atol=1e-9)
+        assert frame.energy < atoms.get_potential_energy()
+    last = made["test_ood"][-1]
+    relaxed = frame_to_atoms(last)
+    relaxed.calc = EMT()
+    FIRE(relaxed, logfile=None).run(fmax=0.005, steps=500)
+    assert relaxed.get_potential_energy() == pytest.approx(last.energy, abs=0.02)

@@ -9,6 +9,7 @@ from torch_geometric.data import Batch, Data
 
 from equinet.training.oc20_metrics import (
     RelaxationErrors,
+    RelaxedEnergyErrors,
     S2EFErrors,
     mean_of_splits,
     minimum_image_distances,
@@ -158,6 +159,20 @@ def test_adwt_counts_thresholds(off, adwt):
     errors = RelaxationErrors()
     errors.update(places, Batch.from_data_list([graph]))
     assert float(errors.compute()["adwt"]) == pytest.approx(adwt)
+
+
+@pytest.mark.parametrize("cut", [0, 1, 4])
+def test_relaxed_energies_however_they_are_batched(cut):
+    true = torch.tensor([0.0, -1.5, 3.0, 2.0, 1.0], dtype=torch.float64)
+    off = torch.tensor([0.0199, -0.0201, 0.5, 0.0, -0.02], dtype=torch.float64)
+    off[4] = -0.0200001
+    errors = RelaxedEnergyErrors()
+    for part in (slice(None, cut), slice(cut, None)):
+        errors.update((true + off)[part], true[part])
+    found = errors.compute()
+    assert float(found["energy_mae"]) == pytest.approx(1000 * float(off.abs().mean()))
+    assert float(found["loss"]) == pytest.approx(float(off.abs().mean()))
+    assert float(found["ewt"]) == pytest.approx(40.0)
 
 
 def test_every_split_counts_once():

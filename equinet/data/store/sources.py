@@ -163,7 +163,8 @@ def find_splits(root: str | Path) -> dict[str, Path]:
         root: Folder of splits.
 
     Returns:
-        By name: a store, a folder of S2EF pairs, or a tar, in this order where there are several.
+        By name: a store, a folder of S2EF pairs or of LMDB files, or a tar, in this order where
+        there are several.
 
     Raises:
         DataError: The folder is not there.
@@ -173,11 +174,15 @@ def find_splits(root: str | Path) -> dict[str, Path]:
         raise DataError(f"{root}: {'not a folder' if root.exists() else 'not there'}")
     found: dict[str, Path] = {}
     for path in sorted(root.iterdir(), key=_natural):
-        if path.is_dir() and (is_store(path) or s2ef_pairs(path)):
+        if path.is_dir() and (is_store(path) or s2ef_pairs(path) or _has_lmdb(path)):
             found[path.name] = path
     for path in sorted(root.glob("*.tar"), key=_natural):
         found.setdefault(path.stem, path)
     return found
+
+
+def _has_lmdb(folder: Path) -> bool:
+    return any(path.is_file() and _kind(path) in _LMDB for path in folder.iterdir())
 
 
 def _file_parts(path: Path) -> Sequence[Part]:

@@ -1,45 +1,21 @@
 """LMDB files of both kinds: pickled PyG objects and ASE's rows in JSON."""
 
+import itertools
 import json
 import os
 import pickle
 import zlib
 
-import lmdb
 import numpy as np
 import pytest
 import torch
-from oc20_files import slab
+from oc20_files import data_of, slab, write_lmdb
 from torch_geometric.data import Data
 
+from equinet import __main__ as entry
+from equinet.data import StoredFrames
 from equinet.data.store import FrameStore, convert, find_parts
 from equinet.errors import DataError
-
-
-def write_lmdb(path, values):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with (
-        lmdb.open(str(path), subdir=False, map_size=1 << 26) as environment,
-        environment.begin(write=True) as transaction,
-    ):
-        for key, value in values.items():
-            transaction.put(str(key).encode(), value)
-    (path.parent / f"{path.name}-lock").unlink()
-    return path
-
-
-def data_of(frame, **labels):
-    """As the Open Catalyst Project writes it: float32, a cell of [1, 3, 3], no pbc."""
-    return Data(
-        pos=torch.tensor(frame.positions, dtype=torch.float32),
-        cell=torch.tensor(frame.cell, dtype=torch.float32)[None],
-        atomic_numbers=torch.tensor(frame.numbers, dtype=torch.float32),
-        natoms=len(frame),
-        tags=torch.tensor(frame.tags),
-        fixed=torch.tensor(frame.fixed, dtype=torch.float32),
-        edge_index=torch.zeros(2, 1, dtype=torch.int64),
-        **labels,
-    )
 
 
 def stored(source, store, **options):
@@ -109,6 +85,46 @@ def test_is2re_lmdb_and_one_without_labels(frames, tmp_path):
     assert store[1].forces is None
     assert store.record(1).relaxed_positions is None
     assert "energy" not in store.labels
+
+
+def test_real_is2re_samples(shared_data, tmp_path):
+    """Three systems of OC20, as its LMDB files hold them."""
+    with np.load(shared_data / "oc20" / "is2re_batch3.npz") as file:
+        arrays = {name: file[name] for name in file.files}
+    values = {}
+    for key, (start, stop) in enumerate(itertools.pairwise(arrays["ptr"].tolist())):
+        mine = {
+            name: torch.from_numpy(arrays[name][start:stop])
+            for name in ("pos", "atomic_numbers", "tags", "fixed", "force", "pos_relaxed")
+        }
+        numbers = {name: float(arrays[name][key]) for name in ("y_init", "y_relaxed")}
+        values[key] = pickle.dumps(
+            Data(
+                **mine,
+                **numbers,
+                cell=torch.from_numpy(arrays["cell"][key])[None],
+                natoms=stop - start,
+                sid=int(arrays["sid"][key]),
+            )
+        )
+    folder = write_lmdb(tmp_path / "is2re" / "val_id" / "data.lmdb", values).parents[1]
+    command = ["data", "convert", str(folder), str(tmp_path / "stores"), "--processes", "1"]
+    assert entry.main(command) == 0
+    store = FrameStore(tmp_path / "stores" / "val_id")
+    frames = StoredFrames(store, relaxed=True)
+    assert frames.systems.tolist() == arrays["sid"].tolist()
+    for index, (start, stop) in enumerate(itertools.pairwise(arrays["ptr"].tolist())):
+        record = store.record(index)
+        assert record.frame.energy == arrays["y_init"][index]
+        assert record.relaxed_energy == arrays["y_relaxed"][index]
+        assert np.array_equal(record.relaxed_positions, arrays["pos_relaxed"][start:stop])
+        assert np.array_equal(record.frame.positions, arrays["pos"][start:stop])
+        assert np.array_equal(record.frame.fixed, record.frame.tags == 0)
+        held = record.frame.fixed
+        assert np.array_equal(record.relaxed_positions[held], record.frame.positions[held])
+        assert frames[index].energy == record.relaxed_energy
+        assert frames[index].forces is None
+    assert frames.labels == {"tags": 3, "fixed": 3, "energy": 3}
 
 
 def test_a_poisoned_record_is_named_and_the_rest_kept(frames, tmp_path):

@@ -1,0 +1,141 @@
+"""L-BFGS for many structures at once, each with a history of its own.
+
+There are libraries of batched relaxation, but the one that is kept well, torch-sim, needs a newer
+Python than equinet; ASE takes one structure at a time, and its optimizer is what this one is tested
+against, step by step.
+"""
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from equinet.ops import segment_max, segment_sum
+
+
+class PackedLBFGS:
+    """Steps of L-BFGS for structures whose atoms are packed one after another.
+
+    The inverse Hessian of each structure starts at ``1 / alpha`` and is updated from its own steps
+    alone; a step is shortened so that no atom moves farther than ``max_step``. There is no line
+    search. Structures come and go between steps. The defaults are those of OC20's relaxations.
+
+    Args:
+        memory: Steps that are remembered.
+        max_step: Å.
+        damping: Factor of every step.
+        alpha: Curvature to begin with, eV/Å².
+
+    Source: Nocedal, Math. Comp. 35, 773 (1980); as in ``ase.optimize.LBFGS``.
+
+    Example:
+        >>> optimizer = PackedLBFGS(max_step=10.0)
+        >>> optimizer.admit(torch.tensor([1, 2]))
+        >>> places = torch.tensor([[1.0, 0, 0], [0, 2, 0], [0, 0, 3]])
+        >>> for _ in range(30):
+        ...     places = places + optimizer.step(places, -places)
+        >>> bool(places.abs().max() < 1e-6)
+        True
+    """
+
+    def __init__(
+        self,
+        *,
+        memory: int = 50,
+        max_step: float = 0.04,
+        damping: float = 1.0,
+        alpha: float = 70.0,
+    ) -> None:
+        self.memory, self.max_step = memory, max_step
+        self.damping, self.alpha = damping, alpha
+        self._batch = torch.zeros(0, dtype=torch.int64)
+        self._known = torch.zeros(0, dtype=torch.bool)  # structures that have made a step
+        self._positions = self._forces = torch.zeros(0, 3, dtype=torch.float64)
+        # Oldest first. Where a structure was not there yet, zeros: they change nothing.
+        self._moves: list[Tensor] = []
+        self._changes: list[Tensor] = []
+        self._inverse_curvatures: list[Tensor] = []
+
+    def admit(self, atoms: Int[Tensor, " structure"]) -> None:
+        """Add structures behind those that are there.
+
+        Args:
+            atoms: Number of atoms of each.
+        """
+        count, places = len(self._known), torch.arange(len(atoms))
+        added = (count + places).repeat_interleave(atoms)
+        self._batch = torch.cat([self._batch, added])
+        self._known = torch.cat([self._known, torch.zeros(len(atoms), dtype=torch.bool)])
+
+        def pad(held: Tensor, rows: int) -> Tensor:
+            return torch.cat([held, held.new_zeros(rows, *held.shape[1:])])
+
+        self._positions, self._forces = (
+            pad(held, len(added)) for held in (self._positions, self._forces)
+        )
+        self._moves = [pad(held, len(added)) for held in self._moves]
+        self._changes = [pad(held, len(added)) for held in self._changes]
+        self._inverse_curvatures = [pad(held, len(atoms)) for held in self._inverse_curvatures]
+
+    def keep(self, kept: Bool[Tensor, " structure"]) -> None:
+        """Forget all other structures; those that stay close up.
+
+        Args:
+            kept: Whether each structure stays.
+        """
+        if bool(kept.all()):
+            return
+        atoms = kept[self._batch]
+        self._batch = (torch.cumsum(kept, 0) - 1)[self._batch[atoms]]
+        self._known = self._known[kept]
+        self._positions, self._forces = self._positions[atoms], self._forces[atoms]
+        self._moves = [held[atoms] for held in self._moves]
+        self._changes = [held[atoms] for held in self._changes]
+        self._inverse_curvatures = [held[kept] for held in self._inverse_curvatures]
+
+    def step(
+        self, positions: Float[Tensor, "atom 3"], forces: Float[Tensor, "atom 3"]
+    ) -> Float[Tensor, "atom 3"]:
+        """Propose the next step of every structure.
+
+        Args:
+            positions: Å, of all structures that are there.
+            forces: eV/Å; zero on atoms that are not to move.
+
+        Returns:
+            Displacements, Å, which the caller makes before the next call.
+        """
+        positions, forces = positions.double(), forces.double()
+        self._remember(positions, forces)
+        gradient = -forces
+        pairs = list(zip(self._moves, self._changes, self._inverse_curvatures, strict=True))
+        shares = []
+        for move, change, inverse in reversed(pairs):
+            share = inverse * self._dot(move, gradient)
+            gradient = gradient - share[self._batch, None] * change
+            shares.append(share)
+        step = -gradient / self.alpha
+        for (move, change, inverse), share in zip(pairs, reversed(shares), strict=True):
+            other = inverse * self._dot(change, step)
+            step = step - (share + other)[self._batch, None] * move
+        lengths = torch.linalg.vector_norm(step, dim=1)
+        longest = segment_max(lengths, self._batch, len(self._known))
+        factor = torch.where(longest >= self.max_step, self.max_step / longest, 1.0)
+        return step * (self.damping * factor)[self._batch, None]
+
+    def _remember(self, positions: Tensor, forces: Tensor) -> None:
+        if bool(self._known.any()):
+            known = self._known[self._batch, None]
+            move = torch.where(known, positions - self._positions, 0.0)
+            change = torch.where(known, self._forces - forces, 0.0)
+            curvature = self._dot(move, change)
+            self._moves.append(move)
+            self._changes.append(change)
+            self._inverse_curvatures.append(torch.where(curvature == 0, 0.0, 1 / curvature))
+            for history in (self._moves, self._changes, self._inverse_curvatures):
+                del history[: -self.memory]
+        self._positions, self._forces = positions, forces
+        self._known = torch.ones_like(self._known)
+
+    def _dot(self, first: Tensor, second: Tensor) -> Tensor:
+        """Inner products, a structure each."""
+        return segment_sum((first * second).sum(dim=1), self._batch, len(self._known))
