@@ -7,6 +7,7 @@ would be another gradient. Both are real processes, joined by gloo and averaged 
 import os
 import subprocess
 import sys
+import time
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -96,7 +97,8 @@ def run_process(rank, folder):
         joined = DistributedDataParallel(step)  # kept: gradients are averaged as long as it lives
         joined(Batch.from_data_list(mine)).backward()
         torch.save(gradients(step), f"{folder}/{number}_{rank}.pt")
-    distributed.destroy_process_group()
+    distributed.barrier()
+    os._exit(0)  # taking the group down may wait for ever for a process that was faster
 
 
 @pytest.fixture(scope="module")
@@ -113,9 +115,18 @@ def folder(tmp_path_factory):
         )
         for rank in (0, 1)
     ]
-    for process in started:
-        _, errors = process.communicate(timeout=250)
-        assert process.returncode == 0, errors
+    try:
+        # The first to fail leaves the other waiting, so that one speaks first.
+        while all(process.poll() is None for process in started):
+            time.sleep(0.2)
+        for process in sorted(started, key=lambda each: each.poll() is None):
+            _, errors = process.communicate(timeout=60)
+            assert process.returncode == 0, errors
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()
+            process.stderr.close()
     return folder
 
 
