@@ -1,5 +1,6 @@
 """Training on OC20: the embedded set, and files as released, as the command does it."""
 
+import csv
 import json
 import lzma
 from pathlib import Path
@@ -49,6 +50,24 @@ def test_published_configurations_have_the_published_size():
         assert sum(p.numel() for p in model.parameters()) == pytest.approx(published, rel=3e-3)
 
 
+def assert_all_four_errors(run: Path) -> None:
+    """The errors that OC20 ranks by are in the table, in metrics.csv and in metrics.json, alike."""
+    errors = json.loads((run / "metrics.json").read_text())["sets"]["val"]
+    with (run / "metrics.csv").open() as file:
+        row = list(csv.DictReader(file))[-1]
+    for name, column in (
+        ("energy_mae", "val_energy_mae_meV"),
+        ("forces_mae", "val_forces_mae_meV_per_A"),
+        ("forces_cosine", "val_forces_cosine"),
+        ("efwt", "val_efwt_percent"),
+    ):
+        assert float(row[column]) == pytest.approx(errors[name], rel=1e-4), name
+    assert -1 <= errors["forces_cosine"] <= 1
+    log = (run / "train.log").read_text()
+    head = next(line for line in log.splitlines() if line.startswith("set "))
+    assert head.split() == ["set", "structures", "E", "MAE", "F", "MAE", "F", "cosine", "EFwT"]
+
+
 @pytest.mark.parametrize(("forces", "selfmix"), [("direct", "gaunt+odd"), ("gradient", "none")])
 def test_two_steps_on_the_embedded_set(tmp_path, forces, selfmix):
     tree = compose(
@@ -62,7 +81,8 @@ def test_two_steps_on_the_embedded_set(tmp_path, forces, selfmix):
     )
     found = train.run(tree)
     assert found["steps"] == 2
-    assert {"val", "test_id", "test_ood"} <= set(found["sets"])
+    assert_all_four_errors(tmp_path)
+    assert {"val", "val_id", "val_ood"} == set(found["sets"])
     assert zoo.load(tmp_path).conservative == (forces == "gradient")
     log = (tmp_path / "train.log").read_text()
     assert "Checks   rotation: energy" in log
@@ -70,8 +90,9 @@ def test_two_steps_on_the_embedded_set(tmp_path, forces, selfmix):
 
 
 def test_stress_cannot_be_trained_with_direct_forces(tmp_path):
+    with_stress = ("task=potential", "task.stress_weight=1")
     with pytest.raises(ConfigError, match="has direct forces and no stress"):
-        train.run(compose(*SMALL, *FEW, "task.stress_weight=1", f"run.dir={tmp_path}"))
+        train.run(compose(*SMALL, *FEW, *with_stress, f"run.dir={tmp_path}"))
 
 
 def first_frames(folder: Path, count: int) -> tuple[str, str]:
@@ -97,3 +118,4 @@ def test_released_files_are_trained_on(tmp_path, shared_data):
     train.run(compose(*SMALL, *FEW, *options, *where, "data.batch_size=2"))
     errors = json.loads((tmp_path / "run" / "metrics.json").read_text())["sets"]
     assert errors["val"]["forces_mae"] > 0
+    assert_all_four_errors(tmp_path / "run")

@@ -43,9 +43,9 @@ class OC20(AtomicDataModule):
     splits ``s2ef_val_ood*``. Frames with elements that the training set lacks are left out of
     them, with a warning.
 
-    Without ``root``, makes (once) slabs of Cu, Ag, Au, Ni, Pd, Pt with H, C, N, O or CO, labeled by
-    ASE's EMT potential; :meth:`describe` says that this is not OC20. Tests are then ``test_id``
-    (other frames of the training systems) and ``test_ood`` (other systems).
+    Without ``root``, makes (once) slabs with adsorbates labeled by ASE's EMT potential, split alike
+    into ``train``, ``val_id`` and ``val_ood`` (see :func:`equinet.data.emt.make_surfaces`);
+    :meth:`describe` says that this is not OC20.
 
     Args:
         root: Folder of splits; None makes the embedded set.
@@ -148,12 +148,20 @@ class OC20(AtomicDataModule):
         return Splits(train, val, tests, about)
 
     def _embedded(self) -> Splits:
-        names = ("train", "val", "test_id", "test_ood")
-        made = cached_splits("surfaces-v1", make_surfaces, names, cache=self.cache)
-        about = "EMT surfaces made on the spot, NOT OC20 (give its folder as data.root)"
-        generated = {name: made[name] for name in names[2:]}
-        files = {name: cached_file("surfaces-v1", name, self.cache) for name in generated}
-        return Splits(made["train"], made["val"], generated, about, files=files)
+        name = "surfaces-v2"
+        made = cached_splits(name, make_surfaces, ("train", "val_id", "val_ood"), self.cache)
+        rest, aside = split_indices(len(made["val_id"]), self.val_size, self.seed)
+        tests = {"val_id": rest, "val_ood": np.arange(len(made["val_ood"]))}
+        return Splits(
+            made["train"],
+            [made["val_id"][index] for index in aside.tolist()],
+            {
+                test: [made[test][index] for index in self._chosen(indices).tolist()]
+                for test, indices in tests.items()
+            },
+            "EMT surfaces made on the spot, NOT OC20 (give its folder as data.root)",
+            files={"val_ood": cached_file(name, "val_ood", self.cache)},
+        )
 
     def _open(self, name: str, found: Mapping[str, Path]) -> StoredFrames:
         """Open a split, converting it into the cache unless that is done."""

@@ -15,6 +15,7 @@ from equinet.training.potential_task import PotentialTask
 from equinet.training.progress import ErrorBar, MetricsTable
 from equinet.training.relaxation import Relaxed, relax
 from equinet.training.relaxed_energy_task import RelaxedEnergyTask
+from equinet.training.s2ef_task import S2EFTask
 from equinet.training.schedules import Cosine, Plateau
 from equinet.training.session import fit, seed_everything
 from equinet.training.task import Evaluation, Task
@@ -43,6 +44,7 @@ __all__ = [
     "RelaxedEnergyTask",
     "Residuals",
     "RunCheckpoint",
+    "S2EFTask",
     "StepSeed",
     "Task",
     "TrainingInterruptedError",

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import nn
+from torchmetrics import Metric
 
 from equinet.training.benchmarks import PublishedRow
 from equinet.training.losses import residuals
@@ -58,6 +59,7 @@ def predict(
     *,
     device: torch.device | str = "cpu",
     free_atoms_only: bool = False,
+    further: Metric | None = None,
 ) -> Predictions:
     """Evaluate a potential on every structure of a loader.
 
@@ -67,6 +69,8 @@ def predict(
         loader: Batches with energies and forces; stresses are compared where they are there.
         device: Where to compute.
         free_atoms_only: Leave atoms marked ``fixed`` out of the force errors.
+        further: Updated with every batch's results and the batch; its errors join the others, and
+            stand for those of the same name.
     """
     model = model.to(device).eval()
     errors = PotentialErrors(shared=False).to(device)
@@ -81,13 +85,16 @@ def predict(
             results = {name: value.detach() for name, value in model(graph, **options).items()}
         batch_residuals = residuals(results, graph, free_atoms_only=free_atoms_only)
         errors.update(batch_residuals)
+        if further is not None:
+            further.to(device).update(results, graph)
         parts["energy"].append(results["energy"].double())
         parts["true_energy"].append(graph.energy)
         parts["atoms"].append(batch_residuals.atoms.long())
         parts["forces"].append(results["forces"].double())
         parts["true_forces"].append(graph.forces)
     arrays = {name: torch.cat(tensors).cpu().numpy() for name, tensors in parts.items()}
-    found = {name: float(value) for name, value in errors.compute().items() if name != "loss"}
+    computed = {**errors.compute(), **({} if further is None else further.compute())}
+    found = {name: float(value) for name, value in computed.items() if name != "loss"}
     return Predictions(**arrays, errors=found)
 
 

@@ -9,17 +9,16 @@ from torch import nn
 
 from equinet.data import StoredDataset, evaluation_loader
 from equinet.errors import DataError
-from equinet.training.oc20_metrics import RelaxedEnergyErrors, S2EFErrors, mean_of_splits
+from equinet.training.oc20_metrics import (
+    S2EF_COLUMNS,
+    RelaxedEnergyErrors,
+    S2EFErrors,
+    mean_of_splits,
+)
 from equinet.training.relaxed_submission import RelaxedPredictions
 from equinet.training.submission import SplitPredictions, ids_of
 from equinet.training.tables import Column, lay_out
 
-_COLUMNS = (
-    Column("energy_mae", "E MAE", "meV"),
-    Column("forces_mae", "F MAE", "meV/Å"),
-    Column("forces_cosine", "F cosine", digits=3),
-    Column("efwt", "EFwT", "%"),
-)
 _IS2RE_COLUMNS = (
     Column("energy_mae", "E MAE", "meV"),
     Column("ewt", "EwT", "%"),
@@ -28,7 +27,7 @@ _IS2RE_COLUMNS = (
 # Trained on S2EF-2M; means of the four official validation splits, as the EquiformerV2 and Gaunt
 # tensor product papers give them.
 _PUBLISHED = tuple(
-    dict(zip(("name", *(column.name for column in _COLUMNS)), row, strict=True))
+    dict(zip(("name", *(column.name for column in S2EF_COLUMNS)), row, strict=True))
     for row in (
         ("SchNet", 1400.0, 78.3, 0.109, 0.00),
         ("GemNet-OC", 286.0, 25.7, 0.598, 1.06),
@@ -169,7 +168,7 @@ def s2ef_table(rows: Sequence[Mapping[str, Any]]) -> str:
         rows: Each with ``name``, ``structures`` and errors.
     """
     about = "published, trained on S2EF-2M, means of the four official validation splits:"
-    return _table(rows, _COLUMNS, about, _PUBLISHED)
+    return _table(rows, S2EF_COLUMNS, about, _PUBLISHED)
 
 
 def is2re_table(rows: Sequence[Mapping[str, Any]], *, relaxed: bool) -> str:

@@ -13,6 +13,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torchmetrics import Metric
 
+from equinet.training.tables import Column
+
 S2EF_UNITS = {
     "energy_mae": "meV",
     "forces_mae": "meV/Å",
@@ -25,6 +27,14 @@ S2EF_UNITS = {
 
 IS2RE_UNITS = {"energy_mae": "meV", "ewt": "%"}
 """Unit of every error of :class:`RelaxedEnergyErrors` by name."""
+
+S2EF_COLUMNS = (
+    Column("energy_mae", "E MAE", "meV"),
+    Column("forces_mae", "F MAE", "meV/Å"),
+    Column("forces_cosine", "F cosine", digits=3),
+    Column("efwt", "EFwT", "%"),
+)
+"""What published tables show."""
 
 _ENERGY_THRESHOLD = 0.02  # eV
 _FORCE_THRESHOLD = 0.03  # eV/Å, of a component

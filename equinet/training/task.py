@@ -111,9 +111,14 @@ class Task(pl.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Log the validation errors, units in their names, and the loss they amount to."""
-        values = self.val_errors.compute()  # already summed over processes
-        self.val_errors.reset()
+        values = self.pop_validation_errors()
         self.log_dict({f"val/{self.column(name)}": value for name, value in values.items()})
+
+    def pop_validation_errors(self) -> dict[str, Tensor]:
+        """Return the errors of the validation batches of all processes, and start afresh."""
+        values: dict[str, Tensor] = self.val_errors.compute()
+        self.val_errors.reset()
+        return values
 
     def pop_training_errors(self) -> dict[str, float]:
         """Return the errors of the training batches since the last call, and start afresh.

@@ -13,12 +13,21 @@ def surfaces():
 
 
 def system(frame):
-    return (len(frame), int(frame.numbers[0]), tuple(frame.numbers[frame.tags == 2].tolist()))
+    """The slab, by cell and metals, and what is on it."""
+    is_adsorbed = frame.tags == 2
+    metals, guests = frame.numbers[~is_adsorbed], frame.numbers[is_adsorbed]
+    return frame.cell.round(6).tobytes(), metals.tobytes(), tuple(sorted(guests.tolist()))
+
+
+def composition(frame):
+    """Shares of the metals, whatever the size of the slab."""
+    metals, counts = np.unique(frame.numbers[frame.tags != 2], return_counts=True)
+    return tuple(zip(metals.tolist(), (counts / counts.sum()).round(1).tolist(), strict=True))
 
 
 def test_surfaces_have_the_promised_sizes_and_are_made_alike_each_time(surfaces):
     sizes = {name: len(frames) for name, frames in surfaces.items()}
-    assert sizes == {"train": 400, "val": 50, "test_id": 60, "test_ood": 102}
+    assert sizes == {"train": 768, "val_id": 192, "val_ood": 160}
     again = make_surfaces()
     assert all(fingerprint(surfaces[name]) == fingerprint(again[name]) for name in surfaces)
     frames = [frame for split in surfaces.values() for frame in split]
@@ -29,7 +38,7 @@ def test_surfaces_are_tagged_and_fixed_as_oc20_is(surfaces):
     for frame in (frame for split in surfaces.values() for frame in split):
         np.testing.assert_array_equal(frame.fixed, frame.tags == 0)
         np.testing.assert_array_equal(frame.tags == 2, np.isin(frame.numbers, [1, 6, 7, 8]))
-        assert 1 <= (frame.tags == 2).sum() <= 2
+        assert 1 <= (frame.tags == 2).sum() <= 4
         assert (frame.tags == 0).any()
         assert frame.positions[frame.tags == 0, 2].max() < frame.positions[frame.tags == 1, 2].min()
         assert frame.pbc.all()
@@ -38,17 +47,33 @@ def test_surfaces_are_tagged_and_fixed_as_oc20_is(surfaces):
 
 def test_systems_are_shared_by_id_and_held_out_of_ood(surfaces):
     systems = {name: {system(frame) for frame in frames} for name, frames in surfaces.items()}
-    assert systems["test_id"] | systems["val"] <= systems["train"]
-    elements = {name: {z for s in found for z in s[2]} for name, found in systems.items()}
-    assert elements["train"] == {1, 6, 7, 8}
-    assert elements["test_ood"] <= elements["train"]
-    assert {s[1] for s in systems["test_ood"]} == {28, 29, 46, 47, 78, 79}
-    cells = {name: {fingerprint_cell(f) for f in frames} for name, frames in surfaces.items()}
-    assert not cells["test_ood"] & cells["train"]
+    assert [len(found) for found in systems.values()] == [96, 96, 16]
+    assert systems["val_id"] == systems["train"]
+    assert not systems["val_ood"] & systems["train"]
+    known = {composition(frame) for frame in surfaces["train"]}
+    carried = {system(frame)[2] for frame in surfaces["train"]}
+    novelty = [
+        (composition(frame) not in known, system(frame)[2] not in carried)
+        for frame in surfaces["val_ood"]
+    ]
+    # Half of the frames have another alloy, the other half another adsorbate.
+    assert sorted(novelty) == [(False, True)] * 80 + [(True, False)] * 80
 
 
-def fingerprint_cell(frame):
-    return (*system(frame), frame.cell.round(6).tobytes())
+def test_every_element_is_trained_on_in_many_surroundings(surfaces):
+    elements = {
+        name: {int(z) for frame in frames for z in frame.numbers}
+        for name, frames in surfaces.items()
+    }
+    assert elements["train"] == {1, 6, 7, 8, 13, 28, 29, 46, 47, 78, 79}
+    assert elements["val_ood"] <= elements["train"]
+    pairs = {
+        (int(metal), int(guest))
+        for frame in surfaces["train"]
+        for metal in frame.numbers[frame.tags == 1]
+        for guest in frame.numbers[frame.tags == 2]
+    }
+    assert len(pairs) == 7 * 4
 
 
 def test_labels_are_those_of_emt_with_raw_forces(surfaces):

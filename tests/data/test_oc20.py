@@ -7,7 +7,14 @@ import pytest
 import torch
 from oc20_files import slab, write_pair
 
-from equinet.data import OC20, AtomicDataset, Statistics, read_s2ef
+from equinet.data import (
+    OC20,
+    AtomicDataset,
+    Statistics,
+    fingerprint,
+    read_frames,
+    read_s2ef,
+)
 from equinet.data.store import Options, convert, find_splits
 from equinet.errors import DataError
 
@@ -187,16 +194,25 @@ def test_a_large_set_is_measured_on_a_sample(tmp_path, monkeypatch):
     assert sources == [frame.source for frame in module.train.sample()]
 
 
-def test_without_root_emt_surfaces_stand_in(tmp_path):
-    module = OC20(cache=tmp_path)
+def test_without_root_emt_surfaces_stand_in_under_the_same_names(tmp_path):
+    module = OC20(cache=tmp_path, val_size=40)
     module.prepare()
     assert "NOT OC20" in module.describe()
-    assert [len(module.train), len(module.val)] == [400, 50]
-    assert list(module.tests) == ["test_id", "test_ood"]
-    assert module.statistics.elements == (1, 6, 7, 8, 28, 29, 46, 47, 78, 79)
+    assert [len(module.train), len(module.val)] == [768, 40]
+    assert {name: len(data) for name, data in module.tests.items()} == {
+        "val_id": 152,
+        "val_ood": 160,
+    }
+    validated, tested = (
+        {fingerprint([frame]) for frame in data.frames}
+        for data in (module.val, module.tests["val_id"])
+    )
+    assert not validated & tested
+    assert module.statistics.elements == (1, 6, 7, 8, 13, 28, 29, 46, 47, 78, 79)
+    assert len(read_frames(module.files["val_ood"])) == 160
     batch = next(iter(module.train_loader()))
     assert {"tags", "fixed", "energy", "forces"} <= set(batch.keys())
-    assert OC20(cache=tmp_path).fingerprint() == module.fingerprint()
+    assert OC20(cache=tmp_path, val_size=40).fingerprint() == module.fingerprint()
 
 
 def test_real_s2ef_frames(shared_data):

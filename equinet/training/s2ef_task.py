@@ -1,0 +1,106 @@
+"""The Lightning task of OC20's structures to energies and forces: its loss, its errors."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from equinet.training.evaluation import predict
+from equinet.training.losses import residuals
+from equinet.training.metrics import UNITS
+from equinet.training.oc20_metrics import S2EF_COLUMNS, S2EF_UNITS, S2EFErrors
+from equinet.training.potential_task import PotentialTask
+from equinet.training.tables import lay_out
+from equinet.training.task import Evaluation
+
+
+class S2EFTask(PotentialTask):
+    """Trains a potential by OC20's loss, and reports the four errors by which OC20 ranks models.
+
+    Those are the mean absolute errors of energies and of force components, the mean cosine between
+    true and predicted forces, and EFwT, all forces on free atoms; see
+    :class:`equinet.training.oc20_metrics.S2EFErrors`.
+
+    Args:
+        model: A potential; see :class:`equinet.models.Potential`.
+        optimizer: See :class:`PotentialTask`.
+        energy_weight: Of the mean absolute energy error of a structure, eV.
+        forces_weight: Of the mean length of a force error, eV/Å.
+        loss: ``absolute``, or ``squared`` errors; see :class:`~equinet.training.LossWeights`.
+        free_atoms_only: Leave atoms marked ``fixed`` out of the force loss.
+
+    Source: Chanussot et al., ACS Catal. 11, 6059 (2021), doi 10.1021/acscatal.0c04525.
+    """
+
+    units: ClassVar[Mapping[str, str]] = {**UNITS, **S2EF_UNITS}
+    columns: ClassVar[tuple[str, ...]] = (
+        "train_loss",
+        "train_energy_mae_meV",
+        "train_forces_mae_meV_per_A",
+        "val_loss",
+        "val_energy_mae_meV",
+        "val_forces_mae_meV_per_A",
+        "val_forces_cosine",
+        "val_efwt_percent",
+        "val_ewt_percent",
+        "val_forces_magnitude_error_meV_per_A",
+    )
+    shown: ClassVar[Mapping[str, str]] = {
+        "energy_mae_meV": "E {:.1f} meV",
+        "forces_mae_meV_per_A": "F {:.1f} meV/Å",
+        "forces_cosine": "cos {:.3f}",
+        "efwt_percent": "EFwT {:.2f} %",
+    }
+    curves: ClassVar[Mapping[str, str]] = {
+        "energy_mae_meV": "energy MAE (meV)",
+        "forces_mae_meV_per_A": "force MAE (meV/Å)",
+    }
+
+    def __init__(
+        self,
+        *,
+        model: nn.Module,
+        optimizer: Callable[[Iterable[Any]], torch.optim.Optimizer],
+        energy_weight: float = 2.0,
+        forces_weight: float = 100.0,
+        loss: str = "absolute",
+        free_atoms_only: bool = True,
+    ) -> None:
+        super().__init__(
+            model=model,
+            optimizer=optimizer,
+            energy_weight=energy_weight,
+            forces_weight=forces_weight,
+            loss=loss,
+            free_atoms_only=free_atoms_only,
+        )
+        self.ranking_errors = S2EFErrors()
+
+    def validation_step(self, graph: Any, batch_idx: int) -> None:  # noqa: ARG002
+        """Add the errors of one validation batch."""
+        predicted = self(graph)
+        errors = residuals(predicted, graph, free_atoms_only=self.free_atoms_only)
+        self.val_errors.update(errors)
+        self.ranking_errors.update(predicted, graph)
+
+    def pop_validation_errors(self) -> dict[str, Tensor]:
+        """Return the errors of the validation batches, and start afresh."""
+        ranking = self.ranking_errors.compute()
+        self.ranking_errors.reset()
+        return {**super().pop_validation_errors(), **ranking}
+
+    def evaluate(self, loader: Iterable[Any], device: torch.device) -> Evaluation:
+        """Predict energies and forces, and compare them as OC20 does."""
+        found = predict(
+            self.model,
+            loader,
+            device=device,
+            free_atoms_only=self.free_atoms_only,
+            further=S2EFErrors(shared=False),
+        )
+        return Evaluation(len(found.energy), found.errors, found.parity)
+
+    def table(self, rows: Sequence[Mapping[str, Any]]) -> str:
+        """Lay out the four errors."""
+        return lay_out(rows, S2EF_COLUMNS)
