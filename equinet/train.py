@@ -1,5 +1,6 @@
 """Train a model: ``python -m equinet.train +experiment=NAME [data.root=DIR] [any.key=value]``."""
 
+import contextlib
 import logging
 import os
 import sys
@@ -39,6 +40,7 @@ def check(tree: Mapping[str, Any]) -> None:
     if not 0 <= tree["seed"] < 2**32:
         raise ConfigError(f"seed: {tree['seed']} is not between 0 and 2**32 - 1")
     config.check_kind(tree["run"]["tf32"], bool, "run.tf32")
+    config.check_kind(tree["run"]["probe"], int, "run.probe")
     for name in ("checkpoint_minutes", "log_seconds"):
         config.check_kind(tree["run"][name], float, f"run.{name}")
     config.check(tree["data"], "data")
@@ -66,8 +68,11 @@ def check(tree: Mapping[str, Any]) -> None:
 def run(tree: Mapping[str, Any]) -> dict[str, Any]:
     """Train what a plain configuration with the groups of ``configs/train.yaml`` describes.
 
+    With ``run.probe`` only so many steps are taken, and the run directory is left alone.
+
     Returns:
-        The content of ``metrics.json``; empty on processes other than the first.
+        The content of ``metrics.json``, or what :func:`equinet.training.probe` found; empty on
+        processes other than the first.
 
     Raises:
         ConfigError: As :func:`check`, or the run directory belongs to another configuration.
@@ -75,6 +80,8 @@ def run(tree: Mapping[str, Any]) -> dict[str, Any]:
     """
     check(tree)
     directory = RunDirectory(Path(tree["run"]["dir"]).resolve())
+    if tree["run"]["probe"] is not None:
+        return _probe(tree, directory)
     if config.process_rank() != 0:
         return _train(tree, directory)
     previous = config.load_yaml(directory.config) if directory.config.is_file() else None
@@ -92,35 +99,65 @@ def run(tree: Mapping[str, Any]) -> dict[str, Any]:
 
 def _train(tree: Mapping[str, Any], directory: RunDirectory) -> dict[str, Any]:
     seed, options = tree["seed"], tree["run"]
-    training.seed_everything(seed, tf32=options["tf32"])
-    data = config.instantiate(tree["data"], "data")
-    data.prepare()
+    data = _data(tree)
     stamp = config.stamp(seed=seed, fingerprint=data.fingerprint())
     if config.process_rank() == 0:
         directory.write_stamp(stamp)
-    model = config.instantiate(tree["model"], "model", **data.model_arguments())
-    optimizer = config.instantiate(tree["optim"], "optim")
-    task = config.instantiate(tree["task"], "task", model=model, optimizer=optimizer)
-    callbacks = {**tree["callbacks"], "schedule": tree["schedule"]}
+    task = _task(tree, data)
     loggers = [_logger(node, name, directory) for name, node in (tree["logger"] or {}).items()]
-    settings = {"max_epochs": -1, **tree["trainer"], "enable_model_summary": False}
     return training.fit(
         task,
         data,
         make_trainer=partial(
-            _make_trainer, settings, [logger for logger in loggers if logger], directory
+            _make_trainer,
+            _trainer_settings(tree),
+            [logger for logger in loggers if logger],
+            directory,
         ),
-        callbacks=[
-            config.instantiate(node, f"callbacks.{name}")
-            for name, node in callbacks.items()
-            if node
-        ],
+        callbacks=_callbacks(tree),
         directory=directory,
         stamp=stamp,
         seed=seed,
         checkpoint_minutes=options["checkpoint_minutes"],
         log_seconds=options["log_seconds"],
     )
+
+
+def _probe(tree: Mapping[str, Any], directory: RunDirectory) -> dict[str, Any]:
+    data = _data(tree)
+    settings = _trainer_settings(tree)
+    return training.probe(
+        _task(tree, data),
+        data,
+        make_trainer=partial(_make_trainer, training.probe_settings(settings), [], directory),
+        callbacks=_callbacks(tree),
+        settings=settings,
+        steps=tree["run"]["probe"],
+        seed=tree["seed"],
+    )
+
+
+def _data(tree: Mapping[str, Any]) -> Any:
+    """The data, ready; everything random that follows depends on the seed."""
+    training.seed_everything(tree["seed"], tf32=tree["run"]["tf32"])
+    data = config.instantiate(tree["data"], "data")
+    data.prepare()
+    return data
+
+
+def _task(tree: Mapping[str, Any], data: Any) -> Any:
+    model = config.instantiate(tree["model"], "model", **data.model_arguments())
+    optimizer = config.instantiate(tree["optim"], "optim")
+    return config.instantiate(tree["task"], "task", model=model, optimizer=optimizer)
+
+
+def _callbacks(tree: Mapping[str, Any]) -> list[Any]:
+    nodes = {**tree["callbacks"], "schedule": tree["schedule"]}
+    return [config.instantiate(node, f"callbacks.{name}") for name, node in nodes.items() if node]
+
+
+def _trainer_settings(tree: Mapping[str, Any]) -> dict[str, Any]:
+    return {"max_epochs": -1, **tree["trainer"], "enable_model_summary": False}
 
 
 def _make_trainer(
@@ -168,10 +205,11 @@ def _job(composed: Any) -> None:
         tree = config.plain(composed)
         tree["run"]["dir"] = str(chosen)
         run(tree)
-    except ConfigError:
-        if chosen.is_dir() and not any(chosen.iterdir()):
-            chosen.rmdir()  # Hydra made it before anything was checked
-        raise
+    finally:
+        # Hydra made it; nothing is in it after a mistake in the configuration or a probe. Another
+        # process of the run may be quicker.
+        with contextlib.suppress(OSError):
+            chosen.rmdir()
 
 
 def main() -> None:

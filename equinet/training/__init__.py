@@ -12,6 +12,7 @@ from equinet.training.metrics import PotentialErrors
 from equinet.training.muon import Muon
 from equinet.training.position_task import PositionErrors, PositionTask
 from equinet.training.potential_task import PotentialTask
+from equinet.training.probe import probe, probe_settings
 from equinet.training.progress import ErrorBar, MetricsTable
 from equinet.training.relaxation import Relaxed, relax
 from equinet.training.relaxed_energy_task import RelaxedEnergyTask
@@ -52,6 +53,8 @@ __all__ = [
     "measure",
     "multiply_adds",
     "predict",
+    "probe",
+    "probe_settings",
     "relax",
     "residuals",
     "seed_everything",

@@ -26,3 +26,18 @@ def mean_over_processes(values: Sequence[float], device: torch.device) -> list[f
     tensor = torch.tensor(list(values), dtype=torch.float64, device=device)
     distributed.all_reduce(tensor)
     return [float(total) for total in tensor / world]
+
+
+def max_over_processes(values: Sequence[float], device: torch.device) -> list[float]:
+    """Take the largest of each value over all processes; alone, return them as they are.
+
+    Args:
+        values: As many on every process.
+        device: Where the processes communicate.
+    """
+    _, world = rank_and_world()
+    if world == 1:
+        return list(values)
+    tensor = torch.tensor(list(values), dtype=torch.float64, device=device)
+    distributed.all_reduce(tensor, op=distributed.ReduceOp.MAX)
+    return [float(largest) for largest in tensor]
