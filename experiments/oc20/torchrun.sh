@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Train EquiformerV2 on OC20 on all GPUs of one machine, or of several, by torchrun.
 #   DATA=STORES bash experiments/oc20/torchrun.sh runs/oc20-l6 [any.key=value ...]
-# STORES is the folder of stores (or of released files). The same command resumes the run. On several
+# STORES is the folder of stores, converted with --cutoff 12 --max-neighbors 20 (or of released files,
+# which are, once). run.probe=20 says what memory and time it takes. The same command resumes. On several
 # machines give each NODES, its own NODE_RANK and the same HEAD=host:port, and a run directory that
 # all of them see. A worker that dies takes the others down; torchrun then starts all anew, at most
 # RESTARTS times, from the last checkpoint.
