@@ -166,7 +166,7 @@ def _toward_minimum(start: "ase.Atoms") -> Frame:
     frame = _with_labels(start)
     relaxed = start.copy()
     relaxed.calc = EMT()
-    BFGS(relaxed, logfile=None, maxstep=0.1).run(fmax=0.05, steps=100)
+    BFGS(relaxed, logfile=None, maxstep=0.1).run(fmax=0.05, steps=400)
     return replace(frame, energy=float(relaxed.get_potential_energy()))
 
 
