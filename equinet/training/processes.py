@@ -21,11 +21,7 @@ def mean_over_processes(values: Sequence[float], device: torch.device) -> list[f
         device: Where the processes communicate.
     """
     _, world = rank_and_world()
-    if world == 1:
-        return list(values)
-    tensor = torch.tensor(list(values), dtype=torch.float64, device=device)
-    distributed.all_reduce(tensor)
-    return [float(total) for total in tensor / world]
+    return [total / world for total in _reduce(values, device, distributed.ReduceOp.SUM)]
 
 
 def max_over_processes(values: Sequence[float], device: torch.device) -> list[float]:
@@ -35,9 +31,14 @@ def max_over_processes(values: Sequence[float], device: torch.device) -> list[fl
         values: As many on every process.
         device: Where the processes communicate.
     """
-    _, world = rank_and_world()
-    if world == 1:
+    return _reduce(values, device, distributed.ReduceOp.MAX)
+
+
+def _reduce(
+    values: Sequence[float], device: torch.device, operation: distributed.ReduceOp.RedOpType
+) -> list[float]:
+    if rank_and_world()[1] == 1:
         return list(values)
     tensor = torch.tensor(list(values), dtype=torch.float64, device=device)
-    distributed.all_reduce(tensor, op=distributed.ReduceOp.MAX)
-    return [float(largest) for largest in tensor]
+    distributed.all_reduce(tensor, op=operation)
+    return [float(value) for value in tensor]

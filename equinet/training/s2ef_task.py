@@ -27,7 +27,8 @@ class S2EFTask(PotentialTask):
         optimizer: See :class:`PotentialTask`.
         energy_weight: Of the mean absolute energy error of a structure, eV.
         forces_weight: Of the mean length of a force error, eV/Å.
-        loss: ``absolute``, or ``squared`` errors; see :class:`~equinet.training.LossWeights`.
+        loss: ``absolute``, ``squared`` or ``huber``; see :class:`~equinet.training.LossWeights`.
+        huber_delta: Beyond it Huber's loss is linear, eV and eV/Å.
         free_atoms_only: Leave atoms marked ``fixed`` out of the force loss.
 
     Source: Chanussot et al., ACS Catal. 11, 6059 (2021), doi 10.1021/acscatal.0c04525.
@@ -65,6 +66,7 @@ class S2EFTask(PotentialTask):
         energy_weight: float = 2.0,
         forces_weight: float = 100.0,
         loss: str = "absolute",
+        huber_delta: float = 0.5,
         free_atoms_only: bool = True,
     ) -> None:
         super().__init__(
@@ -73,6 +75,7 @@ class S2EFTask(PotentialTask):
             energy_weight=energy_weight,
             forces_weight=forces_weight,
             loss=loss,
+            huber_delta=huber_delta,
             free_atoms_only=free_atoms_only,
         )
         self.ranking_errors = S2EFErrors()
