@@ -22,7 +22,8 @@ from equinet.lie.window import Window
 class GroupQuadrature:
     """Elements and weights: ``integral of f = sum_k weights[k] f(elements[k])`` over a window.
 
-    Two quadratures are equal only if they are the same object.
+    Two quadratures are equal only if they are the same object. Layers that are built with one also
+    take features on its elements moved from the right, see :meth:`moved`.
 
     Args:
         group: The group.
@@ -31,6 +32,7 @@ class GroupQuadrature:
         inverses: [K, n, n] their inverses.
         coordinates: [K, dim] their Cartan coordinates.
         weights: [K] positive weights against the Haar measure of :class:`equinet.lie.Group`.
+        base: The quadrature whose elements these are, moved; None if they are nobody else's.
     """
 
     group: Group
@@ -39,6 +41,7 @@ class GroupQuadrature:
     inverses: Float[Tensor, "K n n"]
     coordinates: Float[Tensor, "K dim"]
     weights: Float[Tensor, " K"]
+    base: "GroupQuadrature | None" = None
 
     def __len__(self) -> int:
         return len(self.weights)
@@ -51,6 +54,41 @@ class GroupQuadrature:
         """Cartan coordinates of inverses[i] @ elements[j] at [i, j], computed once."""
         pairs = self.inverses[:, None] @ self.elements[None]
         return self.group.decompose("cartan").coordinates(pairs)
+
+    @functools.cached_property
+    def determinants(self) -> Float[Tensor, " K"]:
+        """Determinants of the elements, which are positive."""
+        return torch.linalg.slogdet(self.elements).logabsdet.exp()
+
+    def moved(self, g: Float[Tensor, "n n"]) -> "GroupQuadrature":
+        """Return the quadrature of the elements h_k g.
+
+        The group is unimodular, so the weights stay. A set of elements that is closed under
+        multiplication from the left by rotations is so afterwards.
+
+        Args:
+            g: Element of the group.
+
+        Raises:
+            ValueError: It is none.
+
+        Example:
+            >>> from equinet.lie import SL
+            >>> rule = group_quadrature(SL(2), rotations=4, stretches=1)
+            >>> moved = rule.moved(torch.tensor([[2.0, 0.0], [0.0, 0.5]]))
+            >>> moved.elements[0]
+            tensor([[2.0000, 0.0000],
+                    [0.0000, 0.5000]], dtype=torch.float64)
+        """
+        self.group.check(g)
+        g = g.to(self.elements)
+        elements = self.elements @ g
+        coordinates = self.group.decompose("cartan").coordinates(elements)
+        inverses = self.group.inverse(g) @ self.inverses
+        base = self if self.base is None else self.base
+        return dataclasses.replace(
+            self, elements=elements, inverses=inverses, coordinates=coordinates, base=base
+        )
 
 
 def group_quadrature(

@@ -51,9 +51,9 @@ class GroupResNet(Model):
         stretch_window: Largest stretch sampled, see :class:`equinet.lie.Window`.
         scale_window: Largest logarithm of a scaling sampled.
         random_frames: Randomize the quadrature in every training step: all samples are moved by one
-            random element of the window. Integrals over the window are then right in the mean with
-            few samples; in evaluation the samples are those of the quadrature. Images stay as they
-            are.
+            random element of the window, from the right, which keeps quarter turns exact. Integrals
+            over the window are then right in the mean with few samples; in evaluation the samples
+            are those of the quadrature. Images stay as they are.
 
     Raises:
         ValueError: The group is unknown or a number does not fit.
@@ -120,12 +120,13 @@ class GroupResNet(Model):
         Raises:
             ValueError: The images have another number of channels or are too small.
         """
-        frame = None
+        samples = self.quadrature
         if self.training and self.random_frames:
-            frame = self.quadrature.group.sample_haar(1, window=self.quadrature.window)[0]
+            (frame,) = samples.group.sample_haar(1, window=samples.window)
+            samples = samples.moved(frame)
         images = channels_last(images)
         presence = self.presence(images)
-        x: GroupTensor = self.down(self.stem(self.lift(images, frame)))
+        x: GroupTensor = self.down(self.stem(self.lift(images, samples)))
         x = x.like(x.maps * presence)
         for block in self.blocks:
             x = x.like(x.maps + block(x).maps * presence)

@@ -27,7 +27,6 @@ from equinet.nn.group_kernel import HarmonicKernel, Kernel, SineKernel
 from equinet.nn.group_tensor import (
     EquivarianceWarning,
     GroupTensor,
-    log_determinants,
     require_samples,
 )
 
@@ -81,44 +80,32 @@ class SampledConvolution(nn.Module):
         self._advised: set[object] = set()
         self._kept: tuple[object, tuple[Tensor, ...]] | None = None
         self._check_crop()
-        inverses = quadrature.inverses
-        self.register_buffer("inverses", inverses.clone(), persistent=False)
-        logs = log_determinants(quadrature)
-        self.register_buffer("log_determinants", logs, persistent=False)
 
-    inverses: Tensor
-    log_determinants: Tensor
-
-    def displacements(
-        self, frame: Float[Tensor, "n n"] | None = None
-    ) -> Float[Tensor, "sample tap n"]:
+    def displacements(self, samples: GroupQuadrature) -> Float[Tensor, "sample tap n"]:
         """Return h⁻¹ o for all samples and taps, in units of the radius, in float64 on the CPU.
 
         Args:
-            frame: Moves all samples from the left.
+            samples: The quadrature of the layer, or its elements moved; so everywhere below.
         """
         # Rows of an image run downwards; the last axis is x.
         line = torch.arange(self.kernel_size, dtype=torch.float64) - (self.kernel_size - 1) / 2
         grid = torch.meshgrid(*[line] * self.n, indexing="ij")
         offsets = torch.stack(grid[::-1], dim=-1).flatten(0, -2) / self.radius
-        inverses = self.inverses.double()
-        if frame is not None:
-            inverses = inverses @ torch.linalg.inv(frame.to(inverses))
-        return torch.einsum("kij,tj->kti", inverses, offsets.to(inverses))
+        return torch.einsum("kij,tj->kti", samples.inverses, offsets)
 
-    def weights(self, frame: Float[Tensor, "n n"] | None) -> tuple[Tensor, ...]:
-        """Return the weights of the plain convolutions for one frame."""
+    def weights(self, samples: GroupQuadrature) -> tuple[Tensor, ...]:
+        """Return the weights of the plain convolutions."""
         raise NotImplementedError
 
-    def current_weights(self, frame: Float[Tensor, "n n"] | None) -> tuple[Tensor, ...]:
+    def current_weights(self, samples: GroupQuadrature) -> tuple[Tensor, ...]:
         """Return :meth:`weights`, from memory in evaluation without gradients."""
-        if self.training or frame is not None or torch.is_grad_enabled():
-            return self.weights(frame)
+        if self.training or samples is not self.quadrature or torch.is_grad_enabled():
+            return self.weights(samples)
         tensors = itertools.chain(self.parameters(), self.buffers())
         # Torch counts changes in place; nothing public tells of them.
         state = tuple((t.data_ptr(), t._version, t.dtype) for t in tensors)  # noqa: SLF001
         if self._kept is None or self._kept[0] != state:
-            self._kept = (state, self.weights(None))
+            self._kept = (state, self.weights(samples))
         return self._kept[1]
 
     def __getstate__(self) -> dict[str, Any]:
@@ -128,13 +115,6 @@ class SampledConvolution(nn.Module):
     def tap_shape(self, kernel: Float[Tensor, "*batch tap"]) -> Tensor:
         """Give the taps their two or three dimensions."""
         return kernel.unflatten(-1, (self.kernel_size,) * self.n)
-
-    def volumes(self, frame: Float[Tensor, "n n"] | None) -> Float[Tensor, " sample"]:
-        """Return 1 / det of all samples, the frame's included."""
-        logs = self.log_determinants.double()
-        if frame is not None:
-            logs = logs + torch.linalg.slogdet(frame.to(logs)).logabsdet
-        return (-logs).exp()
 
     def check_size(self, x: Tensor) -> None:
         """Refuse images that are too small, and warn of those that lose the symmetry.
@@ -218,45 +198,49 @@ class LiftingConv(SampledConvolution):
         self.out_channels = out_channels
         kind = kernel_class(kernel)
         outputs = (out_channels, in_channels)
-        self.kernel = kind(outputs, quadrature, self.displacements(), None, **options)
+        self.kernel = kind(outputs, quadrature, self.displacements(quadrature), None, **options)
 
-    def weights(self, frame: Float[Tensor, "n n"] | None) -> tuple[Tensor, ...]:
+    def weights(self, samples: GroupQuadrature) -> tuple[Tensor, ...]:
         """Return [C_out K, C_in, ...]."""
-        values = self.kernel(self.displacements(frame), None) / math.sqrt(self.in_channels)
-        values = values * self.volumes(frame).to(values)[:, None, None]
+        values = self.kernel(self.displacements(samples), None) / math.sqrt(self.in_channels)
+        values = values / samples.determinants.to(values)[:, None, None]
         values = values.unflatten(-1, (self.out_channels, self.in_channels))
         return (self.tap_shape(torch.einsum("ktoi->okit", values).flatten(0, 1)),)
 
     def forward(
         self,
         image: Float[Tensor, "batch channel *space"],
-        frame: Float[Tensor, "n n"] | None = None,
+        samples: GroupQuadrature | None = None,
     ) -> GroupTensor:
-        """Lift images [B, C_in, ...]; a frame [n, n] moves all samples from the left.
+        """Lift images [B, C_in, ...].
+
+        Args:
+            image: The images.
+            samples: The elements of the layer's quadrature, moved; its own unless given.
 
         Raises:
-            ValueError: The image has another shape, or is smaller than the kernel, or the frame is
-                no element of the group.
+            ValueError: The image has another shape, or is smaller than the kernel, or the samples
+                are of another quadrature.
         """
         if image.ndim != 2 + self.n or image.shape[1] != self.in_channels:
             raise ValueError(
                 f"images must have shape [batch, {self.in_channels}{', size' * self.n}], found "
                 f"{list(image.shape)}"
             )
-        if frame is not None:
-            self.quadrature.group.check(frame)
+        samples = self.quadrature if samples is None else samples
         if self.padding and not self._advised:
             self._check_background(image)
         self.check_size(image)
-        (weight,) = self.current_weights(frame)
+        (weight,) = self.current_weights(samples)
         convolve = CONVOLUTIONS[self.n]
         maps = convolve(image, weight.to(image), stride=self.stride, padding=self.padding)
-        samples = len(self.quadrature)
-        return GroupTensor(maps.unflatten(1, (-1, samples)), self.quadrature, frame)
+        lifted = GroupTensor(maps.unflatten(1, (-1, len(samples))), samples)
+        require_samples(lifted, self.quadrature, "a lifting")
+        return lifted
 
     def freeze(self) -> nn.Module:
         """Return a plain convolution with the same values."""
-        return plain_convolution(self, self.weights(None)[0])
+        return plain_convolution(self, self.weights(self.quadrature)[0])
 
     def _check_background(self, image: Tensor) -> None:
         corner = float(image.detach().flatten(-self.n)[..., 0].abs().median())
@@ -316,14 +300,13 @@ class GroupConv(SampledConvolution):
         self.in_channels = in_channels
         self.out_channels = out_channels
         self.separable = separable
-        relative = quadrature.relative_coordinates
-        self.register_buffer("relative", relative.clone(), persistent=False)
         # Relative to their mean: a constant in front of the integral is the kernel's own.
         share = quadrature.weights / quadrature.weights.mean()
         self.register_buffer("share", share.to(torch.get_default_dtype()), persistent=False)
         kind = kernel_class(kernel)
         outputs = (out_channels, in_channels)
-        points = self.displacements()
+        relative = quadrature.relative_coordinates
+        points = self.displacements(quadrature)
         if separable:
             self.kernel = kind(outputs, quadrature, None, relative, **options)
             self.spatial = kind((in_channels,), quadrature, points, None, **options)
@@ -331,25 +314,24 @@ class GroupConv(SampledConvolution):
             pairs = (points[:, None], relative[:, :, None])
             self.kernel = kind(outputs, quadrature, *pairs, **options)
 
-    relative: Tensor
     share: Tensor
 
-    def weights(self, frame: Float[Tensor, "n n"] | None) -> tuple[Tensor, ...]:
+    def weights(self, samples: GroupQuadrature) -> tuple[Tensor, ...]:
         """Return depthwise [C_in K, 1, ...] and mixing [C_out K, C_in K, 1…], or dense ones."""
-        points = self.displacements(frame)
+        points, relative = self.displacements(samples), samples.relative_coordinates
         channels = (self.out_channels, self.in_channels)
         gain = 1 / math.sqrt(self.in_channels)
         if not self.separable:
-            values = self.kernel(points[:, None], self.relative.double()[:, :, None])
+            values = self.kernel(points[:, None], relative[:, :, None])
             values = values.unflatten(-1, channels) * gain
-            values = values * self.volumes(frame).to(values)[:, None, None, None, None]
+            values = values / samples.determinants.to(values)[:, None, None, None, None]
             values = values * self.share.to(values)[:, None, None, None]
             dense = torch.einsum("kjtoi->okijt", values).flatten(2, 3).flatten(0, 1)
             return (self.tap_shape(dense),)
         spatial = self.spatial(points, None)
-        spatial = spatial * self.volumes(frame).to(spatial)[:, None, None]
+        spatial = spatial / samples.determinants.to(spatial)[:, None, None]
         spatial = torch.einsum("kti->ikt", spatial).flatten(0, 1).unsqueeze(1)
-        mixing = self.kernel(None, self.relative.double()).unflatten(-1, channels) * gain
+        mixing = self.kernel(None, relative).unflatten(-1, channels) * gain
         mixing = mixing * self.share.to(mixing)[:, None, None]
         mixing = torch.einsum("kjoi->okij", mixing).flatten(2, 3).flatten(0, 1)
         return self.tap_shape(spatial), mixing.reshape(*mixing.shape, *[1] * self.n)
@@ -369,7 +351,7 @@ class GroupConv(SampledConvolution):
         maps = x.maps
         self.check_size(maps)
         convolve = CONVOLUTIONS[self.n]
-        first, *rest = self.current_weights(x.frame)
+        first, *rest = self.current_weights(x.quadrature)
         groups = maps.shape[1] if self.separable else 1
         maps = convolve(
             maps, first.to(maps), stride=self.stride, padding=self.padding, groups=groups
@@ -378,7 +360,7 @@ class GroupConv(SampledConvolution):
 
     def freeze(self) -> nn.Module:
         """Return plain convolutions with the same values."""
-        first, *rest = self.weights(None)
+        first, *rest = self.weights(self.quadrature)
         plain = plain_convolution(self, first)
         if not rest:
             return plain

@@ -15,7 +15,7 @@ from equinet.nn.group_convolution import (
     kernel_class,
     plain_convolution,
 )
-from equinet.nn.group_tensor import GroupTensor, log_determinants, require_samples
+from equinet.nn.group_tensor import GroupTensor, require_samples
 
 
 class GroupPool(nn.Module):
@@ -49,7 +49,7 @@ class GroupPool(nn.Module):
         self.quadrature = quadrature
         self.mode = named(mode, {each: each for each in ("mean", "max", "logsumexp")}, "mode")
         self.sharpness = sharpness
-        weights = quadrature.weights * (-log_determinants(quadrature)).exp()
+        weights = quadrature.weights / quadrature.determinants
         share = (weights / weights.sum()).to(torch.get_default_dtype())
         self.register_buffer("share", share, persistent=False)
 
@@ -63,10 +63,10 @@ class GroupPool(nn.Module):
         """
         require_samples(x, self.quadrature, "a pooling")
         pooled = self.freeze()(x.maps)
-        if x.frame is None or self.mode == "max":
+        if x.quadrature is self.quadrature or self.mode == "max":
             return pooled
-        # A frame that enlarges finds what is no background on as much larger an area.
-        growth = torch.linalg.det(x.frame).to(pooled)
+        # Elements that enlarge more find what is no background on as much larger an area.
+        growth = (x.quadrature.determinants / self.quadrature.determinants)[0].to(pooled)
         if self.mode == "mean":
             return pooled / growth
         above = (self.sharpness * pooled).expm1()
@@ -158,17 +158,16 @@ class GroupProjection(SampledConvolution):
         self.register_buffer("share", share.to(torch.get_default_dtype()), persistent=False)
         outputs = (out_channels, in_channels)
         kind = kernel_class(kernel)
-        self.kernel = kind(outputs, quadrature, self.displacements(), None, **options)
+        self.kernel = kind(outputs, quadrature, self.displacements(quadrature), None, **options)
 
     share: Tensor
 
-    def weights(self, frame: Float[Tensor, "n n"] | None) -> tuple[Tensor, ...]:
+    def weights(self, samples: GroupQuadrature) -> tuple[Tensor, ...]:
         """Return [C_out, C_in K, ...]."""
-        values = self.kernel(self.displacements(frame), None)
+        values = self.kernel(self.displacements(samples), None)
         values = values.unflatten(-1, (self.out_channels, self.in_channels))
-        samples = len(self.quadrature)
-        gain = self.share.to(values) * self.volumes(frame).to(values)
-        values = values * gain[:, None, None, None] / math.sqrt(self.in_channels * samples)
+        gain = self.share.to(values) / samples.determinants.to(values)
+        values = values * gain[:, None, None, None] / math.sqrt(self.in_channels * len(samples))
         return (self.tap_shape(torch.einsum("ktoi->oikt", values).flatten(1, 2)),)
 
     def forward(self, x: GroupTensor) -> Float[Tensor, "batch channel *space"]:
@@ -180,10 +179,10 @@ class GroupProjection(SampledConvolution):
         require_samples(x, self.quadrature, "a projection")
         maps = x.maps
         self.check_size(maps)
-        (weight,) = self.current_weights(x.frame)
+        (weight,) = self.current_weights(x.quadrature)
         convolve = CONVOLUTIONS[self.n]
         return convolve(maps, weight.to(maps), stride=self.stride, padding=self.padding)
 
     def freeze(self) -> nn.Module:
         """Return a plain convolution with the same values."""
-        return plain_convolution(self, self.weights(None)[0])
+        return plain_convolution(self, self.weights(self.quadrature)[0])

@@ -2,7 +2,6 @@
 
 import dataclasses
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -15,13 +14,13 @@ class EquivarianceWarning(UserWarning):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class GroupTensor:
-    """Values of a function on positions x and group elements ``frame @ quadrature.elements[k]``.
+    """Values of a function on positions x and group elements h_k.
 
     Args:
         values: [B, C, K, ...], with two or three dimensions of space.
         quadrature: The K elements and their weights. Values on two quadratures do not mix, even
-            where their elements are alike: the weights of a layer belong to one of them.
-        frame: [n, n], moves all elements from the left; None is the identity.
+            where their elements are alike. A layer takes those on the quadrature that it was built
+            with, or on that one :meth:`~equinet.lie.GroupQuadrature.moved`.
 
     Raises:
         ValueError: The shape does not fit the quadrature.
@@ -35,7 +34,6 @@ class GroupTensor:
 
     values: Float[Tensor, "batch channel sample *space"]
     quadrature: GroupQuadrature
-    frame: Float[Tensor, "n n"] | None = None
 
     def __post_init__(self) -> None:
         n, samples = self.quadrature.group.n, len(self.quadrature)
@@ -56,29 +54,16 @@ class GroupTensor:
         return dataclasses.replace(self, values=values)
 
     def __add__(self, other: "GroupTensor") -> "GroupTensor":
-        require_samples(other, self.quadrature, "a sum")
-        if self.frame is not other.frame:
-            raise ValueError("a sum must be of features in one frame, found two")
+        if other.quadrature is not self.quadrature:
+            raise ValueError(
+                f"a sum must be of features on one quadrature, found {self.quadrature!r} and "
+                f"another, {other.quadrature!r}: lift both images with the same samples"
+            )
         return dataclasses.replace(self, values=self.values + other.values)
 
 
-def log_determinants(quadrature: GroupQuadrature) -> Float[Tensor, " sample"]:
-    """Return the logarithms of the determinants of all elements, in float64.
-
-    Args:
-        quadrature: Its elements.
-
-    Example:
-        >>> from equinet.lie import CSO, group_quadrature
-        >>> rule = group_quadrature(CSO(2), rotations=1, scales=3)
-        >>> bool(log_determinants(rule).sum().abs() < 1e-12)
-        True
-    """
-    return torch.linalg.slogdet(quadrature.elements).logabsdet
-
-
 def require_samples(x: GroupTensor, quadrature: GroupQuadrature, place: str) -> None:
-    """Refuse features on another quadrature.
+    """Refuse features that are neither on a quadrature nor on its moved elements.
 
     Args:
         x: Features.
@@ -88,7 +73,7 @@ def require_samples(x: GroupTensor, quadrature: GroupQuadrature, place: str) -> 
     Raises:
         ValueError: The quadrature is another object.
     """
-    if x.quadrature is not quadrature:
+    if x.quadrature is not quadrature and x.quadrature.base is not quadrature:
         raise ValueError(
             f"{place} takes features on its own {quadrature!r}, found features on another, "
             f"{x.quadrature!r}: build all layers with one quadrature object"

@@ -180,3 +180,20 @@ def test_groups_by_name() -> None:
     assert repr(named_group("sim2").linear) == "CSO(2)"
     with pytest.raises(ValueError, match="group 'sl4' is unknown: did you mean 'sl3', of so2"):
         named_group("sl4")
+
+
+@pytest.mark.parametrize("group", [SO(2), CSO(3), SL(2), GL(2)])
+def test_moved_elements(group: Group) -> None:
+    rule = group_quadrature(group, 12 if group.n == 3 else 4, 1, scales=2)
+    g, h = group.sample_haar(2)
+    moved = rule.moved(g).moved(h)
+    assert moved.base is rule
+    assert rule.base is None
+    torch.testing.assert_close(moved.elements, rule.elements @ g @ h)
+    identity = torch.eye(group.n, dtype=torch.float64).expand_as(moved.elements)
+    torch.testing.assert_close(moved.inverses @ moved.elements, identity)
+    composed = group.decompose("cartan").compose(moved.coordinates)
+    torch.testing.assert_close(composed, moved.elements)
+    torch.testing.assert_close(moved.determinants, torch.linalg.det(moved.elements))
+    with pytest.raises(ValueError, match="determinant"):
+        rule.moved(-torch.eye(group.n)[:, [1, 0, *range(2, group.n)]] * (-1) ** group.n)

@@ -145,7 +145,7 @@ def blobs(g: torch.Tensor) -> torch.Tensor:
 
 @pytest.mark.parametrize("pool", ["mean", "max", "logsumexp"])
 @pytest.mark.parametrize("separable", [True, False])
-def test_a_frame_undoes_a_motion(pool: str, separable: bool) -> None:
+def test_moved_samples_undo_a_motion(pool: str, separable: bool) -> None:
     rule = group_quadrature(GL(2), 8, 1, scales=1)
     net = nn.Sequential(
         LiftingConv(1, 4, 11, rule, radius=4.0, padding=5),
@@ -153,24 +153,45 @@ def test_a_frame_undoes_a_motion(pool: str, separable: bool) -> None:
         GroupConv(4, 8, 9, rule, radius=3.5, padding=4, separable=separable),
         GroupPool(rule, pool),
     ).double()
-    coordinates = torch.tensor([0.15, -0.1, 0.2, 0.3], dtype=torch.float64)
+    # Scalings and rotations: they commute with the rotations of the rule.
+    coordinates = torch.tensor([0, 0, 0.25, 0.3], dtype=torch.float64)
     g = GL(2).decompose("cartan").compose(coordinates)
 
-    def run(image: torch.Tensor, frame: torch.Tensor | None) -> torch.Tensor:
-        return net[1:](net[0](image, frame))
+    def run(image: torch.Tensor, samples: GroupQuadrature) -> torch.Tensor:
+        return net[1:](net[0](image, samples))
 
-    expected = run(blobs(torch.eye(2, dtype=torch.float64)), None)
-    with_frame = run(blobs(g), g) - expected
-    without = run(blobs(g), None) - expected
+    expected = run(blobs(torch.eye(2, dtype=torch.float64)), rule)
+    moved = run(blobs(g), rule.moved(g)) - expected
+    still = run(blobs(g), rule) - expected
     # The highest point of a map lies between pixels, elsewhere than before.
-    assert with_frame.norm() < (0.6 if pool == "max" else 0.2) * without.norm()
+    assert moved.norm() < (0.6 if pool == "max" else 0.2) * still.norm()
+
+
+@pytest.mark.parametrize("kernel", ["harmonic", "sine"])
+@pytest.mark.parametrize("separable", [True, False])
+def test_quarter_turns_are_exact_on_moved_samples(kernel: str, separable: bool) -> None:
+    rule = group_quadrature(GL(2), 4, 5, scales=2)
+    net = nn.Sequential(
+        LiftingConv(1, 3, 7, rule, radius=2.0, kernel=kernel),
+        GroupConv(3, 2, 5, rule, radius=1.5, kernel=kernel, separable=separable),
+    ).double()
+    end = GroupProjection(2, 1, 5, rule, radius=1.5, kernel=kernel).double()
+    (g,) = GL(2).sample_haar(1, window=rule.window)
+    moved = rule.moved(g)
+    x = torch.rand(2, 1, 17, 17, dtype=torch.float64)
+    features = net[1](net[0](x, moved))
+    turned = net[1](net[0](x.rot90(1, (-2, -1)), moved))
+    pooled = GroupPool(rule)(features)
+    torch.testing.assert_close(GroupPool(rule)(turned), pooled, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(end(turned), end(features).rot90(1, (-2, -1)), rtol=0, atol=1e-12)
+    assert (GroupPool(rule)(net(x)) - pooled).abs().max() > 1e-3
 
 
 @pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
 def test_separable_equals_the_dense_kernel_it_is(rule: GroupQuadrature) -> None:
     layer = GroupConv(3, 2, 3, rule, radius=1.0).double()
     x = GroupTensor(torch.randn(2, 3, len(rule), 7, 7, dtype=torch.float64), rule)
-    spatial, mixing = layer.weights(None)
+    spatial, mixing = layer.weights(rule)
     dense = mixing * spatial[:, 0]
     expected = nn.functional.conv2d(x.maps, dense)
     torch.testing.assert_close(layer(x).maps, expected, rtol=1e-12, atol=1e-12)
@@ -256,10 +277,11 @@ def test_features_on_another_quadrature_are_refused() -> None:
     ):
         with pytest.raises(ValueError, match=r"on another.*build all layers with one quadrature"):
             layer(x)
-    with pytest.raises(ValueError, match="a sum takes features on its own"):
-        _ = x + GroupTensor(x.values, other)
-    with pytest.raises(ValueError, match="features in one frame, found two"):
-        _ = x + GroupTensor(x.values, one, torch.eye(2))
+    with pytest.raises(ValueError, match="lifting takes features on its own"):
+        LiftingConv(1, 3, 3, other)(torch.zeros(1, 1, 9, 9), one)
+    for another in (other, one.moved(torch.eye(2))):
+        with pytest.raises(ValueError, match="a sum must be of features on one quadrature"):
+            _ = x + GroupTensor(x.values, another)
 
 
 @pytest.mark.parametrize(
@@ -274,7 +296,7 @@ def test_features_on_another_quadrature_are_refused() -> None:
         (lambda r: GroupPool(r, "men"), "mode 'men' is unknown: did you mean 'mean'"),
         (lambda r: GroupLayerNorm(3, r, over="pixel"), "over 'pixel' is unknown"),
         (
-            lambda r: LiftingConv(1, 2, 5, r)(torch.zeros(1, 1, 9, 9), torch.zeros(2, 2)),
+            lambda r: LiftingConv(1, 2, 5, r)(torch.zeros(1, 1, 9, 9), r.moved(torch.zeros(2, 2))),
             r"SO\(2\).*determinant",
         ),
         (
