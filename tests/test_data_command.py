@@ -55,7 +55,7 @@ def test_every_split_is_converted_described_and_checked(root, tmp_path, capsys):
         f"{place} 1 (0.extxyz.xz, frame 2): tag 0 and the fixed atoms differ at 1 atoms, first 8",
         f"{place} 3 (0.extxyz.xz, frame 4): the same structure as {place} 0 (0.extxyz.xz, frame 1)",
         f"{stores}/s2ef_train: 4 frames, 4 findings",
-        f"{stores}/s2ef_val_id: 1 frames, 0 findings",
+        f"{stores}/s2ef_val_id: 1 frame, 0 findings",
     ]
 
 
@@ -115,4 +115,5 @@ def test_the_real_frames_beyond_50_eV_per_A_are_named(shared_data, capsys):  # n
 def test_absent_sources_end_in_one_sentence(tmp_path, capsys):
     for action in ("info", "lint"):
         status, _, err = command(capsys, action, tmp_path / "absent")
-        assert (status, err) == (1, f"equinet: {tmp_path}/absent: not there\n")
+        assert status == 1
+        assert err.startswith(f"equinet: {tmp_path}/absent: not there; name ")

@@ -106,10 +106,14 @@ def lint_source(arguments: argparse.Namespace) -> Iterator[str]:
             yield damage
         yield from lint.look(_records(source))
         yield from lint.conclude()
-        yield f"{source}: {lint.frames} frames, {lint.findings} findings"
+        yield f"{source}: {_count(lint.frames, 'frame')}, {_count(lint.findings, 'finding')}"
         total += lint.findings
     if total:
-        raise DataError(f"{arguments.source}: {total} findings, named above")
+        raise DataError(f"{arguments.source}: {_count(total, 'finding')}, named above")
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" + ("" if number == 1 else "s")
 
 
 def _sources(source: Path) -> dict[str, Path]:

@@ -47,7 +47,7 @@ class GroupPool(nn.Module):
     ) -> None:
         super().__init__()
         self.quadrature = quadrature
-        self.mode = named(mode, {each: each for each in ("mean", "max", "logsumexp")}, "mode")
+        self.mode = named(mode, {each: each for each in ("mean", "max", "logsumexp")}, "pooling")
         self.sharpness = sharpness
         weights = quadrature.weights / quadrature.determinants
         share = (weights / weights.sum()).to(torch.get_default_dtype())

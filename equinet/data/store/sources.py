@@ -110,7 +110,10 @@ def find_parts(source: str | Path) -> list[Part]:
     """
     source = Path(source).expanduser()
     if not source.exists():
-        raise DataError(f"{source}: not there")
+        raise DataError(
+            f"{source}: not there; name a store, a folder or tar of S2EF pairs, an LMDB file or a "
+            "file of frames"
+        )
     if source.suffix == ".tar":
         pairs = pair_up(tar_members(source), str(source))
         if not pairs:
@@ -171,7 +174,10 @@ def find_splits(root: str | Path) -> dict[str, Path]:
     """
     root = Path(root).expanduser()
     if not root.is_dir():
-        raise DataError(f"{root}: {'not a folder' if root.exists() else 'not there'}")
+        state = "not a folder" if root.exists() else "not there"
+        raise DataError(
+            f"{root}: {state}; name the folder that holds the splits, as downloaded or converted"
+        )
     found: dict[str, Path] = {}
     for path in sorted(root.iterdir(), key=_natural):
         if path.is_dir() and (is_store(path) or s2ef_pairs(path) or _has_lmdb(path)):
