@@ -61,7 +61,10 @@ class PackedBatches(Sampler[list[int]]):
         if max_atoms is None and max_edges is None:
             raise DataError("batches need a bound: give max_atoms or max_edges")
         if max_edges is not None and edges is None:
-            raise DataError("max_edges is given, but the edges of the frames were not counted")
+            raise DataError(
+                "max_edges is given, but the edges of the frames were not counted; convert them "
+                "anew with --cutoff (and --max-neighbors), or give max_atoms instead"
+            )
         if not len(atoms):
             raise DataError("there are no frames to pack")
         self.seed = seed
