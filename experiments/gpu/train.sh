@@ -34,8 +34,7 @@ for name in ${RUNS:-3bpa rmd17 nbody superpixel affnist}; do
     superpixel) train gpu-superpixel superpixel data.root="$DATA/mnist" ;;
     affnist)
       for seed in 0 1 2 3 4; do
-        train "gpu-affnist-$seed" affnist data.root="$DATA/mnist" model.channels=48 \
-          optim.weight_decay=0.1 seed="$seed"
+        train "gpu-affnist-$seed" affnist data.root="$DATA/mnist" model.channels=48 seed="$seed"
       done ;;
     *) echo "experiments/gpu/train.sh: no run is called $name" >&2; exit 2 ;;
   esac
