@@ -24,9 +24,9 @@ FEW = (
 )
 
 
-def compose(*overrides: str) -> dict[str, Any]:
+def compose(*overrides: str, experiment: str = "oc20") -> dict[str, Any]:
     with hydra.initialize_config_dir(str(config.CONFIG_DIR), version_base="1.3"):
-        return config.plain(hydra.compose("train", ["+experiment=oc20", *overrides]))
+        return config.plain(hydra.compose("train", [f"+experiment={experiment}", *overrides]))
 
 
 @pytest.mark.parametrize("name", ["equiformer_v2", "equiformer_v2_l4", "equiformer_v2_l6"])
@@ -66,6 +66,14 @@ def assert_all_four_errors(run: Path) -> None:
     log = (run / "train.log").read_text()
     head = next(line for line in log.splitlines() if line.startswith("set "))
     assert head.split() == ["set", "structures", "E", "MAE", "F", "MAE", "F", "cosine", "EFwT"]
+
+
+def test_a_small_conservative_force_field(tmp_path):
+    tree = compose(*FEW, "trainer.max_epochs=1", f"run.dir={tmp_path}", experiment="oc20_mace")
+    train.run(tree)
+    model = zoo.load(tmp_path)
+    assert (type(model).__name__, model.conservative) == ("MACEGaunt", True)
+    assert_all_four_errors(tmp_path)
 
 
 @pytest.mark.parametrize(("forces", "selfmix"), [("direct", "gaunt+odd"), ("gradient", "none")])
