@@ -112,6 +112,7 @@ def spatial_features(
         >>> spatial_features(torch.zeros(2), rings=3, degree=3).shape
         torch.Size([11])
     """
+    n = displacements.shape[-1]
     squares = displacements.square().sum(-1)
     radius = squares.clamp(min=1e-12).sqrt()
     centers = torch.arange(rings, dtype=radius.dtype, device=radius.device) / rings
@@ -120,13 +121,12 @@ def spatial_features(
     profile = profile * smooth_disc(squares).unsqueeze(-1)
     # Harmonics of degree m begin as r^m at the center, where directions would jump.
     directions = displacements / (squares + 0.25 / rings**2).sqrt().unsqueeze(-1)
-    if displacements.shape[-1] == 2:
+    if n == 2:
         harmonics = circular_harmonics(directions, degree)
     else:
         harmonics = spherical_harmonics(degree, directions, normalize=False)
-    degrees = harmonic_degrees(displacements.shape[-1], degree)
     parts = [
-        profile[..., ring, None] * harmonics[..., degrees.to(harmonics.device) <= highest]
+        profile[..., ring, None] * harmonics[..., : len(harmonic_degrees(n, highest))]
         for ring, highest in enumerate(ring_degrees(rings, degree))
     ]
     return torch.cat(parts, dim=-1)

@@ -98,8 +98,8 @@ class HarmonicKernel(Kernel):
         coordinates: Float[Tensor, "*#batch dim"] | None,
     ) -> Float[Tensor, "*out output"]:
         """Evaluate the kernel, see :class:`Kernel`."""
-        features = self._features(displacements, coordinates)[..., self.kept]
         weight = self.weight.flatten(1)
+        features = self._features(*_beside(weight, displacements, coordinates))[..., self.kept]
         return features.to(weight) @ (self.scale.to(weight).unsqueeze(-1) * weight)
 
     def _features(self, displacements: Tensor | None, coordinates: Tensor | None) -> Tensor:
@@ -171,6 +171,7 @@ class SineKernel(Kernel):
         coordinates: Float[Tensor, "*#batch dim"] | None,
     ) -> Float[Tensor, "*out output"]:
         """Evaluate the kernel, see :class:`Kernel`."""
+        displacements, coordinates = _beside(self.out.weight, displacements, coordinates)
         x = self._inputs(displacements, coordinates).to(self.out.weight)
         for layer in self.hidden:
             x = (self.frequency * layer(x)).sin()
@@ -191,3 +192,8 @@ class SineKernel(Kernel):
         shape = torch.broadcast_shapes(displacements.shape[:-1], of_group.shape[:-1])
         parts = [each.expand(*shape, -1) for each in (displacements, of_group)]
         return torch.cat(parts, dim=-1)
+
+
+def _beside(weight: Tensor, *inputs: Tensor | None) -> list[Tensor | None]:
+    """Bring inputs to the device of a weight; quadratures stay on the CPU."""
+    return [None if each is None else each.to(weight.device) for each in inputs]

@@ -322,3 +322,18 @@ def test_what_breaks_equivariance_warns_with_the_reason() -> None:
         warnings.simplefilter("error")
         LiftingConv(1, 2, 6, rule, stride=2, padding=2)(torch.zeros(1, 1, 8, 8))
         LiftingConv(1, 2, 7, wide, radius=2.5)
+
+
+@pytest.mark.parametrize("kernel", ["harmonic", "sine"])
+@pytest.mark.parametrize("separable", [True, False])
+def test_kernels_follow_their_layer_to_another_device(kernel: str, separable: bool) -> None:
+    rule = group_quadrature(GL(2), 4, 5, scales=2)
+    for layer in (
+        LiftingConv(1, 3, 7, rule, radius=2.0, kernel=kernel),
+        GroupConv(3, 2, 5, rule, radius=1.5, kernel=kernel, separable=separable),
+        GroupProjection(2, 1, 5, rule, radius=1.5, kernel=kernel),
+    ):
+        expected = [each.shape for each in layer.weights(rule)]
+        found = layer.to("meta").weights(rule)
+        assert all(each.is_meta for each in found)
+        assert [each.shape for each in found] == expected
