@@ -3,8 +3,13 @@
 import os
 from pathlib import Path
 
+import hypothesis
 import pytest
 import torch
+
+# Machines are noisy: no test may fail for the time it took.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 _REAL_DATA = Path(__file__).resolve().parents[1].parent / "shared" / "data"
 
