@@ -55,6 +55,9 @@ class OC20(AtomicDataModule):
         val_size: Number of frames of ``val`` to validate on, chosen at random (below 1: share).
         test_size: Most frames of each test, chosen at random; None takes all.
         skip_bad: Leave out frames that cannot be used, when a split is converted.
+        fit_references: Fit an energy of each element to the training frames of ``root``. OC20's
+            energies are relative to such energies already; False leaves them as they are, which
+            few systems, that fix no others, want. The embedded set is fitted in any case.
         cutoff: Å.
         batch_size: Graphs per training batch.
         eval_batch_size: Graphs per validation or test batch.
@@ -88,6 +91,7 @@ class OC20(AtomicDataModule):
         val_size: float | int = 100,  # noqa: PYI041
         test_size: int | None = 10_000,
         skip_bad: bool = False,
+        fit_references: bool = True,
         cutoff: float = 5.0,
         batch_size: int = 8,
         eval_batch_size: int = 32,
@@ -116,6 +120,7 @@ class OC20(AtomicDataModule):
         self.train_split, self.val_split = train, val
         self.test_splits = [test] if isinstance(test, str) else test
         self.val_size, self.test_size, self.skip_bad = val_size, test_size, skip_bad
+        self.fit_references = fit_references
         self.cache = cache
 
     def read(self) -> Splits:
@@ -145,7 +150,8 @@ class OC20(AtomicDataModule):
             f"OC20 frames of {self.root} ({train_name}), energies as stored (comparable with "
             "published numbers only on the official splits and references)"
         )
-        return Splits(train, val, tests, about)
+        references = None if self.fit_references else dict.fromkeys(train.elements, 0.0)
+        return Splits(train, val, tests, about, references)
 
     def _embedded(self) -> Splits:
         name = "surfaces-v2"

@@ -153,6 +153,18 @@ def test_stores_serve_as_splits_and_give_what_memory_gives(tmp_path):
         _ = other.train.edge_counts
 
 
+def test_energies_that_have_references_are_taken_as_they_are(tmp_path):
+    root = official(tmp_path / "download")
+    options = {"root": root, "cache": tmp_path / "cache", "val_size": 2}
+    fitted = OC20(**options).statistics
+    taken = OC20(**options, fit_references=False).statistics
+    assert any(fitted.reference_energies)
+    assert not any(taken.reference_energies)
+    frames = read_s2ef(root / "s2ef_train_200K")
+    assert taken.shift == pytest.approx(np.mean([frame.energy / len(frame) for frame in frames]))
+    assert (taken.elements, taken.scale) == (fitted.elements, fitted.scale)
+
+
 def test_splits_are_named_where_they_are_not_found(tmp_path):
     root = official(tmp_path / "download")
     options = {"cache": tmp_path / "cache", "val_size": 2}
