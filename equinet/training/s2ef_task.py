@@ -4,11 +4,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
-from equinet.errors import ConfigError
-from equinet.models import Potential
 from equinet.training.evaluation import predict
 from equinet.training.losses import residuals
 from equinet.training.metrics import UNITS
@@ -16,7 +13,6 @@ from equinet.training.oc20_metrics import S2EF_COLUMNS, S2EF_UNITS, S2EFErrors
 from equinet.training.potential_task import PotentialTask
 from equinet.training.tables import lay_out
 from equinet.training.task import Evaluation
-from equinet.training.transmutation import transmutable, transmute
 
 
 class S2EFTask(PotentialTask):
@@ -34,16 +30,10 @@ class S2EFTask(PotentialTask):
         loss: ``absolute``, ``squared`` or ``huber``; see :class:`~equinet.training.LossWeights`.
         huber_delta: Beyond it Huber's loss is linear, eV and eV/Å.
         free_atoms_only: Leave atoms marked ``fixed`` out of the force loss.
-        transmuted: Share of the training structures that are given elements at random, and are
-            at rest; see :func:`equinet.training.transmute`. Errors of training are of these, too.
-
-    Raises:
-        ValueError: ``transmuted`` is no share.
 
     Source: Chanussot et al., ACS Catal. 11, 6059 (2021), doi 10.1021/acscatal.0c04525.
     """
 
-    model: Potential
     units: ClassVar[Mapping[str, str]] = {**UNITS, **S2EF_UNITS}
     columns: ClassVar[tuple[str, ...]] = (
         "train_loss",
@@ -71,17 +61,14 @@ class S2EFTask(PotentialTask):
     def __init__(
         self,
         *,
-        model: Potential,
+        model: nn.Module,
         optimizer: Callable[[Iterable[Any]], torch.optim.Optimizer],
         energy_weight: float = 2.0,
         forces_weight: float = 100.0,
         loss: str = "absolute",
         huber_delta: float = 0.5,
         free_atoms_only: bool = True,
-        transmuted: float = 0.0,
     ) -> None:
-        if not 0 <= transmuted <= 1:
-            raise ValueError(f"transmuted must be between 0 and 1, found {transmuted}")
         super().__init__(
             model=model,
             optimizer=optimizer,
@@ -91,24 +78,7 @@ class S2EFTask(PotentialTask):
             huber_delta=huber_delta,
             free_atoms_only=free_atoms_only,
         )
-        self.transmuted = transmuted
         self.ranking_errors = S2EFErrors()
-
-    def training_step(self, graph: Any, batch_idx: int) -> Float[Tensor, ""]:
-        """Return the loss of one batch, of which a share is transmuted."""
-        if self.transmuted:
-            chosen = torch.rand(graph.num_graphs) < self.transmuted
-            graph = transmute(graph, chosen, self.model)
-        return super().training_step(graph, batch_idx)
-
-    def check_data(self, *sets: Any) -> None:
-        """Refuse, where structures are to be transmuted, too few elements to draw from."""
-        super().check_data(*sets)
-        if self.transmuted and len(transmutable(self.model)) < 2:
-            raise ConfigError(
-                "task.transmuted is set, but the training frames have fewer than two elements "
-                "beside H, C, N and O to draw from; set task.transmuted=0"
-            )
 
     def validation_step(self, graph: Any, batch_idx: int) -> None:  # noqa: ARG002
         """Add the errors of one validation batch."""
