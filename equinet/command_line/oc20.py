@@ -207,7 +207,10 @@ def _refuse_unseen(frames: "StoredFrames", model: "Potential", name: str) -> Non
     unseen = sorted(set(frames.elements) - set(model.elements))
     if unseen:
         names = ", ".join(map(symbol, unseen))
-        raise DataError(f"{name} holds {names}, which the model was not trained for")
+        raise DataError(
+            f"{name} holds {names}, which the model was not trained for; name other splits with "
+            "--splits"
+        )
 
 
 def _submit(write: Any, path: Path, predictions: Mapping[str, Any]) -> Iterator[str]:

@@ -158,7 +158,10 @@ def split_of(name: str) -> str:
     for split in ("ood_ads", "ood_cat", "ood_both", "id"):
         if name == split or name.endswith(f"_{split}"):
             return split
-    raise DataError(f"{name!r} does not end in id, ood_ads, ood_cat or ood_both")
+    raise DataError(
+        f"{name!r} does not end in id, ood_ads, ood_cat or ood_both, the splits of a submission; "
+        "name others with --splits, or leave out --submission"
+    )
 
 
 def s2ef_table(rows: Sequence[Mapping[str, Any]]) -> str:
