@@ -56,8 +56,8 @@ class OC20(AtomicDataModule):
         test_size: Most frames of each test, chosen at random; None takes all.
         skip_bad: Leave out frames that cannot be used, when a split is converted.
         fit_references: Fit an energy of each element to the training frames of ``root``. OC20's
-            energies are relative to such energies already; False leaves them as they are, which
-            few systems, that fix no others, want. The embedded set is fitted in any case.
+            energies are relative to such energies already, and False leaves them as they are. The
+            embedded set is fitted in any case.
         cutoff: Å.
         batch_size: Graphs per training batch.
         eval_batch_size: Graphs per validation or test batch.

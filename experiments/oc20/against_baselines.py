@@ -10,13 +10,12 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-import torch
-from torch_geometric.data import Batch
 
 from equinet import zoo
-from equinet.data.graphs import to_graph
 from equinet.data.statistics import fit_reference_energies
 from equinet.data.store import FrameStore
+from equinet.data.stored import StoredDataset, StoredFrames
+from equinet.training.oc20_evaluation import predict_split
 
 BATCH = 16
 
@@ -26,31 +25,21 @@ def main() -> None:
     parser.add_argument("run")
     parser.add_argument("stores", type=Path)
     arguments = parser.parse_args()
-    model = zoo.load(arguments.run).eval()
+    model = zoo.load(arguments.run)
     fitted = fit_reference_energies(FrameStore(arguments.stores / "s2ef_train")[:], model.elements)
     references = dict(zip(model.elements, fitted, strict=True))
     print("| split | frames | | E MAE meV | per atom | F MAE meV/Å |\n|---|---|---|---|---|---|")
     for split in ("s2ef_val_id", "s2ef_val_ood"):
-        frames = [
-            frame
-            for frame in FrameStore(arguments.stores / split)[:]
-            if references.keys() >= set(frame.numbers.tolist())
-        ]
-        energies, forces = [], []
-        for first in range(0, len(frames), BATCH):
-            graphs = [
-                to_graph(frame, **model.neighborhood) for frame in frames[first : first + BATCH]
-            ]
-            found = model(Batch.from_data_list(graphs))
-            energies.append(found["energy"].detach().double())
-            forces.append(found["forces"].detach().double())
+        frames = StoredFrames(FrameStore(arguments.stores / split)).of_elements(model.elements)
+        dataset = StoredDataset(frames, **model.neighborhood)
+        found, _ = predict_split(model, dataset, batch_size=BATCH)
         atoms = np.array([len(frame) for frame in frames])
         true = np.array([frame.energy for frame in frames])
         compositions = [sum(references[z] for z in frame.numbers.tolist()) for frame in frames]
         free = np.concatenate([~frame.fixed for frame in frames])
         wanted = np.concatenate([frame.forces for frame in frames])[free]
         rows = {
-            "model": (torch.cat(energies).numpy(), torch.cat(forces).numpy()[free]),
+            "model": (found.energy, found.forces[free]),
             "references, zero forces": (np.array(compositions), np.zeros_like(wanted)),
         }
         for name, (energy, force) in rows.items():
