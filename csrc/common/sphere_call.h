@@ -1,12 +1,14 @@
 // What a call of equinet::sphere_forms is made of, alike on every device.
 #pragma once
 
+#include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
 #include <torch/csrc/stable/tensor.h>
 
 #include <cmath>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace equinet {
@@ -56,6 +58,34 @@ inline std::string plan_key(const std::string& forms, const std::vector<int>& lm
   key += ':';
   for (int degree : lmax_out) key += ' ' + std::to_string(degree);
   return key;
+}
+
+// A string argument of a boxed call. The conversion that TORCH_BOX makes (torch 2.13) copies it to
+// the heap and never frees that copy.
+inline std::string take_string(StableIValue value) {
+  const auto handle = torch::stable::detail::to<StringHandle>(value);
+  size_t length = 0;
+  const char* data = nullptr;
+  STD_TORCH_CHECK(torch_string_length(handle, &length) == 0, "a string has no length");
+  STD_TORCH_CHECK(torch_string_c_str(handle, &data) == 0, "a string has no text");
+  const std::string text(data, length);
+  STD_TORCH_CHECK(torch_delete_string(handle) == 0, "a string cannot be freed");
+  return text;
+}
+
+using SphereForms = std::vector<torch::stable::Tensor>(std::vector<torch::stable::Tensor> functions,
+                                                       std::string forms,
+                                                       std::vector<int64_t> lmax_out);
+
+// What TORCH_BOX would make of an implementation of sphere_forms, without its leak.
+template <SphereForms* IMPLEMENTATION>
+void box_sphere_forms(StableIValue* stack, uint64_t, uint64_t) {
+  using torch::stable::detail::to;
+  auto functions = to<std::vector<torch::stable::Tensor>>(stack[0]);
+  std::string forms = take_string(stack[1]);
+  auto lmax_out = to<std::vector<int64_t>>(stack[2]);
+  stack[0] = torch::stable::detail::from(
+      IMPLEMENTATION(std::move(functions), std::move(forms), std::move(lmax_out)));
 }
 
 }  // namespace equinet

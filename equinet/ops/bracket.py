@@ -11,6 +11,7 @@ from equinet.ops.operands import (
     check_pair,
     common_dtype,
     degree_of,
+    in_dtype,
     with_degrees,
     without_autocast,
     working_dtype,
@@ -70,5 +71,5 @@ def bracket_product(
     bracket = _IMPLEMENTATIONS[backend]
     working = working_dtype(dtype, backend, x.device.type)
     with without_autocast(x.device):
-        z = bracket(x.to(working), y.to(working), min(lmax_out, max(exact - 1, 0)))
-    return with_degrees(z, lmax_out).to(dtype)
+        z = bracket(in_dtype(x, working), in_dtype(y, working), min(lmax_out, max(exact - 1, 0)))
+    return in_dtype(with_degrees(z, lmax_out), dtype)

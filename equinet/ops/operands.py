@@ -8,6 +8,8 @@ from contextlib import AbstractContextManager
 import torch
 from torch import Tensor
 
+_NO_CHANGE = contextlib.nullcontext()
+
 
 def degree_of(x: Tensor) -> int:
     """Return lmax of coefficients [..., (lmax + 1)^2, channels]."""
@@ -83,6 +85,11 @@ def working_dtype(dtype: torch.dtype, backend: str = "", device: str = "cpu") ->
     return torch.promote_types(dtype, torch.float32)
 
 
+def in_dtype(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return ``x`` in a dtype; a microsecond sooner than ``Tensor.to`` if it has it already."""
+    return x if x.dtype == dtype else x.to(dtype)
+
+
 def without_autocast(device: torch.device) -> AbstractContextManager[object]:
     """Return a context in which matrix products keep the precision of their operands.
 
@@ -90,7 +97,7 @@ def without_autocast(device: torch.device) -> AbstractContextManager[object]:
     """
     if torch.is_autocast_enabled(device.type):
         return torch.autocast(device.type, enabled=False)
-    return contextlib.nullcontext()
+    return _NO_CHANGE
 
 
 def with_degrees(z: Tensor, lmax: int) -> Tensor:

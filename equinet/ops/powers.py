@@ -11,6 +11,7 @@ from equinet.ops.operands import (
     check_coefficients,
     check_degree,
     degree_of,
+    in_dtype,
     with_degrees,
     without_autocast,
     working_dtype,
@@ -68,5 +69,5 @@ def gaunt_powers(
     powers = _IMPLEMENTATIONS[backend]
     working = working_dtype(x.dtype, backend, x.device.type)
     with without_autocast(x.device):
-        higher = powers(x.to(working), order, min(lmax_out, order * degree_of(x)))
-    return torch.cat([first, with_degrees(higher, lmax_out).to(x.dtype)])
+        higher = powers(in_dtype(x, working), order, min(lmax_out, order * degree_of(x)))
+    return torch.cat([first, in_dtype(with_degrees(higher, lmax_out), x.dtype)])

@@ -11,6 +11,7 @@ from equinet.ops.operands import (
     check_pair,
     common_dtype,
     degree_of,
+    in_dtype,
     with_degrees,
     without_autocast,
     working_dtype,
@@ -72,5 +73,5 @@ def gaunt_product(
     multiply = _IMPLEMENTATIONS[backend]
     working = working_dtype(dtype, backend, x.device.type)
     with without_autocast(x.device):
-        z = multiply(x.to(working), y.to(working), min(lmax_out, exact))
-    return with_degrees(z, lmax_out).to(dtype)
+        z = multiply(in_dtype(x, working), in_dtype(y, working), min(lmax_out, exact))
+    return in_dtype(with_degrees(z, lmax_out), dtype)
