@@ -60,8 +60,8 @@ inline std::string plan_key(const std::string& forms, const std::vector<int>& lm
   return key;
 }
 
-// A string argument of a boxed call. The conversion that TORCH_BOX makes (torch 2.13) copies it to
-// the heap and never frees that copy.
+// A string argument of a boxed call. The conversion that TORCH_BOX makes up to torch 2.13 copies it
+// to the heap and never frees that copy (pytorch/pytorch#191340).
 inline std::string take_string(StableIValue value) {
   const auto handle = torch::stable::detail::to<StringHandle>(value);
   size_t length = 0;
