@@ -28,7 +28,8 @@ def run(tree: Mapping[str, Any]) -> dict[str, Any]:
     """Evaluate what a plain configuration with the keys of ``configs/evaluate.yaml`` names.
 
     Writes ``predictions.extxyz`` (the labels, and beside them ``predicted_energy`` and
-    ``predicted_forces``), ``metrics.json`` and ``parity.png``.
+    ``predicted_forces``, of a committee also ``energy_spread`` and ``forces_spread``),
+    ``metrics.json`` and ``parity.png``.
 
     Returns:
         The content of ``metrics.json``.
@@ -143,10 +144,15 @@ def _output(given: str | None, directory: RunDirectory | None, file: Path) -> Pa
 def _write_predictions(frames: Sequence[Frame], found: Predictions, path: Path) -> None:
     partial = path.with_name(path.name + ".partial")
     partial.unlink(missing_ok=True)
-    for frame, energy, forces in zip(frames, found.energy, found.split_forces, strict=True):
+    forces = found.split(found.forces)
+    spreads = None if found.forces_spread is None else found.split(found.forces_spread)
+    for i, frame in enumerate(frames):
         atoms: Any = frame_to_atoms(frame)
-        atoms.info["predicted_energy"] = float(energy)
-        atoms.arrays["predicted_forces"] = forces
+        atoms.info["predicted_energy"] = float(found.energy[i])
+        atoms.arrays["predicted_forces"] = forces[i]
+        if spreads is not None and found.energy_spread is not None:
+            atoms.info["energy_spread"] = float(found.energy_spread[i])
+            atoms.arrays["forces_spread"] = spreads[i]
         atoms.write(partial, format="extxyz", append=True)
     partial.replace(path)
 

@@ -11,7 +11,8 @@ from ase.constraints import FixAtoms
 from labeled_files import write_clusters
 from test_train import TINY, compose
 
-from equinet import evaluate, train
+from equinet import __main__ as entry
+from equinet import evaluate, train, zoo
 from equinet.errors import ConfigError, DataError
 
 
@@ -109,6 +110,24 @@ def test_model_folder_and_double_precision(evaluated, trained, tmp_path):
         double["errors"]["forces_rmse"], rel=1e-4
     )
     assert (trained / "evaluate" / "b" / "metrics.json").is_file()
+
+
+def test_committees_write_how_far_their_members_differ(evaluated, trained, tmp_path):
+    file = write_clusters(tmp_path / "b.xyz", 3, seed=7)
+    other = zoo.load(trained)
+    for parameter in other.parameters():
+        parameter.data *= 1.01
+    zoo.save(other, tmp_path / "other", {})
+    names = [str(trained), str(tmp_path / "other")]
+    assert entry.main(["zoo", "committee", *names, "--out", str(tmp_path / "both")]) == 0
+    errors = evaluated(file, tmp_path / "both", f"output={tmp_path}")["errors"]
+    members = [evaluated(file, name, f"output={tmp_path / 'one'}")["errors"] for name in names]
+    worst = max(each["forces_rmse"] for each in members)
+    assert min(each["forces_rmse"] for each in members) / 2 < errors["forces_rmse"] < worst
+    for atoms in ase.io.read(tmp_path / "predictions.extxyz", ":"):
+        assert atoms.info["energy_spread"] > 0
+        assert atoms.arrays["forces_spread"].shape == (len(atoms),)
+        assert (atoms.arrays["forces_spread"] > 0).all()
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 import equinet
 from equinet import __main__ as entry
 from equinet import zoo
-from equinet.models import MACEGaunt
+from equinet.models import MACEGaunt, Ponita
 
 
 @pytest.fixture
@@ -50,6 +50,40 @@ def test_verify_refuses_damage_in_one_sentence(run_directory, capsys):
     assert err.startswith("equinet: ")
     assert "SHA-256" in err
     assert err.count("\n") == 1
+
+
+def test_committees_are_models_and_name_their_members(run_directory, tmp_path, capsys):
+    names, out = [str(run_directory), "mace-gaunt-3bpa"], tmp_path / "committee"
+    assert entry.main(["zoo", "committee", *names[:1] * 3, "--out", str(out)]) == 0
+    assert f"{out}: Committee," in capsys.readouterr().out
+    assert entry.main(["zoo", "verify", str(out)]) == 0
+    assert entry.main(["zoo", "info", str(out)]) == 0
+    words = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["members", "3"] in words
+    assert ["data", "3BPA,", "450", "frames"] in words
+
+
+@pytest.mark.parametrize(
+    ("names", "sentence"),
+    [
+        (["RUN"], "at least 2 members, found 1"),
+        (["RUN", "mace-gaunt-3bpa"], "members must know the same elements: number 2 knows"),
+        (["RUN", "mace-gaunt-4bpa"], "no folder or zoo model"),
+        (["RUN", "NETWORK"], "NETWORK is no potential but a Ponita"),
+        (["RUN", "RUN", "--out", "RUN"], "--out RUN is there already"),
+    ],
+)
+def test_committees_that_cannot_be_are_refused(
+    names, sentence, run_directory, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "RUN").symlink_to(run_directory)
+    zoo.save(Ponita(in_scalars=1, out_scalars=1, channels=4, layers=1), tmp_path / "NETWORK", {})
+    assert entry.main(["zoo", "committee", "--out", "new", *names]) == 1
+    err = capsys.readouterr().err
+    assert sentence in err
+    assert err.count("\n") == 1
+    assert not (tmp_path / "new").exists()
 
 
 def test_list_and_verify_without_names_cover_the_zoo(capsys):

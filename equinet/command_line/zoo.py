@@ -1,4 +1,4 @@
-"""``python -m equinet zoo``: which models there are, what they are, whether they are whole."""
+"""``python -m equinet zoo``: which models there are, what they are, and what to make of them."""
 
 import argparse
 from collections.abc import Iterator, Mapping
@@ -12,8 +12,8 @@ _SHOWN_APART = ("schema", "class", "arguments", "units", "dtype", "parameters")
 
 
 def add_parser(verbs: Any) -> None:
-    """Add ``zoo list``, ``zoo info``, ``zoo verify`` and ``zoo export``."""
-    parser = verbs.add_parser("zoo", help="list, describe, verify and export trained models")
+    """Add ``zoo list``, ``zoo info``, ``zoo verify``, ``zoo export`` and ``zoo committee``."""
+    parser = verbs.add_parser("zoo", help="list, describe, verify, export, join trained models")
     actions = parser.add_subparsers(metavar="ACTION", required=True)
     listing = actions.add_parser("list", help="the models that come with equinet")
     listing.set_defaults(run=show_list)
@@ -29,6 +29,10 @@ def add_parser(verbs: Any) -> None:
     export.add_argument("--stress", action="store_true", help="with the stress")
     export.add_argument("--device", default="cpu", help="what to compile for, such as cuda")
     export.set_defaults(run=export_model)
+    committee = actions.add_parser("committee", help="join potentials into their mean and spread")
+    committee.add_argument("models", nargs="+", help=f"two or more, each {_MODEL}")
+    committee.add_argument("--out", type=Path, required=True, help="model folder to write")
+    committee.set_defaults(run=join_models)
 
 
 def show_list(_: argparse.Namespace) -> Iterator[str]:
@@ -91,6 +95,39 @@ def export_model(arguments: argparse.Namespace) -> Iterator[str]:
     yield f"{arguments.file}: {results}; load it with torch._inductor.aoti_load_package"
 
 
+def join_models(arguments: argparse.Namespace) -> Iterator[str]:
+    """Save the committee of some potentials and yield what came of it.
+
+    Raises:
+        EquinetError: One of them is no such model, or they do not fit together.
+    """
+    from equinet import zoo
+    from equinet.models import Committee, Potential
+
+    out: Path = arguments.out
+    if out.exists():
+        raise ConfigError(f"--out {out} is there already; give another folder, or remove it")
+    members = [zoo.load(name) for name in arguments.models]
+    potentials = [member for member in members if isinstance(member, Potential)]
+    for name, member in zip(arguments.models, members, strict=True):
+        if not isinstance(member, Potential):
+            raise ConfigError(f"{name} is no potential but a {type(member).__name__}")
+    try:
+        committee = Committee.of(potentials)
+    except ValueError as error:
+        raise ConfigError(f"{', '.join(arguments.models)}: {error}") from error
+    cards = [zoo.load_card(name) for name in arguments.models]
+    zoo.save(committee, out, {"origins": [_origin(card) for card in cards]})
+    yield f"{out}: {_headline(zoo.load_card(out))}, of {len(potentials)} members"
+    yield f"Next: python -m equinet.evaluate checkpoint={out} data.file=FILE"
+
+
+def _origin(card: Mapping[str, Any]) -> dict[str, Any]:
+    """What tells where a member came from."""
+    kept = ("sha256", "equinet", "data", "command", "commit")
+    return {key: card[key] for key in kept if key in card}
+
+
 def _headline(card: Mapping[str, Any]) -> str:
     return f"{card['class']}, {card.get('parameters', 0):,} parameters, {card['dtype']}"
 
@@ -108,7 +145,10 @@ def _lines(name: str, value: Any, units: Mapping[str, str], depth: int = 1) -> I
         yield start
         for key, item in value.items():
             yield from _lines(key, item, units, depth + 1)
+    elif isinstance(value, list) and value and isinstance(value[0], Mapping):
+        for number, entry in enumerate(value, 1):
+            yield from _lines(f"{name} {number}", entry, units, depth)
     else:
         unit = f" {units[name]}" if name in units else ""
-        number = f"{value:.6g}" if isinstance(value, float) else str(value)
-        yield f"{start:<26} {number}{unit}"
+        text = f"{value:.6g}" if isinstance(value, float) else str(value)
+        yield f"{start:<26} {text}{unit}"

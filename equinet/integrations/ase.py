@@ -28,7 +28,9 @@ class EquinetCalculator(Calculator):
     """Energy, forces and stress of a trained potential.
 
     The forces are raw: ASE applies constraints itself. The stress is there for structures that are
-    periodic in all three directions, with ASE's sign, as xx, yy, zz, yz, xz, xy.
+    periodic in all three directions, with ASE's sign, as xx, yy, zz, yz, xz, xy. Of a
+    :class:`equinet.models.Committee`, ``results`` also holds ``energy_spread``, eV, and
+    ``forces_spread`` [N], eV/Å.
 
     Args:
         model_or_name: A potential (the calculator takes a copy), a run directory, a model folder,
@@ -121,6 +123,9 @@ class EquinetCalculator(Calculator):
             "free_energy": energy,
             "forces": found["forces"].detach().cpu().numpy(),
         }
+        if "energy_spread" in found:
+            self.results["energy_spread"] = found["energy_spread"].item()
+            self.results["forces_spread"] = found["forces_spread"].detach().cpu().numpy()
         if has_stress:
             stress = found["stress"][0].detach().cpu().numpy()
             self.results["stress"] = full_3x3_to_voigt_6_stress(stress)  # type: ignore[no-untyped-call]

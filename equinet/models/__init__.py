@@ -1,6 +1,7 @@
 """Whole networks: keyword-only constructors, no files, no configuration objects."""
 
 from equinet.models.base import Model as Model
+from equinet.models.committee import Committee as Committee
 from equinet.models.dense_group_resnet import DenseGroupResNet as DenseGroupResNet
 from equinet.models.equiformer_v2 import EquiformerV2 as EquiformerV2
 from equinet.models.group_resnet import GroupResNet as GroupResNet

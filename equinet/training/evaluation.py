@@ -28,6 +28,8 @@ class Predictions:
         forces: Predicted forces of all atoms, structure after structure, eV/Å.
         true_forces: Labels, eV/Å.
         errors: By name, in the units of :data:`equinet.training.metrics.UNITS`.
+        energy_spread: Of a :class:`equinet.models.Committee`, for each structure, eV.
+        forces_spread: Likewise, for each atom, eV/Å.
     """
 
     energy: Float[np.ndarray, " graph"]
@@ -36,11 +38,12 @@ class Predictions:
     forces: Float[np.ndarray, "atom 3"]
     true_forces: Float[np.ndarray, "atom 3"]
     errors: dict[str, float]
+    energy_spread: Float[np.ndarray, " graph"] | None = None
+    forces_spread: Float[np.ndarray, " atom"] | None = None
 
-    @property
-    def split_forces(self) -> list[Float[np.ndarray, "atom 3"]]:
-        """Predicted forces of each structure."""
-        return np.split(self.forces, np.cumsum(self.atoms)[:-1])
+    def split(self, of_atoms: Float[np.ndarray, "atom *rest"]) -> list[np.ndarray]:
+        """Part what all atoms have, such as ``forces``, by structure."""
+        return np.split(of_atoms, np.cumsum(self.atoms)[:-1])
 
     @property
     def parity(self) -> tuple[Parity, Parity]:
@@ -91,6 +94,9 @@ def predict(
         parts["true_energy"].append(graph.energy)
         parts["atoms"].append(batch_residuals.atoms.long())
         parts["forces"].append(results["forces"].double())
+        for name in ("energy_spread", "forces_spread"):
+            if name in results:
+                parts.setdefault(name, []).append(results[name].double())
         parts["true_forces"].append(graph.forces)
     arrays = {name: torch.cat(tensors).cpu().numpy() for name, tensors in parts.items()}
     computed = {**errors.compute(), **({} if further is None else further.compute())}

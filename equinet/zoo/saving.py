@@ -14,6 +14,7 @@ from torch import Tensor
 
 from equinet.errors import ConfigError, DataError
 from equinet.models import (
+    Committee,
     DenseGroupResNet,
     EquiformerV2,
     GroupResNet,
@@ -27,7 +28,10 @@ from equinet.zoo.index import find, find_entry
 
 CLASSES: Mapping[str, type[Model]] = {
     each.__name__: each
-    for each in (DenseGroupResNet, EquiformerV2, GroupResNet, MACEGaunt, Ponita, PonitaPotential)
+    for each in (
+        *(Committee, DenseGroupResNet, EquiformerV2, GroupResNet),
+        *(MACEGaunt, Ponita, PonitaPotential),
+    )
 }
 """The classes that a card may name; nothing else is ever built from a file."""
 

@@ -1,5 +1,6 @@
 """The ASE calculator: exact derivatives, conserved energy, clear refusals."""
 
+import copy
 import importlib
 import math
 import sys
@@ -22,7 +23,7 @@ from equinet import zoo
 from equinet.data import frame_from_atoms, to_graph
 from equinet.errors import BackendError, ConfigError, DataError
 from equinet.integrations.ase import EquinetCalculator
-from equinet.models import EquiformerV2, MACEGaunt
+from equinet.models import Committee, EquiformerV2, MACEGaunt
 
 ELEMENTS = (1, 6, 8, 29)
 REFERENCE = (-13.6, -1030.0, -2040.0, -45000.0)
@@ -230,6 +231,19 @@ def test_saved_models_are_loaded(model, tmp_path):
     assert first.get_potential_energy() == pytest.approx(second.get_potential_energy(), abs=1e-9)
     with pytest.raises(ConfigError, match="no folder or zoo model"):
         EquinetCalculator("no-such-model")
+
+
+def test_committees_tell_their_spread(model):
+    other = copy.deepcopy(model)
+    for parameter in other.parameters():
+        parameter.data *= 1.1
+    atoms = STRUCTURES["molecule"].copy()
+    atoms.calc = EquinetCalculator(Committee.of([model, other]))
+    atoms.get_forces()
+    graph = to_graph(frame_from_atoms(atoms), **model.neighborhood)
+    energies = [each(graph)["energy"].item() for each in (model, other)]
+    assert atoms.calc.results["energy_spread"] == pytest.approx(np.std(energies, ddof=1))
+    assert atoms.calc.results["forces_spread"].shape == (len(atoms),)
 
 
 def test_energy_is_conserved_to_second_order_in_the_time_step(model):

@@ -18,7 +18,7 @@ def test_errors_and_order_by_hand(make_model, tiny_data):
     assert found.errors["energy_rmse"] == pytest.approx(1000 * np.sqrt((energy**2).mean()))
     forces = found.forces - np.concatenate([frame.forces for frame in frames])
     assert found.errors["forces_mae"] == pytest.approx(1000 * np.abs(forces).mean())
-    assert [len(part) for part in found.split_forces] == [len(frame) for frame in frames]
+    assert [len(part) for part in found.split(found.forces)] == [len(frame) for frame in frames]
     assert "loss" not in found.errors
 
 

@@ -12,7 +12,7 @@ import torch
 from equinet import __main__ as entry
 from equinet import zoo
 from equinet.errors import BackendError, ConfigError
-from equinet.models import MACEGaunt
+from equinet.models import Committee, MACEGaunt
 from equinet.ops import native
 
 
@@ -51,7 +51,7 @@ class Graph:
 
 def equals_the_model(folder):
     """The command line's package, run in Python, over sizes down to one atom without neighbors."""
-    model = make_model()
+    model = Committee.of([make_model(), make_model()])
     zoo.save(model, f"{folder}/model", {})
     model.eval()
     assert entry.main(["zoo", "export", f"{folder}/model", f"{folder}/model.pt2", "--stress"]) == 0

@@ -190,7 +190,9 @@ def test_only_known_models_are_saved(tmp_path):
     class Other(nn.Linear, Model):
         pass
 
-    with pytest.raises(ValueError, match="must be one of DenseGroupResNet, EquiformerV2"):
+    with pytest.raises(
+        ValueError, match="must be one of Committee, DenseGroupResNet, EquiformerV2"
+    ):
         zoo.save(Other(1, 1), tmp_path, {})
 
 

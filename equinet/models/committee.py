@@ -1,0 +1,166 @@
+"""A committee: potentials trained apart, their mean, and how far they differ."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from equinet.models.equiformer_v2 import EquiformerV2
+from equinet.models.mace_gaunt import MACEGaunt
+from equinet.models.ponita_potential import PonitaPotential
+from equinet.models.potential import Potential
+
+_CLASSES: dict[str, type[Potential]] = {
+    each.__name__: each for each in (EquiformerV2, MACEGaunt, PonitaPotential)
+}
+
+
+class Committee(Potential):
+    r"""The mean of several potentials, with the spread among them.
+
+    Networks that fit the same data from different starts err in different ways where data are
+    few: their mean errs less than each, and where they disagree they are not to be trusted. Energy,
+    forces and stress are means over the members. Besides them a call returns the sample standard
+    deviations among members: ``energy_spread`` [G] of the energies, eV, and, with forces,
+    ``forces_spread`` [N], :math:`\sqrt{\operatorname{tr}\operatorname{Cov}(F_i)}` of each atom's
+    force, eV/Å.
+
+    :meth:`of` makes one from trained models, ``python -m equinet zoo committee`` from runs.
+
+    Args:
+        members: For each its ``class``, by name, and its ``arguments``, as a model's card has them.
+
+    Raises:
+        ValueError: Fewer than two members, a class that is no potential of equinet.models, or
+            members for other elements, other graphs or of other symmetry than the first.
+
+    Source: Lakshminarayanan, Pritzel, Blundell, Deep ensembles (NeurIPS 2017).
+
+    Example:
+        >>> models = [
+        ...     MACEGaunt(
+        ...         elements=[1], cutoff=4.0, reference_energies=[-13.6], average_neighbors=1.0
+        ...     )
+        ...     for _ in range(3)
+        ... ]
+        >>> len(Committee.of(models).members)
+        3
+    """
+
+    def __init__(self, *, members: Sequence[Mapping[str, Any]]) -> None:
+        if len(members) < 2:
+            raise ValueError(f"a committee has at least 2 members, found {len(members)}")
+        models = [_build(member, number) for number, member in enumerate(members, 1)]
+        first = models[0]
+        for number, model in enumerate(models[1:], 2):
+            _check_fit(first, model, number)
+        references = torch.stack([model.reference_energies.energies for model in models])
+        super().__init__(
+            elements=first.elements,
+            reference_energies=references.mean(0).tolist(),
+            **first.neighborhood,
+        )
+        self.members = nn.ModuleList(models)
+        self.conservative = first.conservative
+        self.mirror_symmetric = all(model.mirror_symmetric for model in models)
+
+    @classmethod
+    def of(cls, models: Sequence[Potential]) -> "Committee":
+        """Make a committee of copies of trained models.
+
+        Raises:
+            ValueError: They do not fit together, see the class.
+        """
+        committee = cls(
+            members=[
+                {"class": type(model).__name__, "arguments": model.arguments} for model in models
+            ]
+        )
+        for member, model in zip(committee.members, models, strict=True):
+            member.to(model.dtype).load_state_dict(model.state_dict())
+        return committee.train(models[0].training)
+
+    @property
+    def symmetry(self) -> Float[Tensor, "operation 3 3"] | None:
+        """What all members share."""
+        return self._potentials[0].symmetry
+
+    def evaluate(
+        self,
+        species: Int[Tensor, " node"],
+        pos: Float[Tensor, "node 3"],
+        cell: Float[Tensor, "graph 3 3"],
+        batch: Int[Tensor, " node"],
+        edge_index: Int[Tensor, "2 edge"],
+        edge_shift: Float[Tensor, "edge 3"],
+        strain: Float[Tensor, "graph 3 3"] | None = None,
+        *,
+        forces: bool = True,
+    ) -> dict[str, Tensor]:
+        """Evaluate all members on one graph; see :meth:`equinet.models.Potential.evaluate`."""
+        found = [
+            member.evaluate(
+                species, pos, cell, batch, edge_index, edge_shift, strain, forces=forces
+            )
+            for member in self._potentials
+        ]
+        stacked = {name: torch.stack([each[name] for each in found]) for name in found[0]}
+        results = {name: values.mean(0) for name, values in stacked.items()}
+        results["energy_spread"] = stacked["energy"].std(0)
+        if forces:
+            results["forces_spread"] = stacked["forces"].var(0).sum(-1).sqrt()
+        return results
+
+    def atomic_energies(
+        self,
+        species: Int[Tensor, " node"],
+        vectors: Float[Tensor, "edge 3"],
+        edge_index: Int[Tensor, "2 edge"],
+    ) -> Float[Tensor, " node"]:
+        """Return the mean over the members, in eV, without reference energies."""
+        energies = [
+            member.scale * member.atomic_energies(species, vectors, edge_index) + member.shift
+            for member in self._potentials
+        ]
+        return torch.stack(energies).mean(0)
+
+    @property
+    def _potentials(self) -> list[Potential]:
+        return [member for member in self.members if isinstance(member, Potential)]
+
+
+def _build(member: Mapping[str, Any], number: int) -> Potential:
+    kind = _CLASSES.get(member["class"])
+    if kind is None:
+        raise ValueError(
+            f"members must be of {', '.join(_CLASSES)}; number {number} is a {member['class']}"
+        )
+    return kind(**member["arguments"])
+
+
+def _check_fit(first: Potential, model: Potential, number: int) -> None:
+    """Refuse a member that another graph would have to be built for, or that knows other atoms."""
+    if model.elements != first.elements:
+        raise ValueError(
+            f"members must know the same elements: number {number} knows "
+            f"{list(model.elements)}, the first {list(first.elements)}"
+        )
+    if model.neighborhood != first.neighborhood:
+        raise ValueError(
+            f"members must share their graphs: number {number} has {model.neighborhood}, "
+            f"the first {first.neighborhood}"
+        )
+    if model.conservative != first.conservative:
+        raise ValueError(
+            f"members must all have forces that are gradients, or none: number {number} differs "
+            "from the first"
+        )
+    mine, other = first.symmetry, model.symmetry
+    alike = mine is other if mine is None or other is None else torch.equal(mine, other)
+    if not alike:
+        raise ValueError(
+            f"members must have the same symmetry: number {number} differs from the first in its "
+            "grid of orientations"
+        )
