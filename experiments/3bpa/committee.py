@@ -41,7 +41,7 @@ def measure(found: Predictions) -> Iterator[tuple[str, float, str]]:
         yield "forces_rmse_where_spread_is_largest", float(rmse), "meV/Å"
 
 
-def provenance(runs: list[Path]) -> dict[str, Any]:
+def provenance(runs: list[Path], note: str) -> dict[str, Any]:
     """What all figures of a committee of these runs share."""
     stamps = [json.loads((run / "stamp.json").read_text()) for run in runs]
     trained = [json.loads((run / "metrics.json").read_text()) for run in runs]
@@ -49,8 +49,8 @@ def provenance(runs: list[Path]) -> dict[str, Any]:
     if len(commits) > 1:
         raise SystemExit(f"the runs are of several commits: {', '.join(sorted(commits))}")
     return {
-        "members": len(runs),
-        "train_command": " && ".join(" ".join(stamp["command"]) for stamp in stamps),
+        "run": f"{len(runs)} members" if len(runs) > 1 else "1 alone",
+        "train_command": "\n".join(" ".join(stamp["command"]) for stamp in stamps),
         "train_seconds": sum(each["train_seconds"] for each in trained),
         "steps": sum(each["steps"] for each in trained),
         "hardware": hardware(),
@@ -58,6 +58,8 @@ def provenance(runs: list[Path]) -> dict[str, Any]:
         "date": stamps[0]["time"][:10],
         "commit": commits.pop(),
         "dirty": any(stamp["dirty"] for stamp in stamps),
+        "evaluate_command": "python " + " ".join(sys.argv),
+        "note": note,
     }
 
 
@@ -83,13 +85,14 @@ def main() -> None:
     parser.add_argument("runs", type=Path, nargs="+")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--note", default="")
     arguments = parser.parse_args()
     models = [zoo.load(run) for run in arguments.runs]
     data = ThreeBPA(root=arguments.data, cutoff=models[0].cutoff)
     data.prepare()
     results = []
     for count in range(1, len(models) + 1):
-        shared = provenance(arguments.runs[:count])
+        shared = provenance(arguments.runs[:count], arguments.note)
         for entry in evaluate(models[:count], data):
             results.append({**entry, **shared})
             print(f"{count} {entry['split']:<12} {entry['metric']:<38} {entry['value']:g}")
