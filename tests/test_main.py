@@ -52,9 +52,22 @@ def test_verify_refuses_damage_in_one_sentence(run_directory, capsys):
     assert err.count("\n") == 1
 
 
+def other_model(folder):
+    """One more model for the same elements, of other weights."""
+    zoo.save(
+        MACEGaunt(
+            elements=[1, 8], cutoff=4.0, reference_energies=[-13.6, -2040.0], average_neighbors=7.0
+        ),
+        folder,
+        {},
+    )
+    return folder
+
+
 def test_committees_are_models_and_name_their_members(run_directory, tmp_path, capsys):
-    names, out = [str(run_directory), "mace-gaunt-3bpa"], tmp_path / "committee"
-    assert entry.main(["zoo", "committee", *names[:1] * 3, "--out", str(out)]) == 0
+    out = tmp_path / "committee"
+    members = [run_directory, other_model(tmp_path / "b"), other_model(tmp_path / "c")]
+    assert entry.main(["zoo", "committee", *map(str, members), "--out", str(out)]) == 0
     assert f"{out}: Committee," in capsys.readouterr().out
     assert entry.main(["zoo", "verify", str(out)]) == 0
     assert entry.main(["zoo", "info", str(out)]) == 0
@@ -67,7 +80,8 @@ def test_committees_are_models_and_name_their_members(run_directory, tmp_path, c
     ("names", "sentence"),
     [
         (["RUN"], "at least 2 members, found 1"),
-        (["RUN", "mace-gaunt-3bpa"], "members must know the same elements: number 2 knows"),
+        (["RUN", "mace-gaunt-3bpa"], "members must know the same elements in the same order"),
+        (["RUN", "RUN/model"], "RUN/model is the same model as RUN; give each member once"),
         (["RUN", "mace-gaunt-4bpa"], "no folder or zoo model"),
         (["RUN", "NETWORK"], "NETWORK is no potential but a Ponita"),
         (["RUN", "RUN", "--out", "RUN"], "--out RUN is there already"),

@@ -66,10 +66,10 @@ inline std::string take_string(StableIValue value) {
   const auto handle = torch::stable::detail::to<StringHandle>(value);
   size_t length = 0;
   const char* data = nullptr;
-  STD_TORCH_CHECK(torch_string_length(handle, &length) == 0, "a string has no length");
-  STD_TORCH_CHECK(torch_string_c_str(handle, &data) == 0, "a string has no text");
+  TORCH_ERROR_CODE_CHECK(torch_string_length(handle, &length));
+  TORCH_ERROR_CODE_CHECK(torch_string_c_str(handle, &data));
   const std::string text(data, length);
-  STD_TORCH_CHECK(torch_delete_string(handle) == 0, "a string cannot be freed");
+  TORCH_ERROR_CODE_CHECK(torch_delete_string(handle));
   return text;
 }
 

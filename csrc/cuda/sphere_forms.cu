@@ -226,6 +226,8 @@ std::vector<Tensor> sphere_forms(std::vector<Tensor> functions, std::string form
 
 }  // namespace
 
-STABLE_TORCH_LIBRARY_IMPL(equinet, CUDA, m) { m.impl("sphere_forms", box_sphere_forms<&sphere_forms>); }
+STABLE_TORCH_LIBRARY_IMPL(equinet, CUDA, m) {
+  m.impl("sphere_forms", box_sphere_forms<&sphere_forms>);
+}
 
 }  // namespace equinet

@@ -112,11 +112,16 @@ def join_models(arguments: argparse.Namespace) -> Iterator[str]:
     for name, member in zip(arguments.models, members, strict=True):
         if not isinstance(member, Potential):
             raise ConfigError(f"{name} is no potential but a {type(member).__name__}")
+    cards = [zoo.load_card(name) for name in arguments.models]
+    first_of: dict[str, str] = {}
+    for name, card in zip(arguments.models, cards, strict=True):
+        first = first_of.setdefault(card["sha256"], name)
+        if first is not name:
+            raise ConfigError(f"{name} is the same model as {first}; give each member once")
     try:
         committee = Committee.of(potentials)
     except ValueError as error:
         raise ConfigError(f"{', '.join(arguments.models)}: {error}") from error
-    cards = [zoo.load_card(name) for name in arguments.models]
     zoo.save(committee, out, {"origins": [_origin(card) for card in cards]})
     yield f"{out}: {_headline(zoo.load_card(out))}, of {len(potentials)} members"
     yield f"Next: python -m equinet.evaluate checkpoint={out} data.file=FILE"

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from equinet import zoo
@@ -28,9 +29,7 @@ class EquinetCalculator(Calculator):
     """Energy, forces and stress of a trained potential.
 
     The forces are raw: ASE applies constraints itself. The stress is there for structures that are
-    periodic in all three directions, with ASE's sign, as xx, yy, zz, yz, xz, xy. Of a
-    :class:`equinet.models.Committee`, ``results`` also holds ``energy_spread``, eV, and
-    ``forces_spread`` [N], eV/Å.
+    periodic in all three directions, with ASE's sign, as xx, yy, zz, yz, xz, xy.
 
     Args:
         model_or_name: A potential (the calculator takes a copy), a run directory, a model folder,
@@ -40,6 +39,10 @@ class EquinetCalculator(Calculator):
             float64 in either case; relaxations to tight tolerances and long runs at constant
             energy want float64 throughout.
         **options: Of :class:`ase.calculators.calculator.Calculator`, such as ``atoms``.
+
+    Attributes:
+        energy_spread: Of a :class:`equinet.models.Committee`, for the structure last evaluated, eV.
+        forces_spread: Likewise, for each of its atoms, eV/Å.
 
     Raises:
         ConfigError: ``dtype`` is another, or there is no such model or device.
@@ -80,6 +83,9 @@ class EquinetCalculator(Calculator):
             raise ConfigError(f"{model_or_name} is no potential but a {type(model).__name__}")
         self.model = model.requires_grad_(requires_grad=False)
         self.device = torch.device(device)
+        # Not among the results: ASE refuses names that it does not know there.
+        self.energy_spread: float | None = None
+        self.forces_spread: np.ndarray | None = None
 
     def calculate(
         self,
@@ -101,6 +107,7 @@ class EquinetCalculator(Calculator):
         """
         super().calculate(atoms, list(properties), list(system_changes))  # type: ignore[no-untyped-call]
         self.results = {}  # should the evaluation fail, nothing of the previous one is left
+        self.energy_spread = self.forces_spread = None
         atoms = self.atoms if atoms is None else atoms
         if atoms is None:
             raise ValueError("atoms must be given, as the calculator has none yet")
@@ -124,8 +131,8 @@ class EquinetCalculator(Calculator):
             "forces": found["forces"].detach().cpu().numpy(),
         }
         if "energy_spread" in found:
-            self.results["energy_spread"] = found["energy_spread"].item()
-            self.results["forces_spread"] = found["forces_spread"].detach().cpu().numpy()
+            self.energy_spread = found["energy_spread"].item()
+            self.forces_spread = found["forces_spread"].detach().cpu().numpy()
         if has_stress:
             stress = found["stress"][0].detach().cpu().numpy()
             self.results["stress"] = full_3x3_to_voigt_6_stress(stress)  # type: ignore[no-untyped-call]

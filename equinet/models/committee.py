@@ -1,7 +1,8 @@
 """A committee: potentials trained apart, their mean, and how far they differ."""
 
+import copy
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float, Int
@@ -12,6 +13,7 @@ from equinet.models.mace_gaunt import MACEGaunt
 from equinet.models.ponita_potential import PonitaPotential
 from equinet.models.potential import Potential
 
+# Every potential but the committee itself: what a saved one may be made of.
 _CLASSES: dict[str, type[Potential]] = {
     each.__name__: each for each in (EquiformerV2, MACEGaunt, PonitaPotential)
 }
@@ -71,16 +73,20 @@ class Committee(Potential):
         """Make a committee of copies of trained models.
 
         Raises:
-            ValueError: They do not fit together, see the class.
+            ValueError: They do not fit together, see the class, or differ in dtype.
         """
-        committee = cls(
-            members=[
-                {"class": type(model).__name__, "arguments": model.arguments} for model in models
-            ]
-        )
-        for member, model in zip(committee.members, models, strict=True):
-            member.to(model.dtype).load_state_dict(model.state_dict())
-        return committee.train(models[0].training)
+        for number, model in enumerate(models[1:], 2):
+            if model.dtype != models[0].dtype:
+                raise ValueError(
+                    f"members must have one dtype: number {number} is {model.dtype}, the first "
+                    f"{models[0].dtype}; convert one with .to(dtype)"
+                )
+        described = [{"class": type(each).__name__, "arguments": each.arguments} for each in models]
+        # Initial weights are drawn and replaced; the caller's random numbers must not notice.
+        with torch.random.fork_rng(devices=()):
+            committee = cls(members=described)
+        committee.members = nn.ModuleList(copy.deepcopy(list(models)))
+        return committee.to(next(models[0].parameters()).device).train(models[0].training)
 
     @property
     def symmetry(self) -> Float[Tensor, "operation 3 3"] | None:
@@ -110,7 +116,8 @@ class Committee(Potential):
         results = {name: values.mean(0) for name, values in stacked.items()}
         results["energy_spread"] = stacked["energy"].std(0)
         if forces:
-            results["forces_spread"] = stacked["forces"].var(0).sum(-1).sqrt()
+            # A norm, whose derivative at zero is zero: members may agree.
+            results["forces_spread"] = torch.linalg.vector_norm(stacked["forces"].std(0), dim=-1)
         return results
 
     def atomic_energies(
@@ -128,10 +135,12 @@ class Committee(Potential):
 
     @property
     def _potentials(self) -> list[Potential]:
-        return [member for member in self.members if isinstance(member, Potential)]
+        return cast("list[Potential]", list(self.members))
 
 
 def _build(member: Mapping[str, Any], number: int) -> Potential:
+    if not (isinstance(member.get("arguments"), Mapping) and "class" in member):
+        raise ValueError(f"members must have a class and arguments, found {dict(member)}")
     kind = _CLASSES.get(member["class"])
     if kind is None:
         raise ValueError(
@@ -144,13 +153,13 @@ def _check_fit(first: Potential, model: Potential, number: int) -> None:
     """Refuse a member that another graph would have to be built for, or that knows other atoms."""
     if model.elements != first.elements:
         raise ValueError(
-            f"members must know the same elements: number {number} knows "
-            f"{list(model.elements)}, the first {list(first.elements)}"
+            f"members must know the same elements in the same order: number {number} knows "
+            f"{list(model.elements)}, the first {list(first.elements)}; train both on the same data"
         )
     if model.neighborhood != first.neighborhood:
         raise ValueError(
             f"members must share their graphs: number {number} has {model.neighborhood}, "
-            f"the first {first.neighborhood}"
+            f"the first {first.neighborhood}; train both with one cutoff and max_neighbors"
         )
     if model.conservative != first.conservative:
         raise ValueError(

@@ -25,9 +25,10 @@ def export(model: Potential, path: str | Path, *, stress: bool = False) -> None:
     layout of the conventions page: ``atomic_numbers`` [N], ``pos`` [N, 3], ``cell`` [G, 3, 3],
     ``batch`` [N], ``edge_index`` [2, E], ``edge_shift`` [E, 3], floating ones in float64, and
     returns what the model does: ``energy`` [G] in eV, ``forces`` [N, 3] in eV/Å and, where asked
-    for, ``stress`` [G, 3, 3] in eV/Å³. An element that the model does not know is a RuntimeError.
-    Its metadata hold ``elements`` (atomic numbers), ``cutoff`` in Å and, where the model has them,
-    ``max_neighbors`` and ``tie_tolerance`` in Å²: the edges are the caller's to find.
+    for, ``stress`` [G, 3, 3] in eV/Å³; of a committee, the spreads come after these. An element
+    that the model does not know is a RuntimeError. Its metadata hold ``elements`` (atomic
+    numbers), ``cutoff`` in Å and, where the model has them, ``max_neighbors`` and
+    ``tie_tolerance`` in Å²: the edges are the caller's to find.
 
     Whoever runs it loads the native engine first, unless the model was made with
     ``backend="grid"``, which needs none: ``equinet.ops.native.load()`` does it,

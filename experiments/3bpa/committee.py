@@ -41,13 +41,21 @@ def measure(found: Predictions) -> Iterator[tuple[str, float, str]]:
         yield "forces_rmse_where_spread_is_largest", float(rmse), "meV/Å"
 
 
+def settings(stamp: dict[str, Any]) -> list[str]:
+    """The command of a run without what may differ between members."""
+    return [word for word in stamp["command"] if not word.startswith(("seed=", "run.dir="))]
+
+
 def provenance(runs: list[Path], note: str) -> dict[str, Any]:
     """What all figures of a committee of these runs share."""
     stamps = [json.loads((run / "stamp.json").read_text()) for run in runs]
     trained = [json.loads((run / "metrics.json").read_text()) for run in runs]
-    commits = {stamp["commit"] for stamp in stamps}
-    if len(commits) > 1:
-        raise SystemExit(f"the runs are of several commits: {', '.join(sorted(commits))}")
+    for run, stamp in zip(runs, stamps, strict=True):
+        if stamp["commit"] != stamps[0]["commit"] or settings(stamp) != settings(stamps[0]):
+            raise SystemExit(
+                f"{run} and {runs[0]} differ in more than seed and folder; give runs of one commit "
+                "and one command"
+            )
     return {
         "run": f"{len(runs)} members" if len(runs) > 1 else "1 alone",
         "train_command": "\n".join(" ".join(stamp["command"]) for stamp in stamps),
@@ -56,7 +64,7 @@ def provenance(runs: list[Path], note: str) -> dict[str, Any]:
         "hardware": hardware(),
         "torch": stamps[0]["versions"]["torch"],
         "date": stamps[0]["time"][:10],
-        "commit": commits.pop(),
+        "commit": stamps[0]["commit"],
         "dirty": any(stamp["dirty"] for stamp in stamps),
         "evaluate_command": "python " + " ".join(sys.argv),
         "note": note,
@@ -88,13 +96,16 @@ def main() -> None:
     parser.add_argument("--note", default="")
     arguments = parser.parse_args()
     models = [zoo.load(run) for run in arguments.runs]
+    if not all(isinstance(model, Potential) for model in models):
+        raise SystemExit("a run is no potential; give runs of +experiment=3bpa")
     data = ThreeBPA(root=arguments.data, cutoff=models[0].cutoff)
     data.prepare()
+    counts = range(1, len(models) + 1)
+    origins = [provenance(arguments.runs[:count], arguments.note) for count in counts]
     results = []
-    for count in range(1, len(models) + 1):
-        shared = provenance(arguments.runs[:count], arguments.note)
+    for count, origin in zip(counts, origins, strict=True):
         for entry in evaluate(models[:count], data):
-            results.append({**entry, **shared})
+            results.append({**entry, **origin})
             print(f"{count} {entry['split']:<12} {entry['metric']:<38} {entry['value']:g}")
     arguments.out.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n")
 

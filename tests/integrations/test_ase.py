@@ -242,8 +242,14 @@ def test_committees_tell_their_spread(model):
     atoms.get_forces()
     graph = to_graph(frame_from_atoms(atoms), **model.neighborhood)
     energies = [each(graph)["energy"].item() for each in (model, other)]
-    assert atoms.calc.results["energy_spread"] == pytest.approx(np.std(energies, ddof=1))
-    assert atoms.calc.results["forces_spread"].shape == (len(atoms),)
+    assert atoms.calc.energy_spread == pytest.approx(np.std(energies, ddof=1))
+    assert atoms.calc.forces_spread.shape == (len(atoms),)
+    assert atoms.get_properties(["forces"])["forces"].shape == (len(atoms), 3)
+    atoms.numbers[0] = 79
+    with pytest.raises(DataError):
+        atoms.get_forces()
+    assert atoms.calc.energy_spread is None
+    assert atoms.calc.forces_spread is None
 
 
 def test_energy_is_conserved_to_second_order_in_the_time_step(model):

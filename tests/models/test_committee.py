@@ -1,5 +1,7 @@
 """Means and spreads of potentials, and which of them go together."""
 
+import copy
+import json
 import math
 
 import pytest
@@ -7,7 +9,10 @@ import torch
 from models.test_mace_gaunt import CUTOFF, ELEMENTS, crystal, graph, model, molecule
 
 from equinet import zoo
-from equinet.models import Committee, EquiformerV2, PonitaPotential
+from equinet.errors import DataError
+from equinet.models import Committee, EquiformerV2, PonitaPotential, Potential
+from equinet.models.committee import _CLASSES
+from equinet.zoo.saving import CLASSES
 
 
 def members(count: int = 3) -> list:
@@ -78,11 +83,30 @@ def test_atomic_energies_sum_to_the_energy_above_the_references():
 
 def test_members_are_copies():
     models, data = members(), molecule()
+    state = torch.get_rng_state()
     committee = Committee.of(models)
+    assert torch.equal(torch.get_rng_state(), state)
     before = committee(data)["energy"]
     for parameter in models[0].parameters():
         parameter.data.zero_()
     assert committee(data)["energy"] == before
+
+
+@pytest.mark.parametrize("make", [lambda: model().float(), lambda: on_grid("icosahedron12")])
+def test_tables_keep_the_precision_of_the_members(make):
+    models, data = [make(), make()], molecule()
+    for parameter in models[1].parameters():
+        parameter.data *= 1.1
+    mean = sum(copy.deepcopy(each).double()(data)["forces"] for each in models) / 2
+    found = Committee.of(models).double()(data)["forces"]
+    torch.testing.assert_close(found, mean, rtol=1e-12, atol=1e-13)
+
+
+def test_gradients_stay_finite_where_members_agree():
+    committee = Committee.of([model(), model()]).train()
+    found = committee(molecule())
+    (found["forces"].square().sum() + found["forces_spread"].sum()).backward()
+    assert all(p.grad.isfinite().all() for p in committee.parameters() if p.grad is not None)
 
 
 def test_a_saved_committee_is_the_same(tmp_path):
@@ -93,15 +117,34 @@ def test_a_saved_committee_is_the_same(tmp_path):
         assert torch.equal(found[name], expected[name])
 
 
+@pytest.mark.parametrize("key", ["class", "arguments"])
+def test_broken_cards_are_refused(key, tmp_path):
+    zoo.save(Committee.of(members()), tmp_path, {})
+    card = json.loads((tmp_path / "card.json").read_text())
+    del card["arguments"]["members"][1][key]
+    (tmp_path / "card.json").write_text(json.dumps(card))
+    with pytest.raises(DataError, match="members must have a class and arguments"):
+        zoo.load(tmp_path)
+
+
+def test_every_potential_may_be_a_member():
+    potentials = {name for name, each in CLASSES.items() if issubclass(each, Potential)}
+    assert set(_CLASSES) == potentials - {"Committee"}
+
+
 def direct() -> EquiformerV2:
-    return EquiformerV2(
-        elements=ELEMENTS,
-        cutoff=CUTOFF,
-        reference_energies=(0.0, 0.0, 0.0),
-        average_neighbors=6.0,
-        channels=8,
-        blocks=1,
-    ).eval()
+    return (
+        EquiformerV2(
+            elements=ELEMENTS,
+            cutoff=CUTOFF,
+            reference_energies=(0.0, 0.0, 0.0),
+            average_neighbors=6.0,
+            channels=8,
+            blocks=1,
+        )
+        .double()
+        .eval()
+    )
 
 
 def test_direct_forces_have_means_too():
@@ -132,8 +175,9 @@ def on_grid(grid: str) -> PonitaPotential:
         (lambda: [model()], "at least 2 members, found 1"),
         (
             lambda: [model(), model(elements=(1, 6, 7))],
-            r"same elements: number 2 knows \[1, 6, 7\], the first \[1, 6, 8\]",
+            r"same elements in the same order: number 2 knows \[1, 6, 7\], the first \[1, 6, 8\]",
         ),
+        (lambda: [model(), model().float()], r"one dtype: number 2 is torch\.float32"),
         (lambda: [model(), model(), model(cutoff=4.0)], r"share their graphs: number 3"),
         (lambda: [on_grid("icosahedron12"), on_grid("octahedron6")], "same symmetry: number 2"),
         (lambda: [model(), Committee.of([model(), model()])], "number 2 is a Committee"),

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from equinet.errors import DataError
-from equinet.models import EquiformerV2, MACEGaunt
+from equinet.models import Committee, EquiformerV2, MACEGaunt
 
 
 def make_model():
@@ -107,7 +107,23 @@ def attention():
         torch.testing.assert_close(model(batch), eager(batch))
 
 
-@pytest.mark.parametrize("function", [dynamics, training, attention])
+def committee():
+    """Means and spreads; results that a loss leaves out have zero, not NaN, for a gradient."""
+    torch._dynamo.config.error_on_recompile = True
+    model = make_model()
+    twins = Committee.of([model, model])
+    twins.compile(backend="aot_eager")
+    eager = copy.deepcopy(twins)
+    for batch in (Batch(5, 4), Batch(3, 6)):
+        found, expected = twins(batch), eager(batch)
+        torch.testing.assert_close(found, expected)
+        losses = (each["forces"].square().sum() for each in (found, expected))
+        parameters = (list(each.parameters()) for each in (twins, eager))
+        gradients = map(torch.autograd.grad, losses, parameters)
+        torch.testing.assert_close(*gradients)
+
+
+@pytest.mark.parametrize("function", [dynamics, training, attention, committee])
 def test_compiles_whole(function):
     command = [sys.executable, __file__, function.__name__]
     result = subprocess.run(command, capture_output=True, text=True, check=False)

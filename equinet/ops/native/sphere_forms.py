@@ -59,6 +59,7 @@ _LIBRARY = torch.library.Library("equinet", "IMPL")
 
 
 def _product(x: Tensor, y: Tensor, forms: str, lmax_out: int) -> Tensor:
+    # The usual case first: what follows takes microseconds, as long as a small product itself.
     if x.ndim == y.ndim == 3 and x.shape[::2] == y.shape[::2]:
         return sphere_forms([x, y], forms, [lmax_out])[0]
     if x.shape[:-2] != y.shape[:-2] or x.shape[-1] != y.shape[-1]:

@@ -1,3 +1,5 @@
+"""Calls of the native ops give back what they take, also what torch's stable ABI would keep."""
+
 import ctypes
 import gc
 
