@@ -3,23 +3,19 @@
 from pathlib import Path
 
 import pytest
-import torch
 
 from equinet import zoo
 from equinet.data import AtomicDataset, read_frames
 from equinet.data.sampling import evaluation_loader
+from equinet.training import predict
 
 
 @pytest.mark.parametrize("name", [entry.name for entry in zoo.list() if "3bpa" in entry.name])
 def test_3bpa_models_have_the_errors_of_their_cards(name: str, shared_data: Path) -> None:
-    frames = read_frames(shared_data / "3bpa" / "test_300K.xyz")[::20]
+    frames = read_frames(shared_data / "3bpa" / "test_300K.xyz")[::5]
     model = zoo.load(name)
-    (batch,) = evaluation_loader(AtomicDataset(frames, model.cutoff), len(frames))
-    result = model(batch)
-    energy = 1000 * (result["energy"] - batch.energy).square().mean().sqrt().item()
-    forces = 1000 * (result["forces"] - batch.forces).square().mean().sqrt().item()
+    found = predict(model, evaluation_loader(AtomicDataset(frames, model.cutoff), 32))
     card = zoo.load_card(name)["metrics"]["test_300K"]
-    # Every twentieth frame: their errors differ from those of all frames by 3.9 % and 1.3 %.
-    assert energy == pytest.approx(card["energy_rmse"], rel=0.05)
-    assert forces == pytest.approx(card["forces_rmse"], rel=0.02)
-    assert torch.isfinite(result["forces"]).all()
+    # Every fifth frame: their errors differ from those of all frames by up to 1.2 % and 1.9 %.
+    assert found.errors["energy_rmse"] == pytest.approx(card["energy_rmse"], rel=0.02)
+    assert found.errors["forces_rmse"] == pytest.approx(card["forces_rmse"], rel=0.02)
