@@ -81,6 +81,7 @@ def test_committees_are_models_and_name_their_members(run_directory, tmp_path, c
     [
         (["RUN"], "at least 2 members, found 1"),
         (["RUN", "mace-gaunt-3bpa"], "members must know the same elements in the same order"),
+        (["RUN", "RUN"], "RUN is the same model as RUN; give each member once"),
         (["RUN", "RUN/model"], "RUN/model is the same model as RUN; give each member once"),
         (["RUN", "mace-gaunt-4bpa"], "no folder or zoo model"),
         (["RUN", "NETWORK"], "NETWORK is no potential but a Ponita"),

@@ -3,9 +3,12 @@
 import argparse
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from equinet.errors import ConfigError
+
+if TYPE_CHECKING:
+    from equinet.models import Potential
 
 _MODEL = "a run directory, a model folder, or a name from the zoo"
 _SHOWN_APART = ("schema", "class", "arguments", "units", "dtype", "parameters")
@@ -84,11 +87,8 @@ def export_model(arguments: argparse.Namespace) -> Iterator[str]:
         EquinetError: There is no such model, it is no potential, or it cannot be compiled here.
     """
     from equinet import zoo
-    from equinet.models import Potential
 
-    model = zoo.load(arguments.model, device=arguments.device)
-    if not isinstance(model, Potential):
-        raise ConfigError(f"{arguments.model} is no potential but a {type(model).__name__}")
+    model = _potential(arguments.model, arguments.device)
     yield f"compiling for this machine's {arguments.device}, which takes a minute or two ..."
     zoo.export(model, arguments.file, stress=arguments.stress)
     results = "energy, forces and stress" if arguments.stress else "energy and forces"
@@ -102,22 +102,19 @@ def join_models(arguments: argparse.Namespace) -> Iterator[str]:
         EquinetError: One of them is no such model, or they do not fit together.
     """
     from equinet import zoo
-    from equinet.models import Committee, Potential
+    from equinet.models import Committee
 
     out: Path = arguments.out
     if out.exists():
         raise ConfigError(f"--out {out} is there already; give another folder, or remove it")
-    members = [zoo.load(name) for name in arguments.models]
-    potentials = [member for member in members if isinstance(member, Potential)]
-    for name, member in zip(arguments.models, members, strict=True):
-        if not isinstance(member, Potential):
-            raise ConfigError(f"{name} is no potential but a {type(member).__name__}")
+    potentials = [_potential(name) for name in arguments.models]
     cards = [zoo.load_card(name) for name in arguments.models]
-    first_of: dict[str, str] = {}
+    name_of: dict[str, str] = {}
     for name, card in zip(arguments.models, cards, strict=True):
-        first = first_of.setdefault(card["sha256"], name)
-        if first is not name:
+        if card["sha256"] in name_of:
+            first = name_of[card["sha256"]]
             raise ConfigError(f"{name} is the same model as {first}; give each member once")
+        name_of[card["sha256"]] = name
     try:
         committee = Committee.of(potentials)
     except ValueError as error:
@@ -125,6 +122,17 @@ def join_models(arguments: argparse.Namespace) -> Iterator[str]:
     zoo.save(committee, out, {"origins": [_origin(card) for card in cards]})
     yield f"{out}: {_headline(zoo.load_card(out))}, of {len(potentials)} members"
     yield f"Next: python -m equinet.evaluate checkpoint={out} data.file=FILE"
+
+
+def _potential(name: str, device: str = "cpu") -> "Potential":
+    """Load a model that must be a potential."""
+    from equinet import zoo
+    from equinet.models import Potential
+
+    model = zoo.load(name, device=device)
+    if not isinstance(model, Potential):
+        raise ConfigError(f"{name} is no potential but a {type(model).__name__}")
+    return model
 
 
 def _origin(card: Mapping[str, Any]) -> dict[str, Any]:

@@ -23,9 +23,9 @@ class Committee(Potential):
     r"""The mean of several potentials, with the spread among them.
 
     Networks that fit the same data from different starts err in different ways where data are
-    few: their mean errs less than each, and where they disagree they are not to be trusted. Energy,
-    forces and stress are means over the members. Besides them a call returns the sample standard
-    deviations among members: ``energy_spread`` [G] of the energies, eV, and, with forces,
+    few: their mean usually errs less than each, and where they disagree they are not to be trusted.
+    Energy, forces and stress are means over the members. Besides them a call returns the sample
+    standard deviations among members: ``energy_spread`` [G] of the energies, eV, and, with forces,
     ``forces_spread`` [N], :math:`\sqrt{\operatorname{tr}\operatorname{Cov}(F_i)}` of each atom's
     force, eV/Å.
 
@@ -53,7 +53,7 @@ class Committee(Potential):
 
     def __init__(self, *, members: Sequence[Mapping[str, Any]]) -> None:
         if len(members) < 2:
-            raise ValueError(f"a committee has at least 2 members, found {len(members)}")
+            raise ValueError(f"a committee has at least 2 members, found {len(members)}; give more")
         models = [_build(member, number) for number, member in enumerate(members, 1)]
         first = models[0]
         for number, model in enumerate(models[1:], 2):
@@ -144,7 +144,8 @@ def _build(member: Mapping[str, Any], number: int) -> Potential:
     kind = _CLASSES.get(member["class"])
     if kind is None:
         raise ValueError(
-            f"members must be of {', '.join(_CLASSES)}; number {number} is a {member['class']}"
+            f"members must be of {', '.join(_CLASSES)}; number {number} is a {member['class']}; "
+            "of a committee, give the members"
         )
     return kind(**member["arguments"])
 
