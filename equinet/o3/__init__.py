@@ -1,8 +1,9 @@
 """The sphere and its rotations: harmonics, Wigner D, quadratures, Gaunt and bracket tables."""
 
 from equinet.o3.gaunt import bracket_tensor, gaunt_tensor
-from equinet.o3.harmonics import normalized_legendre, spherical_harmonics
+from equinet.o3.harmonics import spherical_harmonics
 from equinet.o3.irreps import from_e3nn, to_e3nn
+from equinet.o3.legendre import normalized_legendre
 from equinet.o3.orientations import OrientationGrid, orientation_grid
 from equinet.o3.paths import bracket_gain, gaunt_gain, path_factors, power_variance
 from equinet.o3.quadrature import (

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from equinet.o3.harmonics import normalized_legendre
+from equinet.o3.legendre import normalized_legendre
 
 _ROUND_OFF = 1e-12
 

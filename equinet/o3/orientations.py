@@ -13,7 +13,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from equinet.o3.harmonics import angle_multiples, spherical_harmonics
+from equinet.o3.angles import angle_multiples
+from equinet.o3.harmonics import spherical_harmonics
 
 _GOLDEN = (1 + math.sqrt(5)) / 2
 # Rounding of coordinates computed in float64, with room for a few operations.

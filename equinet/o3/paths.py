@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from equinet.o3.harmonics import normalized_legendre
+from equinet.o3.legendre import normalized_legendre
 
 # Far more than the fit has been seen to need.
 _MAX_SWEEPS = 2000

@@ -7,7 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from equinet.o3.harmonics import angle_multiples, spherical_harmonics
+from equinet.o3.angles import angle_multiples
+from equinet.o3.harmonics import spherical_harmonics
 from equinet.o3.quadrature import quadrature
 from equinet.o3.tables import constant_table
 

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from equinet.o3.harmonics import angle_multiples
+from equinet.o3.angles import angle_multiples
 
 
 def zonal_polynomials(

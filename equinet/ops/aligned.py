@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from equinet.o3.harmonics import normalized_legendre
+from equinet.o3.legendre import normalized_legendre
 from equinet.o3.tables import constant_table
 from equinet.o3.wigner import wigner_d_blocks
 from equinet.ops.operands import degree_of

@@ -6,7 +6,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from equinet.o3 import spherical_harmonics, zonal_polynomials
-from equinet.o3.harmonics import angle_multiples
+from equinet.o3.angles import angle_multiples
 from equinet.o3.tables import constant_table
 from equinet.ops import reference
 from equinet.ops.backends import resolve_backend
