@@ -77,7 +77,7 @@ def equinet_work(
         elements=sorted(energies),
         reference_energies=[energies[z] for z in sorted(energies)],
         cutoff=CUTOFF,
-        average_neighbors=dataset.num_edges / dataset.num_atoms,
+        average_neighbors=dataset.average_neighbors,
         channels=channels,
         lmax_filter=LMAX_FILTER,
         lmax_hidden=LMAX_HIDDEN,
@@ -99,7 +99,7 @@ def equinet_work(
         model.eval()
         model(batch)
 
-    return {"training": train, "inference": infer}, dataset.num_edges
+    return {"training": train, "inference": infer}, batch.edge_index.shape[1]
 
 
 def mace_work(
