@@ -35,8 +35,11 @@ def results(operands, edge_index, lmax_out, backend):
     """The convolution, its gradients, and the gradients of a function of those."""
     operands = [each.detach().requires_grad_() for each in operands]
     z = gaunt_convolution(*operands, edge_index, lmax_out, backend=backend)
-    first = torch.autograd.grad(z.square().sum(), operands, create_graph=True)
-    second = torch.autograd.grad(sum(each.square().sum() for each in first), operands)
+    # At degree 0 nothing depends on the directions.
+    total = z.square().sum()
+    first = torch.autograd.grad(total, operands, create_graph=True, materialize_grads=True)
+    total = sum(each.square().sum() for each in first)
+    second = torch.autograd.grad(total, operands, materialize_grads=True)
     return [z, *first, *second]
 
 

@@ -41,8 +41,11 @@ def results(operands, edge_index, points, backend):
     """The convolution, its gradients, and the gradients of a function of those."""
     operands = [each.detach().requires_grad_() for each in operands]
     y = orientation_convolution(*operands, edge_index, points, backend=backend)
-    first = torch.autograd.grad(y.square().sum(), operands, create_graph=True)
-    second = torch.autograd.grad(sum(each.square().sum() for each in first), operands)
+    # At degree 0 nothing depends on the directions.
+    total = y.square().sum()
+    first = torch.autograd.grad(total, operands, create_graph=True, materialize_grads=True)
+    total = sum(each.square().sum() for each in first)
+    second = torch.autograd.grad(total, operands, materialize_grads=True)
     return [y, *first, *second]
 
 
