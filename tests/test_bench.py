@@ -160,6 +160,22 @@ def test_who_may_need_too_much_memory_is_left_out(monkeypatch):
     assert {result.implementation for result in results} == {kept}
 
 
+def test_a_rival_that_fails_is_left_out_and_named(monkeypatch):
+    def fail(_):
+        raise RuntimeError("no kernel for this")
+
+    monkeypatch.setattr("equinet.bench.e3nn_products.build", fail)
+    with pytest.warns(UserWarning, match="e3nn fails .* gaunt_product, lmax 1.*no kernel for"):
+        (results,) = compete(tiny("gaunt_product", 1), seconds=0.0)
+    assert {result.implementation for result in results} >= {"reference", "grid"}
+    assert all(result.speedup is None for result in results)
+
+
+def test_some_can_be_timed_alone():
+    (results,) = compete(tiny("gaunt_product", 1), seconds=0.0, only=["grid", "e3nn"])
+    assert {result.implementation for result in results} == {"grid", "e3nn"}
+
+
 def test_without_e3nn_there_is_no_ratio(monkeypatch):
     monkeypatch.setattr(contest, "find_spec", lambda _: None)
     (results,) = compete(tiny("gaunt_powers", 1), seconds=0.0)
@@ -301,6 +317,7 @@ def test_published_sizes_are_run_by_name(tmp_path, monkeypatch, capsys):
         (["--batch", "0"], "--batch must be at least 1, found 0"),
         (["--channels", "-1"], "--channels must be at least 1, found -1"),
         (["--sizes", "published", "--batch", "2"], "--batch has no meaning with --sizes published"),
+        (["--only", "grid", "cupy"], "--only cupy: nothing of that name runs gaunt_product"),
     ],
 )
 def test_sizes_must_make_sense(arguments, message, capsys):

@@ -1,6 +1,7 @@
 """What bench times: each op on every backend and on its rivals, values and derivatives."""
 
-from collections.abc import Callable, Iterator, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from equinet.bench import cuequivariance_products
 from equinet.bench.limits import Limits, free_memory, measure_limits
-from equinet.bench.problems import NEIGHBORS, Problem, derivatives, draw_probes, make_problem
+from equinet.bench.problems import NEIGHBORS, Problem, derivatives, make_problem
 from equinet.bench.published import Series
 from equinet.bench.timing import Timing, race, synchronizer
 from equinet.bench.work import allocated_bytes, minimal_bytes, multiply_adds
@@ -19,6 +20,8 @@ from equinet.ops import aligned_convolution, available_backends
 
 STAGES = ("forward", "forward+backward", "forward+backward+double backward")
 """What is timed; each contains the one before it."""
+
+_RIVALS = ("e3nn", "cuequivariance")
 
 _PATIENCE = 0.5
 """Seconds; who takes longer for one call is left out of that stage at higher degrees."""
@@ -84,6 +87,7 @@ def compete(
     dtype: torch.dtype = torch.float32,
     device: str = "cpu",
     seconds: float = 0.2,
+    only: Sequence[str] = (),
 ) -> Iterator[list[Result]]:
     """Time one op on all its implementations.
 
@@ -92,21 +96,22 @@ def compete(
         dtype: Of all operands.
         device: "cpu" or "cuda".
         seconds: To spend on each implementation and stage.
+        only: Leave out others than these, if any are named.
 
     Yields:
         For each problem, the results of those that still take part.
     """
-    names = implementations(series.op, device)
+    names = [name for name in implementations(series.op, device) if not only or name in only]
     slow: set[tuple[str, str]] = set()
     for size in series.sizes:
-        problem = make_problem(series.op, **size).to(device, dtype)
+        problem = make_problem(series.op, **size, device=device).to(device, dtype)
         limits = measure_limits(minimal_bytes(problem, 0), dtype, device, seconds)
         results = []
         for order, stage in enumerate(STAGES):
             fit = [
                 name
                 for name in names
-                if (name, stage) not in slow and _fits(series.op, size, problem, name, order)
+                if (name, stage) not in slow and _takes_part(series.op, size, problem, name, order)
             ]
             timings = _time(problem, fit, order, seconds)
             results += _results(series.name, problem, order, timings, limits)
@@ -172,13 +177,28 @@ def _probes(
     if order == 0:
         return ()
     with torch.no_grad():
-        return draw_probes(function(*inputs), inputs)
+        return tuple(torch.randn_like(x) for x in (function(*inputs), *inputs))
 
 
 def _time(problem: Problem, names: list[str], order: int, seconds: float) -> dict[str, Timing]:
     calls = {name: _call(problem, name, order) for name in names}
     device = problem.inputs[0].device.type
     return race(calls, synchronize=synchronizer(device), seconds=seconds)
+
+
+def _takes_part(op: str, size: Mapping[str, Any], problem: Problem, name: str, order: int) -> bool:
+    """Tell whether there is memory; what others have made may fail, and is then left out."""
+    try:
+        fits = _fits(op, size, problem, name, order)
+        if fits and name in _RIVALS:
+            _call(problem, name, order)()
+    except Exception as error:
+        if name not in _RIVALS:
+            raise
+        where = f"{op}, lmax {problem.lmax}, {STAGES[order]}"
+        warnings.warn(f"{name} fails and is left out of {where}: {error}", stacklevel=2)
+        return False
+    return fits
 
 
 def _fits(op: str, size: Mapping[str, Any], problem: Problem, name: str, order: int) -> bool:

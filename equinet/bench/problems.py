@@ -98,6 +98,7 @@ def make_problem(
     is_shared: bool = False,
     neighbors: int = NEIGHBORS,
     seed: int = 0,
+    device: torch.device | str = "cpu",
 ) -> Problem:
     """Draw a problem in float64, so that all precisions see the same one.
 
@@ -111,24 +112,25 @@ def make_problem(
         is_shared: Give the second operand of a product one channel for all.
         neighbors: Edges that end at each node, for the convolutions.
         seed: Of the numbers.
+        device: Where to draw; the numbers depend on it.
     """
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator(device).manual_seed(seed)
 
     def draw(*shape: int) -> Tensor:
-        return torch.randn(shape, generator=generator, dtype=torch.float64)
+        return torch.randn(shape, generator=generator, dtype=torch.float64, device=device)
 
     lmax_y = lmax if lmax_y is None else lmax_y
     size, size_y = (lmax + 1) ** 2, (lmax_y + 1) ** 2
-    edge_index = torch.zeros(2, 0, dtype=torch.int64)
-    points = torch.zeros(0, 3, dtype=torch.float64)
+    edge_index = torch.zeros(2, 0, dtype=torch.int64, device=device)
+    points = torch.zeros(0, 3, dtype=torch.float64, device=device)
     if op == "gaunt_powers":
         inputs: tuple[Tensor, ...] = (draw(batch, size, channels),)
     elif op.endswith("_convolution"):
         nodes = -(-batch // neighbors)
-        sender = torch.randint(nodes, (batch,), generator=generator)
-        edge_index = torch.stack([sender, torch.arange(batch) // neighbors])
+        sender = torch.randint(nodes, (batch,), generator=generator, device=device)
+        edge_index = torch.stack([sender, torch.arange(batch, device=device) // neighbors])
         if op == "orientation_convolution":
-            points = orientation_grid(GRID).points
+            points = orientation_grid(GRID).points.to(device)
             size = len(points)
             points = points[: size // 2]
         inputs = (draw(nodes, size, channels), draw(batch, 3), draw(batch, lmax_y + 1, channels))

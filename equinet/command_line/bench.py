@@ -49,6 +49,13 @@ def add_parser(verbs: Any) -> None:
     parser.add_argument("--dtype", choices=("float32", "float64"), default="float32")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument(
+        "--only",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="backends and libraries to time, such as native e3nn (default: all that run here)",
+    )
+    parser.add_argument(
         "--out", type=Path, default=Path("runs/bench"), help="folder (default: runs/bench)"
     )
     parser.set_defaults(run=run)
@@ -83,7 +90,7 @@ def run(arguments: argparse.Namespace) -> Iterator[str]:
         yield ""
         yield from _head(series)
         dtype = getattr(torch, arguments.dtype)
-        for found in compete(series, dtype=dtype, device=arguments.device):
+        for found in compete(series, dtype=dtype, device=arguments.device, only=arguments.only):
             yield from table_rows(found)
             results += found
     growth = fit_growth(results)
@@ -153,7 +160,7 @@ def make_record(
         name: environment.version(name) or "absent"
         for name in ("cuequivariance-torch", *(f"cuequivariance-ops-torch-cu{n}" for n in (12, 13)))
     }
-    names = ("ops", "sizes", "lmax", "batch", "channels", "dtype", "device")
+    names = ("ops", "sizes", "lmax", "batch", "channels", "dtype", "device", "only")
     return {
         **{name: stamp[name] for name in _STAMP},
         "versions": versions,
@@ -181,10 +188,23 @@ def _check(arguments: argparse.Namespace, devices: list[str]) -> None:
                 raise ConfigError(f"--{name} must be at least 1, found {least}")
     if arguments.device not in devices:
         raise ConfigError(f"--device {arguments.device}: torch finds none here; use cpu")
+    _check_names(arguments)
     try:
         arguments.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"--out {arguments.out} cannot be made: {error.strerror}") from error
+
+
+def _check_names(arguments: argparse.Namespace) -> None:
+    from equinet.bench.contest import implementations
+
+    known = {name for op in arguments.ops for name in implementations(op, arguments.device)}
+    for name in arguments.only:
+        if name not in known:
+            raise ConfigError(
+                f"--only {name}: nothing of that name runs {' or '.join(arguments.ops)} on "
+                f"{arguments.device} here; there are {', '.join(sorted(known))}"
+            )
 
 
 def _series(arguments: argparse.Namespace) -> "list[Series]":
