@@ -299,8 +299,12 @@ def race(runners: list[Runner], rounds: int) -> dict[str, dict[str, Figures]]:
     for phase in PHASES:
         for runner in runners:
             runner.forget()
-            for _ in range(WARM_UP):
-                runner.call(phase)
+            for call in range(WARM_UP):
+                # Compilers of other libraries can take minutes here; a race cut short says so.
+                seconds = runner.call(phase)["ms"] / 1000
+                print(
+                    f"{runner.library} {phase}, call {call + 1}: {seconds:.1f} s", file=sys.stderr
+                )
         turns = [[runner.call(phase) for runner in runners] for _ in range(rounds)]
         found[phase] = {}
         for runner, answers in zip(runners, zip(*turns, strict=True), strict=True):

@@ -20,9 +20,17 @@ if not torch.cuda.is_available():
 EOP
 mkdir -p "$out"
 EQUINET_BUILD=cuda "$python" -m pip install --quiet -e ".[atoms,dev]"
-"$python" -m pytest -m gpu --junitxml "$out/pytest.xml"
+"$python" -m pytest -W default -m gpu tests/ops/native --junitxml "$out/pytest.xml"
 "$python" -m equinet doctor | tee "$out/doctor.txt"
-"$python" -m equinet bench --device cuda --batch 32768 --channels 128 --out "$out/bench"
+bench() { # name, options
+  "$python" -m equinet bench --device cuda --batch 32768 --channels 128 --out "$out/$1" "${@:2}"
+}
+bench bench --only native grid
+# The compilers of the other libraries take minutes at higher degrees.
+bench bench-e3nn --ops gaunt_product --lmax 2 4 --only native e3nn
+if "$python" -c "import torch, cuequivariance_torch, cuequivariance_ops_torch" 2>"$out/cuequivariance.txt"; then
+  bench bench-cuequivariance --ops gaunt_product --lmax 2 3 4 --only native cuequivariance
+fi
 "$python" experiments/gpu/record.py "$out" experiments/gpu/results.json
 if [ -n "${MACE_PYTHON:-}" ]; then
   "$python" experiments/3bpa/against_mace.py --device cuda --mace-python "$MACE_PYTHON" \

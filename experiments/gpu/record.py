@@ -1,9 +1,9 @@
 """Write experiments/gpu/results.json from what check.sh left behind.
 
-python experiments/gpu/record.py runs/gpu experiments/gpu/results.json
+python experiments/gpu/record.py runs/gpu experiments/gpu/results.json [--note "..."]
 
-One entry for each operation, degree, stage and implementation, with the rooflines that were
-measured in the same run, the command, the hardware, versions, date and commit.
+One entry for each benchmark, operation, degree, stage and implementation, with the rooflines that
+were measured in the same run, the command, the hardware, versions, date and commit.
 """
 
 import argparse
@@ -16,9 +16,16 @@ SIZES = ("lmax", "lmax_y", "lmax_out", "batch", "channels")
 ROOFLINES = ("minimal_bytes", "bandwidth", "multiply_adds", "multiply_add_rate", "limit_ms")
 
 
-def entries(folder: Path) -> list[dict[str, Any]]:
-    """One entry a figure of the benchmark in ``folder``."""
-    bench = json.loads((folder / "bench" / "bench.json").read_text())
+def entries(folder: Path, note: str = "") -> list[dict[str, Any]]:
+    """One entry a figure of the benchmarks in ``folder``."""
+    records = sorted(folder.glob("bench*/bench.json"))
+    assert records, f"there is no benchmark in {folder}"
+    return [each for record in records for each in entries_of(record, folder, note)]
+
+
+def entries_of(record: Path, folder: Path, note: str) -> list[dict[str, Any]]:
+    """One entry a figure of a benchmark, with what the other steps found."""
+    bench = json.loads(record.read_text())
     suites = list(ET.parse(folder / "pytest.xml").getroot().iter("testsuite"))  # noqa: S314 - our own file
     assert suites, "pytest wrote no test suite"
     common = {
@@ -32,6 +39,7 @@ def entries(folder: Path) -> list[dict[str, Any]]:
         "date": bench["time"][:10],
         "commit": bench["commit"],
         "dirty": bench["dirty"],
+        **({"note": note} if note else {}),
     }
     medians = {_key(result): result["median_ms"] for result in bench["results"]}
     found = []
@@ -61,8 +69,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, help="where check.sh wrote")
     parser.add_argument("results", type=Path)
+    parser.add_argument("--note", default="", help="what else the figures depend on")
     arguments = parser.parse_args()
-    found = entries(arguments.folder)
+    found = entries(arguments.folder, arguments.note)
     arguments.results.write_text(json.dumps(found, indent=1) + "\n")
     print(f"{len(found)} entries in {arguments.results}")
 
