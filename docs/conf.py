@@ -58,17 +58,21 @@ def trained_models(entries: list[dict]) -> list[str]:
 
 
 def speeds(entries: list[dict]) -> list[str]:
-    """Lay out times, memory and ratios of one run."""
-    lines = ["| metric | of | value |", "|---|---|---|"]
-    lines += [
-        f"| {e['metric']} | {e.get('library') or e['implementation']} "
-        f"| {e['value']:.4g} {e['unit']} |"
-        for e in entries
-    ]
-    first = entries[0]
-    lines += ["", f"{first['date']}, {first['hardware']}, commit {first['commit'][:8]}:", ""]
-    lines += ["```bash", first["command"], "```"]
-    return lines + (["", first["note"]] if first.get("note") else [])
+    """Lay out times, memory and ratios, command by command."""
+    lines = []
+    for command in dict.fromkeys(e["command"] for e in entries):
+        found = [e for e in entries if e["command"] == command]
+        lines += ["| metric | of | value |", "|---|---|---|"]
+        lines += [
+            f"| {e['metric']} | {e.get('library') or e['implementation']} "
+            f"| {e['value']:.4g} {e['unit']} |"
+            for e in found
+        ]
+        first = found[0]
+        lines += ["", f"{first['date']}, {first['hardware']}, commit {first['commit'][:8]}:", ""]
+        lines += ["```bash", command, "```", ""]
+        lines += [first["note"], ""] if first.get("note") else []
+    return lines
 
 
 write_results()

@@ -165,10 +165,19 @@ def test_a_rival_that_fails_is_left_out_and_named(monkeypatch):
         raise RuntimeError("no kernel for this")
 
     monkeypatch.setattr("equinet.bench.e3nn_products.build", fail)
-    with pytest.warns(UserWarning, match="e3nn fails .* gaunt_product, lmax 1.*no kernel for"):
-        (results,) = compete(tiny("gaunt_product", 1), seconds=0.0)
-    assert {result.implementation for result in results} >= {"reference", "grid"}
-    assert all(result.speedup is None for result in results)
+    match = "e3nn forward.* is left out: it fails on gaunt_product, lmax 1: no kernel for"
+    with pytest.warns(UserWarning, match=match) as warned:
+        first, second = compete(tiny("gaunt_product", 1, 2), seconds=0.0)
+    assert len(warned) == len(STAGES)  # it is not tried again at a higher degree
+    assert {result.implementation for result in second} >= {"reference", "grid"}
+    assert all(result.speedup is None for result in (*first, *second))
+
+
+@pytest.mark.usefixtures("_quick")
+def test_nothing_to_time_is_said(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(contest, "_fits", lambda *_: False)
+    assert entry.main(["bench", "--lmax", "1", "--out", str(tmp_path)]) == 1
+    assert "nothing was timed" in capsys.readouterr().err
 
 
 def test_some_can_be_timed_alone():

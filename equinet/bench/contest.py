@@ -102,21 +102,27 @@ def compete(
         For each problem, the results of those that still take part.
     """
     names = [name for name in implementations(series.op, device) if not only or name in only]
-    slow: set[tuple[str, str]] = set()
+    out: set[tuple[str, str]] = set()
     for size in series.sizes:
         problem = make_problem(series.op, **size, device=device).to(device, dtype)
         limits = measure_limits(minimal_bytes(problem, 0), dtype, device, seconds)
         results = []
         for order, stage in enumerate(STAGES):
-            fit = [
-                name
-                for name in names
-                if (name, stage) not in slow and _takes_part(series.op, size, problem, name, order)
-            ]
-            timings = _time(problem, fit, order, seconds)
+            calls = {}
+            for name in names:
+                if (name, stage) in out:
+                    continue
+                try:
+                    call = _ready(series.op, size, problem, name, order)
+                except _RivalError as failure:
+                    warnings.warn(f"{name} {stage} is left out: {failure}", stacklevel=2)
+                    out.add((name, stage))
+                else:
+                    calls |= {name: call} if call else {}
+            timings = race(calls, synchronize=synchronizer(device), seconds=seconds)
             results += _results(series.name, problem, order, timings, limits)
         yield results
-        slow |= {(r.implementation, r.stage) for r in results if r.best_ms > 1000 * _PATIENCE}
+        out |= {(r.implementation, r.stage) for r in results if r.best_ms > 1000 * _PATIENCE}
 
 
 def implementations(op: str, device: str) -> list[str]:
@@ -177,28 +183,33 @@ def _probes(
     if order == 0:
         return ()
     with torch.no_grad():
-        return tuple(torch.randn_like(x) for x in (function(*inputs), *inputs))
+        shaped = (function(*inputs), *inputs)
+    generator = torch.Generator(inputs[0].device).manual_seed(1)
+    return tuple(
+        torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device) for x in shaped
+    )
 
 
-def _time(problem: Problem, names: list[str], order: int, seconds: float) -> dict[str, Timing]:
-    calls = {name: _call(problem, name, order) for name in names}
-    device = problem.inputs[0].device.type
-    return race(calls, synchronize=synchronizer(device), seconds=seconds)
+class _RivalError(Exception):
+    """What others have made fails on a problem."""
 
 
-def _takes_part(op: str, size: Mapping[str, Any], problem: Problem, name: str, order: int) -> bool:
-    """Tell whether there is memory; what others have made may fail, and is then left out."""
+def _ready(
+    op: str, size: Mapping[str, Any], problem: Problem, name: str, order: int
+) -> Callable[[], object] | None:
+    """Return what to time, or None where memory may not do."""
     try:
-        fits = _fits(op, size, problem, name, order)
-        if fits and name in _RIVALS:
-            _call(problem, name, order)()
+        if not _fits(op, size, problem, name, order):
+            return None
+        call = _call(problem, name, order)
+        if name in _RIVALS:
+            call()
+            synchronizer(problem.inputs[0].device.type)()
     except Exception as error:
         if name not in _RIVALS:
             raise
-        where = f"{op}, lmax {problem.lmax}, {STAGES[order]}"
-        warnings.warn(f"{name} fails and is left out of {where}: {error}", stacklevel=2)
-        return False
-    return fits
+        raise _RivalError(f"it fails on {op}, lmax {problem.lmax}: {error}") from error
+    return call
 
 
 def _fits(op: str, size: Mapping[str, Any], problem: Problem, name: str, order: int) -> bool:

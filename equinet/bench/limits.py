@@ -80,8 +80,9 @@ def free_memory(device: str) -> int:
         device: "cpu" or "cuda".
     """
     if device == "cuda":
+        # What torch keeps for itself is free too.
         free: int = torch.cuda.mem_get_info()[0]
-        return free
+        return free + torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
     meminfo = Path("/proc/meminfo")
     if meminfo.is_file():
         for line in meminfo.read_text(encoding="ascii").splitlines():

@@ -65,8 +65,8 @@ def run(arguments: argparse.Namespace) -> Iterator[str]:
     """Yield the tables as they fill, then write the record and the picture.
 
     Raises:
-        ConfigError: A size is not positive or has no meaning, there is no such device, or the
-            folder cannot be made.
+        ConfigError: A size is not positive or has no meaning, there is no such device or
+            implementation, the folder cannot be made, or nothing could be timed.
     """
     import torch
 
@@ -93,6 +93,11 @@ def run(arguments: argparse.Namespace) -> Iterator[str]:
         for found in compete(series, dtype=dtype, device=arguments.device, only=arguments.only):
             yield from table_rows(found)
             results += found
+    if not results:
+        raise ConfigError(
+            "nothing was timed: all that runs here fails or needs more memory than there is; try a "
+            "smaller --batch, or others than --only names"
+        )
     growth = fit_growth(results)
     if growth:
         yield ""

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from equinet.o3.angles import angle_multiples
 from equinet.o3.gaunt import gaunt_tensor
@@ -26,7 +27,9 @@ def solid_harmonics(lmax: int, vectors: Tensor, *, on_sphere: bool) -> Tensor:
         on_sphere: take the lengths of all vectors for one, which saves a few operations. Then only
             derivatives along the sphere mean something.
     """
-    if torch.compiler.is_compiling():  # which fuses operations and differentiates the recurrence
+    # Compilers fuse operations, and the forward mode could not differentiate what it differentiates
+    # here a second time: both get the recurrence.
+    if torch.compiler.is_compiling() or forward_ad._current_level >= 0:  # noqa: SLF001
         return _recur(lmax, vectors, on_sphere=on_sphere)
     harmonics: Tensor = _SolidHarmonics.apply(vectors, lmax, on_sphere)
     return harmonics
@@ -45,26 +48,19 @@ class _SolidHarmonics(torch.autograd.Function):
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
         ctx.lmax = inputs[1]
         ctx.save_for_backward(output)
-        ctx.save_for_forward(output)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        return (gradients[0] * _slopes(ctx)).sum(1), None, None
-
-    @staticmethod
-    def jvp(ctx: Any, *tangents: Any) -> Tensor:
-        return (tangents[0].unsqueeze(1) * _slopes(ctx)).sum(0)
+        (harmonics,) = ctx.saved_tensors
+        slopes = _Slopes.apply(harmonics, ctx.lmax, False).unflatten(0, (3, -1))
+        return (gradients[0] * slopes).sum(1), None, None
 
 
-def _slopes(ctx: Any) -> Tensor:
-    """Derivatives [3, lm, N] along x, y and z of the harmonics that were saved."""
-    (harmonics,) = ctx.saved_tensors
-    slopes: Tensor = _Map.apply(harmonics, ctx.lmax, False)
-    return slopes.unflatten(0, (3, -1))
+class _Slopes(torch.autograd.Function):
+    """Derivatives [3 lm, N] along x, y and z of harmonics [lm, N], or the transpose of that map.
 
-
-class _Map(torch.autograd.Function):
-    """Harmonics [lm, N] to their slopes [3 lm, N], or the transpose of that."""
+    On a GPU they have the precision of its matrix products.
+    """
 
     generate_vmap_rule = True
 
@@ -81,12 +77,7 @@ class _Map(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        return _Map.apply(gradients[0], ctx.lmax, not ctx.is_transposed), None, None
-
-    @staticmethod
-    def jvp(ctx: Any, *tangents: Any) -> Tensor:
-        mapped: Tensor = _Map.apply(tangents[0], ctx.lmax, ctx.is_transposed)
-        return mapped
+        return _Slopes.apply(gradients[0], ctx.lmax, not ctx.is_transposed), None, None
 
 
 @constant_table

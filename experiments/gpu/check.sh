@@ -22,6 +22,7 @@ mkdir -p "$out"
 EQUINET_BUILD=cuda "$python" -m pip install --quiet -e ".[atoms,dev]"
 "$python" -m pytest -W default -m gpu tests/ops/native --junitxml "$out/pytest.xml"
 "$python" -m equinet doctor | tee "$out/doctor.txt"
+rm -rf "$out"/bench* # or figures of an earlier check would be recorded again
 bench() { # name, options
   "$python" -m equinet bench --device cuda --batch 32768 --channels 128 --out "$out/$1" "${@:2}"
 }

@@ -8,6 +8,7 @@ with all frames of systems of at most so many atoms, unchanged.
 
 import argparse
 import lzma
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,19 +30,24 @@ def main() -> None:
     parser.add_argument("--splits", nargs="+", default=["s2ef_train", "s2ef_val_id"])
     arguments = parser.parse_args()
     for split in arguments.splits:
-        kept, of = [], 0
-        for file in sorted((arguments.source / split).glob("*.extxyz.xz")):
+        kept, count = [], 0
+        files = sorted((arguments.source / split).glob("*.extxyz.xz"))
+        folder = arguments.output / split
+        if not files:
+            sys.exit(f"smallest_systems.py: {arguments.source / split} holds no *.extxyz.xz")
+        if folder.exists():
+            sys.exit(f"smallest_systems.py: {folder} exists; name another OUTPUT")
+        for file in files:
             for row, frame in frames(file):
-                of += 1
+                count += 1
                 if int(frame.partition("\n")[0]) <= arguments.atoms:
                     kept.append((row, frame))
-        folder = arguments.output / split
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True)
         for ending, part in ((".txt.xz", 0), (".extxyz.xz", 1)):
             with lzma.open(folder / f"0{ending}", "wt") as out:
                 out.writelines(each[part] for each in kept)
         systems = {row.partition(",")[0] for row, _ in kept}
-        print(f"{split}: {len(kept)} of {of} frames, {len(systems)} systems")
+        print(f"{split}: {len(kept)} of {count} frames, {len(systems)} systems")
 
 
 if __name__ == "__main__":

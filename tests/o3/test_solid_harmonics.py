@@ -41,6 +41,20 @@ def test_on_the_sphere_too():
         torch.testing.assert_close(found, expected)
 
 
+@pytest.mark.parametrize("normalize", [True, False])
+def test_second_derivatives_are_the_same_in_every_mode(normalize):
+    forward, backward = torch.func.jacfwd, torch.func.jacrev
+    vector = randn(3)
+
+    def function(v):
+        return spherical_harmonics(3, v, normalize)
+
+    expected = backward(backward(function))(vector)
+    assert expected.abs().max() > 0.1
+    for outer, inner in ((forward, forward), (forward, backward), (backward, forward)):
+        torch.testing.assert_close(outer(inner(function))(vector), expected)
+
+
 def test_gradients_lose_no_digits_under_autocast():
     directions = torch.randn(5, 3, requires_grad=True)
 
