@@ -2,20 +2,20 @@
 //
 // What an H200 can do at best (4.8 TB/s; 33.5e12 issue slots of a lane a second), for a lane in
 // float32, forward: bytes that must move, and slots counted in the machine code for sm_90, of which
-// those that multiply and add are some 88 %. Measured on one (a triad moves 4.18 TB/s there), with
-// 32 768 functions of 128 channels: medians of events around a call, so some 7 ps of each are launch.
+// those that multiply and add are some 88 %. Measured on one, with 32 768 functions of 128 channels
+// (experiments/gpu/results.json, and kernels.py beside it for those in brackets, launch included).
 //
 //   degrees          kernel   registers  warps/SM  bytes  memory    slots  issue    bound  measured
-//   (2, 2, 2)        sparse          40        48    108   22 ps      320   10 ps   22 ps     32 ps
-//   (3, 3, 3)        sparse          64        32    192   40 ps      840   25 ps   40 ps     56 ps
-//   (4, 4, 4)        sparse          95        20    300   62 ps    2 170   65 ps   65 ps     89 ps
-//   (5, 5, 5)        samples        128        16    432   90 ps    3 160   94 ps   94 ps    162 ps
-//   (6, 6, 6)        samples        167        12    588  122 ps    5 350  160 ps  160 ps    245 ps
-//   (7, 7, 7)        samples        254         8    768  160 ps    7 860  235 ps  235 ps    386 ps
-//   (8, 8, 8)        samples        255         8    972  202 ps   11 230  335 ps  335 ps    576 ps
-//   (2, 2, 4)        samples         71        24    172   36 ps    1 200   36 ps   36 ps     61 ps
-//   (3, 3, 6)        samples        128        16    324   68 ps    2 540   76 ps   76 ps    122 ps
-//   (4, 4, 8)        samples        198         8    524  109 ps    4 690  140 ps  140 ps    269 ps
+//   (2, 2, 2)        sparse          40        48    108   22 ps      320   10 ps   22 ps     28 ps
+//   (3, 3, 3)        sparse          64        32    192   40 ps      840   25 ps   40 ps     50 ps
+//   (4, 4, 4)        sparse          95        20    300   62 ps    2 170   65 ps   65 ps     83 ps
+//   (5, 5, 5)        samples        128        16    432   90 ps    3 160   94 ps   94 ps    158 ps
+//   (6, 6, 6)        samples        167        12    588  122 ps    5 350  160 ps  160 ps    257 ps
+//   (7, 7, 7)        samples        254         8    768  160 ps    7 860  235 ps  235 ps    410 ps
+//   (8, 8, 8)        samples        255         8    972  202 ps   11 230  335 ps  335 ps    665 ps
+//   (2, 2, 4)        samples         71        24    172   36 ps    1 200   36 ps   36 ps    (61 ps)
+//   (3, 3, 6)        samples        128        16    324   68 ps    2 540   76 ps   76 ps   (122 ps)
+//   (4, 4, 8)        samples        198         8    524  109 ps    4 690  140 ps  140 ps   (269 ps)
 //
 // The counters say why: up to degree 4 memory moves at 78 to 86 % of its peak. Beyond, two or three
 // warps a scheduler are too few to issue always: 68 % of the slots at degree 6, 60 % at degree 8.

@@ -108,7 +108,7 @@ def compete(
         limits = measure_limits(minimal_bytes(problem, 0), dtype, device, seconds)
         results = []
         for order, stage in enumerate(STAGES):
-            calls = {}
+            calls: dict[str, Callable[[], object]] = {}
             for name in names:
                 if (name, stage) in out:
                     continue
