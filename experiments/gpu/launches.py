@@ -26,6 +26,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
     arguments = parser.parse_args()
+    if not torch.cuda.is_available():
+        sys.exit("launches.py: torch sees no CUDA device; run it on a machine with one")
     isolated = ase.io.read(arguments.data / "iso_atoms.xyz", ":")
     energies = {int(a.numbers[0]): float(a.get_potential_energy()) for a in isolated}
     atoms = ase.io.read(arguments.data / against_mace.FILE, ":5")
