@@ -12,7 +12,7 @@ from torch import Tensor
 
 from equinet.bench import cuequivariance_products
 from equinet.bench.limits import Limits, free_memory, measure_limits
-from equinet.bench.problems import NEIGHBORS, Problem, derivatives, make_problem
+from equinet.bench.problems import NEIGHBORS, Problem, derivatives, draw_probes, make_problem
 from equinet.bench.published import Series
 from equinet.bench.timing import Timing, race, synchronizer
 from equinet.bench.work import allocated_bytes, minimal_bytes, multiply_adds
@@ -183,11 +183,7 @@ def _probes(
     if order == 0:
         return ()
     with torch.no_grad():
-        shaped = (function(*inputs), *inputs)
-    generator = torch.Generator(inputs[0].device).manual_seed(1)
-    return tuple(
-        torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device) for x in shaped
-    )
+        return draw_probes(function(*inputs), inputs, device=inputs[0].device)
 
 
 class _RivalError(Exception):

@@ -141,11 +141,20 @@ def make_problem(
     return Problem(op, lmax, lmax_y, lmax_out, inputs, edge_index, points)
 
 
-def draw_probes(output: Tensor, inputs: Sequence[Tensor], seed: int = 1) -> tuple[Tensor, ...]:
-    """Draw the vectors with which derivatives are contracted: one for the output and each input."""
-    generator = torch.Generator().manual_seed(seed)
+def draw_probes(
+    output: Tensor, inputs: Sequence[Tensor], seed: int = 1, device: torch.device | str = "cpu"
+) -> tuple[Tensor, ...]:
+    """Draw the vectors with which derivatives are contracted: one for the output and each input.
+
+    Args:
+        output: Of the function.
+        inputs: By which it is differentiated.
+        seed: Of the numbers.
+        device: Where to draw, whatever that of the tensors is; the numbers depend on it.
+    """
+    generator = torch.Generator(device).manual_seed(seed)
     return tuple(
-        torch.randn(x.shape, generator=generator, dtype=torch.float64).to(x)
+        torch.randn(x.shape, generator=generator, dtype=torch.float64, device=device).to(x)
         for x in (output, *inputs)
     )
 

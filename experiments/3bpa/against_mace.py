@@ -60,6 +60,15 @@ class Figures:
     peak_mb: float
 
 
+def read(data: Path, frames: int) -> tuple[list[Any], dict[int, float]]:
+    """Read the first training frames, and the energy of a lone atom of each element."""
+    import ase.io
+
+    lone = ase.io.read(data / "iso_atoms.xyz", ":")
+    energies = {int(atom.numbers[0]): float(atom.get_potential_energy()) for atom in lone}
+    return ase.io.read(data / FILE, f":{frames}"), energies
+
+
 def equinet_work(
     atoms: list[Any], energies: dict[int, float], channels: int, device: str
 ) -> tuple[Work, int]:
@@ -171,15 +180,10 @@ def serve(library: str, arguments: argparse.Namespace) -> None:
     os.dup2(2, 1)  # what libraries print must not mix with the answers
     for name in IMPORTS[library]:
         importlib.import_module(name)
-    import ase.io
     import torch
 
     memory = Memory(arguments.device)
-    energies = {
-        int(atom.numbers[0]): float(atom.get_potential_energy())
-        for atom in ase.io.read(arguments.data / "iso_atoms.xyz", ":")
-    }
-    atoms = ase.io.read(arguments.data / FILE, f":{arguments.batch}")
+    atoms, energies = read(arguments.data, arguments.batch)
     set_up = equinet_work if library == "equinet" else mace_work
     work, edges = set_up(atoms, energies, arguments.channels, arguments.device)
     packages = [library, "torch", "e3nn"]

@@ -12,7 +12,6 @@ import time
 import warnings
 from pathlib import Path
 
-import ase.io
 import torch
 from torch.profiler import ProfilerActivity, profile
 
@@ -28,9 +27,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if not torch.cuda.is_available():
         sys.exit("launches.py: torch sees no CUDA device; run it on a machine with one")
-    isolated = ase.io.read(arguments.data / "iso_atoms.xyz", ":")
-    energies = {int(a.numbers[0]): float(a.get_potential_energy()) for a in isolated}
-    atoms = ase.io.read(arguments.data / against_mace.FILE, ":5")
+    atoms, energies = against_mace.read(arguments.data, 5)
     step = against_mace.equinet_work(atoms, energies, 64, "cuda")[0]["training"]
     for _ in range(against_mace.WARM_UP):
         step()
