@@ -210,7 +210,7 @@ def _check_signature(node: Mapping[str, Any], path: str, provided: Iterable[str]
     for name in named:
         required = parameters[name].default is inspect.Parameter.empty
         given_null = name in given and node[name] is None and not _takes_none(parameters[name])
-        if required and (given_null or name not in given | {*provided}):
+        if given_null or (required and name not in given | {*provided}):
             raise ConfigError(f"{path}: {target.__name__} needs {name!r}; give {path}.{name}=...")
 
 

@@ -170,6 +170,7 @@ def test_values_that_a_constructor_refuses_are_placed():
         ("trainer.max_steps=abc", "trainer.max_steps: 'abc' is not a whole number"),
         ("trainer.gradient_clip_val=-1", "trainer.gradient_clip_val: -1 is negative"),
         ("data.train=null", "data: AtomisticFiles needs 'train'; give data.train="),
+        ("data.batch_size=null", "data: AtomisticFiles needs 'batch_size'; give data.batch_size="),
         ("seed=abc", "seed: 'abc' is not a whole number"),
         ("seed=-1", "seed: -1 is not between 0 and"),
         ("run.checkpoint_minutes=abc", "run.checkpoint_minutes: 'abc' is not a number"),
