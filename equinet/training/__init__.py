@@ -20,6 +20,7 @@ from equinet.training.s2ef_task import S2EFTask
 from equinet.training.schedules import Cosine, Plateau
 from equinet.training.session import fit, seed_everything
 from equinet.training.task import Evaluation, Task
+from equinet.training.transmutation import transmutable, transmute
 
 __all__ = [
     "ClassificationErrors",
@@ -59,4 +60,6 @@ __all__ = [
     "residuals",
     "seed_everything",
     "table",
+    "transmutable",
+    "transmute",
 ]

@@ -4,8 +4,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from jaxtyping import Float
+from torch import Tensor
 
+from equinet.errors import ConfigError
+from equinet.models import Potential
 from equinet.training.evaluation import predict
 from equinet.training.losses import residuals
 from equinet.training.metrics import UNITS
@@ -13,6 +16,7 @@ from equinet.training.oc20_metrics import S2EF_COLUMNS, S2EF_UNITS, S2EFErrors
 from equinet.training.potential_task import PotentialTask
 from equinet.training.tables import lay_out
 from equinet.training.task import Evaluation
+from equinet.training.transmutation import transmutable, transmute
 
 
 class S2EFTask(PotentialTask):
@@ -30,10 +34,17 @@ class S2EFTask(PotentialTask):
         loss: ``absolute``, ``squared`` or ``huber``; see :class:`~equinet.training.LossWeights`.
         huber_delta: Beyond it Huber's loss is linear, eV and eV/Å.
         free_atoms_only: Leave atoms marked ``fixed`` out of the force loss.
+        transmuted: Share of the training structures whose surface, and share of those whose
+            adsorbate, is given elements at random and is at rest; see
+            :func:`equinet.training.transmute`. Errors of training are of these, too.
+
+    Raises:
+        ValueError: ``transmuted`` is no share.
 
     Source: Chanussot et al., ACS Catal. 11, 6059 (2021), doi 10.1021/acscatal.0c04525.
     """
 
+    model: Potential
     units: ClassVar[Mapping[str, str]] = {**UNITS, **S2EF_UNITS}
     columns: ClassVar[tuple[str, ...]] = (
         "train_loss",
@@ -61,14 +72,17 @@ class S2EFTask(PotentialTask):
     def __init__(
         self,
         *,
-        model: nn.Module,
+        model: Potential,
         optimizer: Callable[[Iterable[Any]], torch.optim.Optimizer],
         energy_weight: float = 2.0,
         forces_weight: float = 100.0,
         loss: str = "absolute",
         huber_delta: float = 0.5,
         free_atoms_only: bool = True,
+        transmuted: float = 0.0,
     ) -> None:
+        if not 0 <= transmuted <= 1:
+            raise ValueError(f"transmuted must be between 0 and 1, found {transmuted}")
         super().__init__(
             model=model,
             optimizer=optimizer,
@@ -78,7 +92,25 @@ class S2EFTask(PotentialTask):
             huber_delta=huber_delta,
             free_atoms_only=free_atoms_only,
         )
+        self.transmuted = transmuted
         self.ranking_errors = S2EFErrors()
+
+    def training_step(self, graph: Any, batch_idx: int) -> Float[Tensor, ""]:
+        """Return the loss of one batch, of which a share is transmuted."""
+        if self.transmuted:
+            surfaces, adsorbates = torch.rand(2, graph.num_graphs) < self.transmuted
+            graph = transmute(graph, surfaces, adsorbates, self.model)
+        return super().training_step(graph, batch_idx)
+
+    def check_data(self, *sets: Any) -> None:
+        """Refuse, where structures are to be transmuted, too few elements to draw from."""
+        super().check_data(*sets)
+        if self.transmuted and all(len(kinds) < 2 for kinds in transmutable(self.model)):
+            raise ConfigError(
+                "task.transmuted is set, but the training frames have fewer than two elements "
+                "beside H, C, N and O to draw from, and fewer than two of these; set "
+                "task.transmuted=0"
+            )
 
     def validation_step(self, graph: Any, batch_idx: int) -> None:  # noqa: ARG002
         """Add the errors of one validation batch."""

@@ -1,0 +1,171 @@
+"""Structures of other elements: what changes, and what must not."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from torch_geometric.data import Batch
+
+from equinet.data import AtomicDataset, Frame, to_graph
+from equinet.errors import ConfigError
+from equinet.models import MACEGaunt
+from equinet.training import S2EFTask, transmute
+
+ELEMENTS = (1, 6, 8, 13, 29, 46, 78)
+SURFACE, ADSORBATE = (13, 29, 46, 78), (1, 6, 8)
+STRUCTURES = 20
+
+
+def slab(seed: int) -> Frame:
+    """Two metals and an adsorbate."""
+    rng = np.random.default_rng(seed)
+    metals = rng.choice(SURFACE, 2, replace=False)
+    numbers = np.array([*metals, *metals, 6, 8, 1], dtype=np.int64)
+    return Frame(
+        numbers=numbers,
+        positions=np.arange(7)[:, None] * [1.1, 0.3, 0.2] + rng.normal(size=(7, 3)) * 0.05,
+        cell=np.zeros((3, 3)),
+        pbc=np.zeros(3, dtype=bool),
+        energy=float(rng.normal()),
+        forces=rng.normal(size=(7, 3)),
+        fixed=np.array([True, True] + [False] * 5),
+        source=f"slab {seed}",
+    )
+
+
+@pytest.fixture
+def potential():
+    torch.manual_seed(0)
+    return MACEGaunt(
+        elements=ELEMENTS,
+        cutoff=3.0,
+        reference_energies=[-float(z) for z in ELEMENTS],
+        average_neighbors=2.0,
+        shift=0.25,
+        channels=4,
+        lmax_filter=1,
+        lmax_hidden=1,
+    )
+
+
+@pytest.fixture
+def graphs():
+    return Batch.from_data_list([to_graph(slab(seed), 3.0) for seed in range(STRUCTURES)])
+
+
+def every(chosen: bool) -> torch.Tensor:
+    return torch.full((STRUCTURES,), chosen)
+
+
+def test_what_changes_is_at_rest_and_all_else_stays(potential, graphs):
+    surfaces, adsorbates = torch.arange(STRUCTURES) % 2 == 0, torch.arange(STRUCTURES) % 3 == 0
+    before = graphs.clone()
+    result = transmute(graphs, surfaces, adsorbates, potential)
+    for index in range(STRUCTURES):
+        old, new = before.get_example(index), result.get_example(index)
+        of_surface = torch.isin(old.atomic_numbers, torch.tensor(SURFACE))
+        expected = torch.where(of_surface, surfaces[index], adsorbates[index])
+        assert torch.equal(old.atomic_numbers != new.atomic_numbers, expected)
+        assert torch.equal(new.forces, old.forces * ~expected[:, None])
+        assert torch.equal(torch.isin(new.atomic_numbers, torch.tensor(SURFACE)), of_surface)
+        pairs = set(zip(old.atomic_numbers.tolist(), new.atomic_numbers.tolist(), strict=True))
+        assert len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs})
+        assert bool(new.energy == old.energy) == (not surfaces[index])
+    for name in ("atomic_numbers", "forces", "energy", "pos"):
+        assert torch.equal(graphs[name], before[name]), f"{name} of the batch itself"
+
+
+@pytest.mark.parametrize("adsorbates", [False, True])
+def test_the_energy_of_a_strange_surface_is_what_a_silent_network_gives(
+    potential, graphs, adsorbates
+):
+    changed = transmute(graphs, every(True), every(adsorbates), potential)
+    with torch.no_grad():
+        for readout in potential.readouts:
+            for parameter in readout.parameters():
+                parameter.zero_()
+    silent = potential.eval()(changed)
+    torch.testing.assert_close(changed.energy, silent["energy"], rtol=0, atol=1e-6)
+
+
+def test_all_elements_are_drawn_and_a_seed_repeats_them(potential, graphs):
+    draws = [
+        transmute(
+            graphs,
+            every(True),
+            every(True),
+            potential,
+            generator=torch.Generator().manual_seed(seed),
+        ).atomic_numbers
+        for seed in (1, 1, 2)
+    ]
+    assert torch.equal(draws[0], draws[1])
+    assert not torch.equal(draws[0], draws[2])
+    for kinds in (SURFACE, ADSORBATE):
+        of_first = graphs.atomic_numbers == kinds[0]
+        drawn = set(draws[0][of_first].tolist()) | set(draws[2][of_first].tolist())
+        assert drawn == set(kinds[1:])
+
+
+def test_metals_alone_can_change(graphs):
+    metals = MACEGaunt(
+        elements=SURFACE, cutoff=3.0, reference_energies=[0.0] * 4, average_neighbors=2.0
+    )
+    bare = graphs.clone()
+    bare.atomic_numbers[torch.isin(graphs.atomic_numbers, torch.tensor(ADSORBATE))] = 13
+    result = transmute(bare, every(True), every(True), metals)
+    assert bool((result.atomic_numbers != bare.atomic_numbers).all())
+
+
+def test_one_element_alone_stays_with_its_forces(potential, graphs):
+    alone = MACEGaunt(
+        elements=[1, 6, 8, 13], cutoff=3.0, reference_energies=[-1.0] * 4, average_neighbors=2.0
+    )
+    aluminum = graphs.clone()
+    aluminum.atomic_numbers[torch.isin(graphs.atomic_numbers, torch.tensor(SURFACE))] = 13
+    result = transmute(aluminum, every(True), every(False), alone)
+    assert torch.equal(result.atomic_numbers, aluminum.atomic_numbers)
+    assert torch.equal(result.forces, aluminum.forces)
+    assert torch.equal(result.energy, aluminum.energy)
+
+
+def make_task(potential, **options):
+    return S2EFTask(model=potential, optimizer=partial(torch.optim.SGD, lr=0.1), **options)
+
+
+def test_a_step_trains_on_the_share_that_is_asked_for(potential, graphs, monkeypatch):
+    for share, fewest, most in ((0.0, 0, 0), (0.5, 8, 32), (1.0, 40, 40)):
+        task = make_task(potential, transmuted=share)
+        monkeypatch.setattr(task, "log", lambda *_, **__: None)
+        monkeypatch.setattr(task, "log_dict", lambda *_, **__: None)
+        monkeypatch.setattr(task, "_trainer", type("T", (), {"optimizers": [_Optimizer]})())
+        seen = []
+        evaluate = task.errors
+
+        def spy(graph, seen=seen, evaluate=evaluate):
+            seen.append(graph.atomic_numbers != graphs.atomic_numbers)
+            return evaluate(graph)
+
+        monkeypatch.setattr(task, "errors", spy)
+        torch.manual_seed(3)
+        assert bool(task.training_step(graphs, 0).isfinite())
+        # The first atom of a structure is of its surface, the last one of its adsorbate.
+        ends = torch.cat([graphs.ptr[:-1], graphs.ptr[1:] - 1])
+        assert fewest <= int(seen[0][ends].sum()) <= most
+
+
+class _Optimizer:
+    param_groups = ({"lr": 0.1},)
+
+
+def test_what_cannot_be_transmuted_is_refused(potential):
+    with pytest.raises(ValueError, match=r"transmuted must be between 0 and 1, found 1\.5"):
+        make_task(potential, transmuted=1.5)
+    data = AtomicDataset([slab(0), slab(1)], 3.0)
+    make_task(potential, transmuted=0.5).check_data(data, data)
+    one_metal = MACEGaunt(
+        elements=[1, 78], cutoff=3.0, reference_energies=[0.0, 0.0], average_neighbors=2.0
+    )
+    with pytest.raises(ConfigError, match=r"fewer than two elements .* set task\.transmuted=0"):
+        make_task(one_metal, transmuted=0.5).check_data(data, data)
