@@ -39,6 +39,8 @@ class MACEGaunt(Potential):
         correlation: Highest power of the density.
         radial_basis: Number of Bessel functions.
         radial_hidden: Widths of the radial networks.
+        pair_radial: Weigh the radial basis by factors of the elements at both ends of an edge.
+            Elements whose factors are zero do not see each other.
         readout_hidden: Width of the last layer's readout.
         backend: Of the Gaunt operations.
 
@@ -75,6 +77,7 @@ class MACEGaunt(Potential):
         correlation: int = 3,
         radial_basis: int = 8,
         radial_hidden: Sequence[int] = (64, 64, 64),
+        pair_radial: bool = False,
         readout_hidden: int = 16,
         backend: str = "auto",
     ) -> None:
@@ -105,6 +108,7 @@ class MACEGaunt(Potential):
         kinds = len(self.elements)
         self.embedding = nn.Parameter(torch.randn(kinds, 1, channels))
         self.basis = BesselBasis(cutoff, radial_basis)
+        self.pairs = nn.Parameter(torch.ones(kinds, kinds, radial_basis)) if pair_radial else None
         degrees = [0] + [lmax_hidden] * (layers - 1) + [0]
         self.interactions = nn.ModuleList(
             _Interaction(
@@ -139,6 +143,9 @@ class MACEGaunt(Potential):
     ) -> Float[Tensor, " node"]:
         """Sum the readouts of all layers."""
         radial = self.basis(torch.linalg.vector_norm(vectors, dim=-1))
+        if self.pairs is not None:
+            sender, receiver = edge_index
+            radial = radial * self.pairs[species[receiver], species[sender]]
         x = self.embedding[species]
         energy = x.new_zeros(x.shape[0])
         for interaction, readout in zip(self.interactions, self.readouts, strict=True):

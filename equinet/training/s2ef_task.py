@@ -14,6 +14,7 @@ from equinet.training.losses import residuals
 from equinet.training.metrics import UNITS
 from equinet.training.oc20_metrics import S2EF_COLUMNS, S2EF_UNITS, S2EFErrors
 from equinet.training.potential_task import PotentialTask
+from equinet.training.schedules import progress
 from equinet.training.tables import lay_out
 from equinet.training.task import Evaluation
 from equinet.training.transmutation import transmutable, transmute
@@ -37,9 +38,11 @@ class S2EFTask(PotentialTask):
         transmuted: Share of the training structures whose surface, and share of those whose
             adsorbate, is given elements at random and is at rest; see
             :func:`equinet.training.transmute`. Errors of training are of these, too.
+        transmuted_after: Share of the training budget after which that begins. A network that
+            fits its structures already learns in little time to be silent about others.
 
     Raises:
-        ValueError: ``transmuted`` is no share.
+        ValueError: ``transmuted`` or ``transmuted_after`` is no share.
 
     Source: Chanussot et al., ACS Catal. 11, 6059 (2021), doi 10.1021/acscatal.0c04525.
     """
@@ -80,9 +83,11 @@ class S2EFTask(PotentialTask):
         huber_delta: float = 0.5,
         free_atoms_only: bool = True,
         transmuted: float = 0.0,
+        transmuted_after: float = 0.0,
     ) -> None:
-        if not 0 <= transmuted <= 1:
-            raise ValueError(f"transmuted must be between 0 and 1, found {transmuted}")
+        for name, share in (("transmuted", transmuted), ("transmuted_after", transmuted_after)):
+            if not 0 <= share <= 1:
+                raise ValueError(f"{name} must be between 0 and 1, found {share}")
         super().__init__(
             model=model,
             optimizer=optimizer,
@@ -92,12 +97,24 @@ class S2EFTask(PotentialTask):
             huber_delta=huber_delta,
             free_atoms_only=free_atoms_only,
         )
-        self.transmuted = transmuted
+        self.transmuted, self.transmuted_after = transmuted, transmuted_after
         self.ranking_errors = S2EFErrors()
+
+    def on_train_start(self) -> None:
+        """Refuse to wait for a share of nothing.
+
+        Raises:
+            ConfigError: The trainer has no limit of steps, epochs or time.
+        """
+        if self.transmuted_after and progress(self.trainer) is None:
+            raise ConfigError(
+                "task.transmuted_after is a share of a budget; give trainer.max_time, "
+                "trainer.max_epochs or trainer.max_steps, or set task.transmuted_after=0"
+            )
 
     def training_step(self, graph: Any, batch_idx: int) -> Float[Tensor, ""]:
         """Return the loss of one batch, of which a share is transmuted."""
-        if self.transmuted:
+        if self.transmuted and (progress(self.trainer) or 0.0) >= self.transmuted_after:
             surfaces, adsorbates = torch.rand(2, graph.num_graphs) < self.transmuted
             graph = transmute(graph, surfaces, adsorbates, self.model)
         return super().training_step(graph, batch_idx)

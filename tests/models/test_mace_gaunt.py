@@ -79,6 +79,27 @@ def test_convolutions_may_be_wider_than_the_rest(random_rotation: torch.Tensor) 
     assert network.interactions[1].density.weight.shape == (4, 20, 8)
 
 
+def test_elements_whose_factors_are_zero_do_not_see_each_other() -> None:
+    data = molecule(24)
+    network = model(pair_radial=True)
+    assert network.pairs is not None
+    torch.testing.assert_close(network(data)["energy"], model()(data)["energy"])
+    with torch.no_grad():
+        network.pairs.uniform_(0.5, 1.5, generator=torch.Generator().manual_seed(0))
+        network.pairs[0, 1] = 0.0  # hydrogen does not see carbon, carbon sees hydrogen
+    sender, receiver = (data.atomic_numbers[end] for end in data.edge_index)
+    kept = ~((receiver == ELEMENTS[0]) & (sender == ELEMENTS[1]))
+    assert 0 < int(kept.sum()) < len(kept)
+    fewer = data.clone()
+    fewer.edge_index, fewer.edge_shift = data.edge_index[:, kept], data.edge_shift[kept]
+    for name, value in network(data).items():
+        torch.testing.assert_close(value, network(fewer)[name])
+    unseen = network(data)["energy"]
+    with torch.no_grad():
+        network.pairs[0, 1] = 1.0
+    assert bool((unseen - network(data)["energy"]).abs() > 1e-3)
+
+
 def test_order_of_atoms_does_not_matter() -> None:
     network, data = model(), molecule()
     order = torch.randperm(len(data.pos))
@@ -167,8 +188,9 @@ def test_many_atoms_cost_no_digits() -> None:
     assert network(copies)["energy"].item() == pytest.approx(500 * alone, rel=1e-14)
 
 
-def test_force_loss_reaches_every_parameter() -> None:
-    network, data = model().train(), molecule()
+@pytest.mark.parametrize("pair_radial", [False, True])
+def test_force_loss_reaches_every_parameter(pair_radial: bool) -> None:
+    network, data = model(pair_radial=pair_radial).train(), molecule()
     result = network(data)
     (result["energy"].sum() + result["forces"].square().sum()).backward()
     for name, parameter in network.named_parameters():

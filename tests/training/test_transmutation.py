@@ -10,7 +10,7 @@ from torch_geometric.data import Batch
 from equinet.data import AtomicDataset, Frame, to_graph
 from equinet.errors import ConfigError
 from equinet.models import MACEGaunt
-from equinet.training import S2EFTask, transmute
+from equinet.training import S2EFTask, s2ef_task, transmute
 
 ELEMENTS = (1, 6, 8, 13, 29, 46, 78)
 SURFACE, ADSORBATE = (13, 29, 46, 78), (1, 6, 8)
@@ -153,6 +153,28 @@ def test_a_step_trains_on_the_share_that_is_asked_for(potential, graphs, monkeyp
         # The first atom of a structure is of its surface, the last one of its adsorbate.
         ends = torch.cat([graphs.ptr[:-1], graphs.ptr[1:] - 1])
         assert fewest <= int(seen[0][ends].sum()) <= most
+
+
+def test_it_begins_after_a_share_of_the_budget(potential, graphs, monkeypatch):
+    task = make_task(potential, transmuted=1.0, transmuted_after=0.5)
+    monkeypatch.setattr(task, "log", lambda *_, **__: None)
+    monkeypatch.setattr(task, "log_dict", lambda *_, **__: None)
+    monkeypatch.setattr(task, "_trainer", type("T", (), {"optimizers": [_Optimizer]})())
+    seen = []
+    evaluate = task.errors
+
+    def spy(graph):
+        seen.append(bool((graph.atomic_numbers != graphs.atomic_numbers).any()))
+        return evaluate(graph)
+
+    monkeypatch.setattr(task, "errors", spy)
+    for spent in (0.0, 0.49, 0.5, 1.0):
+        monkeypatch.setattr(s2ef_task, "progress", lambda _, spent=spent: spent)
+        task.training_step(graphs, 0)
+    assert seen == [False, False, True, True]
+    monkeypatch.setattr(s2ef_task, "progress", lambda _: None)
+    with pytest.raises(ConfigError, match="transmuted_after is a share of a budget"):
+        task.on_train_start()
 
 
 class _Optimizer:
