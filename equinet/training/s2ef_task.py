@@ -14,7 +14,6 @@ from equinet.training.losses import residuals
 from equinet.training.metrics import UNITS
 from equinet.training.oc20_metrics import S2EF_COLUMNS, S2EF_UNITS, S2EFErrors
 from equinet.training.potential_task import PotentialTask
-from equinet.training.schedules import progress
 from equinet.training.tables import lay_out
 from equinet.training.task import Evaluation
 from equinet.training.transmutation import transmutable, transmute
@@ -35,14 +34,13 @@ class S2EFTask(PotentialTask):
         loss: ``absolute``, ``squared`` or ``huber``; see :class:`~equinet.training.LossWeights`.
         huber_delta: Beyond it Huber's loss is linear, eV and eV/Å.
         free_atoms_only: Leave atoms marked ``fixed`` out of the force loss.
-        transmuted: Share of the training structures whose surface, and share of those whose
-            adsorbate, is given elements at random and is at rest; see
-            :func:`equinet.training.transmute`. Errors of training are of these, too.
-        transmuted_after: Share of the training budget after which that begins. A network that
-            fits its structures already learns in little time to be silent about others.
+        transmuted_surfaces: Share of the training structures whose surface is given elements at
+            random and is at rest; see :func:`equinet.training.transmute`. Errors of training are
+            of these, too.
+        transmuted_adsorbates: Share of those whose adsorbate is, likewise.
 
     Raises:
-        ValueError: ``transmuted`` or ``transmuted_after`` is no share.
+        ValueError: One of these is no share.
 
     Source: Chanussot et al., ACS Catal. 11, 6059 (2021), doi 10.1021/acscatal.0c04525.
     """
@@ -82,10 +80,13 @@ class S2EFTask(PotentialTask):
         loss: str = "absolute",
         huber_delta: float = 0.5,
         free_atoms_only: bool = True,
-        transmuted: float = 0.0,
-        transmuted_after: float = 0.0,
+        transmuted_surfaces: float = 0.0,
+        transmuted_adsorbates: float = 0.0,
     ) -> None:
-        for name, share in (("transmuted", transmuted), ("transmuted_after", transmuted_after)):
+        for name, share in (
+            ("transmuted_surfaces", transmuted_surfaces),
+            ("transmuted_adsorbates", transmuted_adsorbates),
+        ):
             if not 0 <= share <= 1:
                 raise ValueError(f"{name} must be between 0 and 1, found {share}")
         super().__init__(
@@ -97,37 +98,31 @@ class S2EFTask(PotentialTask):
             huber_delta=huber_delta,
             free_atoms_only=free_atoms_only,
         )
-        self.transmuted, self.transmuted_after = transmuted, transmuted_after
+        self.transmuted = (transmuted_surfaces, transmuted_adsorbates)
         self.ranking_errors = S2EFErrors()
-
-    def on_train_start(self) -> None:
-        """Refuse to wait for a share of nothing.
-
-        Raises:
-            ConfigError: The trainer has no limit of steps, epochs or time.
-        """
-        if self.transmuted_after and progress(self.trainer) is None:
-            raise ConfigError(
-                "task.transmuted_after is a share of a budget; give trainer.max_time, "
-                "trainer.max_epochs or trainer.max_steps, or set task.transmuted_after=0"
-            )
 
     def training_step(self, graph: Any, batch_idx: int) -> Float[Tensor, ""]:
         """Return the loss of one batch, of which a share is transmuted."""
-        if self.transmuted and (progress(self.trainer) or 0.0) >= self.transmuted_after:
-            surfaces, adsorbates = torch.rand(2, graph.num_graphs) < self.transmuted
-            graph = transmute(graph, surfaces, adsorbates, self.model)
+        if any(self.transmuted):
+            draws = torch.rand(2, graph.num_graphs) < torch.tensor(self.transmuted)[:, None]
+            graph = transmute(graph, *draws, self.model)
         return super().training_step(graph, batch_idx)
 
     def check_data(self, *sets: Any) -> None:
-        """Refuse, where structures are to be transmuted, too few elements to draw from."""
+        """Refuse to transmute where there are fewer than two elements to draw from."""
         super().check_data(*sets)
-        if self.transmuted and all(len(kinds) < 2 for kinds in transmutable(self.model)):
-            raise ConfigError(
-                "task.transmuted is set, but the training frames have fewer than two elements "
-                "beside H, C, N and O to draw from, and fewer than two of these; set "
-                "task.transmuted=0"
-            )
+        for option, where, share, elements in zip(
+            ("surfaces", "adsorbates"),
+            ("beside H, C, N and O", "among H, C, N and O"),
+            self.transmuted,
+            transmutable(self.model),
+            strict=True,
+        ):
+            if share and len(elements) < 2:
+                raise ConfigError(
+                    f"task.transmuted_{option} is set, but the training frames have fewer than two "
+                    f"elements {where} to draw from; set task.transmuted_{option}=0"
+                )
 
     def validation_step(self, graph: Any, batch_idx: int) -> None:  # noqa: ARG002
         """Add the errors of one validation batch."""

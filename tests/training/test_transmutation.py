@@ -10,7 +10,7 @@ from torch_geometric.data import Batch
 from equinet.data import AtomicDataset, Frame, to_graph
 from equinet.errors import ConfigError
 from equinet.models import MACEGaunt
-from equinet.training import S2EFTask, s2ef_task, transmute
+from equinet.training import S2EFTask, transmute
 
 ELEMENTS = (1, 6, 8, 13, 29, 46, 78)
 SURFACE, ADSORBATE = (13, 29, 46, 78), (1, 6, 8)
@@ -134,9 +134,15 @@ def make_task(potential, **options):
     return S2EFTask(model=potential, optimizer=partial(torch.optim.SGD, lr=0.1), **options)
 
 
-def test_a_step_trains_on_the_share_that_is_asked_for(potential, graphs, monkeypatch):
-    for share, fewest, most in ((0.0, 0, 0), (0.5, 8, 32), (1.0, 40, 40)):
-        task = make_task(potential, transmuted=share)
+def test_a_step_trains_on_the_shares_that_are_asked_for(potential, graphs, monkeypatch):
+    # The first atom of a structure is of its surface, the last one of its adsorbate.
+    ends = torch.stack([graphs.ptr[:-1], graphs.ptr[1:] - 1])
+    for shares, fewest, most in (
+        ((0.0, 0.0), (0, 0), (0, 0)),
+        ((1.0, 0.0), (STRUCTURES, 0), (STRUCTURES, 0)),
+        ((0.5, 1.0), (3, STRUCTURES), (17, STRUCTURES)),
+    ):
+        task = make_task(potential, transmuted_surfaces=shares[0], transmuted_adsorbates=shares[1])
         monkeypatch.setattr(task, "log", lambda *_, **__: None)
         monkeypatch.setattr(task, "log_dict", lambda *_, **__: None)
         monkeypatch.setattr(task, "_trainer", type("T", (), {"optimizers": [_Optimizer]})())
@@ -150,44 +156,26 @@ def test_a_step_trains_on_the_share_that_is_asked_for(potential, graphs, monkeyp
         monkeypatch.setattr(task, "errors", spy)
         torch.manual_seed(3)
         assert bool(task.training_step(graphs, 0).isfinite())
-        # The first atom of a structure is of its surface, the last one of its adsorbate.
-        ends = torch.cat([graphs.ptr[:-1], graphs.ptr[1:] - 1])
-        assert fewest <= int(seen[0][ends].sum()) <= most
-
-
-def test_it_begins_after_a_share_of_the_budget(potential, graphs, monkeypatch):
-    task = make_task(potential, transmuted=1.0, transmuted_after=0.5)
-    monkeypatch.setattr(task, "log", lambda *_, **__: None)
-    monkeypatch.setattr(task, "log_dict", lambda *_, **__: None)
-    monkeypatch.setattr(task, "_trainer", type("T", (), {"optimizers": [_Optimizer]})())
-    seen = []
-    evaluate = task.errors
-
-    def spy(graph):
-        seen.append(bool((graph.atomic_numbers != graphs.atomic_numbers).any()))
-        return evaluate(graph)
-
-    monkeypatch.setattr(task, "errors", spy)
-    for spent in (0.0, 0.49, 0.5, 1.0):
-        monkeypatch.setattr(s2ef_task, "progress", lambda _, spent=spent: spent)
-        task.training_step(graphs, 0)
-    assert seen == [False, False, True, True]
-    monkeypatch.setattr(s2ef_task, "progress", lambda _: None)
-    with pytest.raises(ConfigError, match="transmuted_after is a share of a budget"):
-        task.on_train_start()
+        found = seen[0][ends].sum(1).tolist()
+        assert all(a <= b <= c for a, b, c in zip(fewest, found, most, strict=True)), found
 
 
 class _Optimizer:
     param_groups = ({"lr": 0.1},)
 
 
-def test_what_cannot_be_transmuted_is_refused(potential):
-    with pytest.raises(ValueError, match=r"transmuted must be between 0 and 1, found 1\.5"):
-        make_task(potential, transmuted=1.5)
+@pytest.mark.parametrize("kind", ["surfaces", "adsorbates"])
+def test_what_cannot_be_transmuted_is_refused(potential, kind):
+    with pytest.raises(ValueError, match=rf"transmuted_{kind} must be between 0 and 1, found 1\.5"):
+        make_task(potential, **{f"transmuted_{kind}": 1.5})
     data = AtomicDataset([slab(0), slab(1)], 3.0)
-    make_task(potential, transmuted=0.5).check_data(data, data)
-    one_metal = MACEGaunt(
-        elements=[1, 78], cutoff=3.0, reference_energies=[0.0, 0.0], average_neighbors=2.0
+    make_task(potential, **{f"transmuted_{kind}": 0.5}).check_data(data, data)
+    elements = [1, 46, 78] if kind == "adsorbates" else [1, 8, 78]
+    few = MACEGaunt(
+        elements=elements, cutoff=3.0, reference_energies=[0.0] * 3, average_neighbors=2.0
     )
-    with pytest.raises(ConfigError, match=r"fewer than two elements .* set task\.transmuted=0"):
-        make_task(one_metal, transmuted=0.5).check_data(data, data)
+    where = "among" if kind == "adsorbates" else "beside"
+    with pytest.raises(
+        ConfigError, match=rf"fewer than two elements {where} .* set task\.transmuted_{kind}=0"
+    ):
+        make_task(few, **{f"transmuted_{kind}": 0.5}).check_data(data, data)
