@@ -28,8 +28,8 @@ def run(tree: Mapping[str, Any]) -> dict[str, Any]:
     """Evaluate what a plain configuration with the keys of ``configs/evaluate.yaml`` names.
 
     Writes ``predictions.extxyz`` (the labels, and beside them ``predicted_energy`` and
-    ``predicted_forces``, of a committee also ``energy_spread`` and ``forces_spread``),
-    ``metrics.json`` and ``parity.png``.
+    ``predicted_forces``, of a committee also ``energy_spread`` and ``forces_spread``, of a fallback
+    ``familiar``), ``metrics.json`` and ``parity.png``.
 
     Returns:
         The content of ``metrics.json``.
@@ -153,6 +153,8 @@ def _write_predictions(frames: Sequence[Frame], found: Predictions, path: Path) 
         if spreads is not None and found.energy_spread is not None:
             atoms.info["energy_spread"] = float(found.energy_spread[i])
             atoms.arrays["forces_spread"] = spreads[i]
+        if found.familiar is not None:
+            atoms.info["familiar"] = bool(found.familiar[i])
         atoms.write(partial, format="extxyz", append=True)
     partial.replace(path)
 

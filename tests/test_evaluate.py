@@ -1,5 +1,6 @@
 """The evaluation command on a run and any labeled file."""
 
+import copy
 import json
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from test_train import TINY, compose
 from equinet import __main__ as entry
 from equinet import evaluate, train, zoo
 from equinet.errors import ConfigError, DataError
+from equinet.models import Fallback
 
 
 @pytest.fixture(scope="module")
@@ -128,6 +130,29 @@ def test_committees_write_how_far_their_members_differ(evaluated, trained, tmp_p
         assert atoms.info["energy_spread"] > 0
         assert atoms.arrays["forces_spread"].shape == (len(atoms),)
         assert (atoms.arrays["forces_spread"] > 0).all()
+
+
+@pytest.mark.parametrize(("symbols", "familiar"), [("Cu4", True), ("Cu2Al2", False)])
+def test_fallbacks_write_which_structures_are_familiar(
+    symbols, familiar, evaluated, trained, tmp_path
+):
+    file = write_clusters(tmp_path / "b.xyz", 3, seed=7, symbols=symbols)
+    known = zoo.load(trained)
+    other = copy.deepcopy(known)
+    for parameter in other.parameters():
+        parameter.data *= 1.01
+    zoo.save(Fallback.of(known, other, pairs=[]), tmp_path / "both", {})
+    zoo.save(other, tmp_path / "other", {})
+    structures = {}
+    for name in (tmp_path / "both", trained, tmp_path / "other"):
+        evaluated(file, name, f"output={tmp_path / 'out'}")
+        structures[name] = ase.io.read(tmp_path / "out" / "predictions.extxyz", ":")
+    for both, first, second in zip(*structures.values(), strict=True):
+        expected, unexpected = (first, second) if familiar else (second, first)
+        assert both.info["familiar"] == familiar
+        assert both.info["predicted_energy"] == expected.info["predicted_energy"]
+        assert both.info["predicted_energy"] != unexpected.info["predicted_energy"]
+        assert "familiar" not in expected.info
 
 
 @pytest.mark.parametrize(

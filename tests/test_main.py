@@ -101,6 +101,56 @@ def test_committees_that_cannot_be_are_refused(
     assert not (tmp_path / "new").exists()
 
 
+@pytest.fixture
+def water(tmp_path):
+    """A file of a structure with both elements, and a store of the same."""
+    file, store = tmp_path / "water.xyz", tmp_path / "store"
+    file.write_text("3\n\nO 0 0 0\nH 0.96 0 0\nH -0.24 0.93 0\n")
+    assert entry.main(["data", "convert", str(file), str(store)]) == 0
+    return {"FILE": file, "STORE": store}
+
+
+@pytest.mark.parametrize("train", ["FILE", "STORE"])
+def test_fallbacks_are_models_and_name_their_members(train, water, run_directory, tmp_path, capsys):
+    out, other = tmp_path / "fallback", other_model(tmp_path / "b")
+    arguments = [run_directory, other, "--train", water[train], "--out", out]
+    assert entry.main(["zoo", "fallback", *map(str, arguments)]) == 0
+    said = capsys.readouterr().out
+    assert f"{water[train]}: 1 pairs of elements in 1 structures" in said
+    assert f"{out}: Fallback," in said
+    assert entry.main(["zoo", "info", str(out)]) == 0
+    words = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["pairs", "H-O"] in words
+    assert ["members", "2"] in words
+    assert ["data", "3BPA,", "450", "frames"] in words
+
+
+@pytest.mark.parametrize(
+    ("names", "train", "sentence"),
+    [
+        (["RUN", "mace-gaunt-3bpa"], "FILE", "members must know the same elements"),
+        (["RUN", "RUN"], "FILE", "RUN is the same model as RUN; give each member once"),
+        (["RUN", "OTHER"], "NOTHING", "NOTHING: not there"),
+        (["RUN", "OTHER"], "OTHER", "OTHER"),
+        (["RUN", "OTHER"], "METHANE", "--train METHANE: pairs must be of two of the elements"),
+    ],
+)
+def test_fallbacks_that_cannot_be_are_refused(
+    names, train, sentence, run_directory, water, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "RUN").symlink_to(run_directory)
+    (tmp_path / "FILE").symlink_to(water["FILE"])
+    (tmp_path / "METHANE").write_text("2\n\nC 0 0 0\nH 1.09 0 0\n")
+    other_model(tmp_path / "OTHER")
+    capsys.readouterr()
+    assert entry.main(["zoo", "fallback", "--train", train, "--out", "new", *names]) == 1
+    err = capsys.readouterr().err
+    assert sentence in err
+    assert err.count("\n") == 1
+    assert not (tmp_path / "new").exists()
+
+
 def test_list_and_verify_without_names_cover_the_zoo(capsys):
     assert entry.main(["zoo", "list"]) == 0
     listed = capsys.readouterr().out

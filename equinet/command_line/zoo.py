@@ -1,7 +1,7 @@
 """``python -m equinet zoo``: which models there are, what they are, and what to make of them."""
 
 import argparse
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ _SHOWN_APART = ("schema", "class", "arguments", "units", "dtype", "parameters")
 
 
 def add_parser(verbs: Any) -> None:
-    """Add ``zoo list``, ``zoo info``, ``zoo verify``, ``zoo export`` and ``zoo committee``."""
+    """Add ``zoo list``, ``info``, ``verify``, ``export``, ``committee`` and ``fallback``."""
     parser = verbs.add_parser("zoo", help="list, describe, verify, export, join trained models")
     actions = parser.add_subparsers(metavar="ACTION", required=True)
     listing = actions.add_parser("list", help="the models that come with equinet")
@@ -36,6 +36,16 @@ def add_parser(verbs: Any) -> None:
     committee.add_argument("models", nargs="+", help=f"two or more, each {_MODEL}")
     committee.add_argument("--out", type=Path, required=True, help="model folder to write")
     committee.set_defaults(run=join_models)
+    fallback = actions.add_parser(
+        "fallback", help="join a potential for what it was trained on and one for all else"
+    )
+    fallback.add_argument("known", help=f"for compositions like those of training, {_MODEL}")
+    fallback.add_argument("other", help=f"for all others, {_MODEL}")
+    fallback.add_argument(
+        "--train", type=Path, required=True, help="what they were trained on, a store or a file"
+    )
+    fallback.add_argument("--out", type=Path, required=True, help="model folder to write")
+    fallback.set_defaults(run=fall_back)
 
 
 def show_list(_: argparse.Namespace) -> Iterator[str]:
@@ -61,7 +71,7 @@ def show_info(arguments: argparse.Namespace) -> Iterator[str]:
     card = zoo.load_card(arguments.model)
     yield _headline(card)
     for name, value in card["arguments"].items():
-        yield from _lines(name, _symbols(value) if name == "elements" else value, card["units"])
+        yield from _lines(name, _SHOWN.get(name, _as_it_is)(value), card["units"])
     for name, value in card.items():
         if name not in _SHOWN_APART:
             yield from _lines(name, value, card["units"])
@@ -104,23 +114,60 @@ def join_models(arguments: argparse.Namespace) -> Iterator[str]:
     from equinet import zoo
     from equinet.models import Committee
 
-    out: Path = arguments.out
-    if out.exists():
-        raise ConfigError(f"--out {out} is there already; give another folder, or remove it")
-    potentials = [_potential(name) for name in arguments.models]
-    cards = [zoo.load_card(name) for name in arguments.models]
-    name_of: dict[str, str] = {}
-    for name, card in zip(arguments.models, cards, strict=True):
-        if card["sha256"] in name_of:
-            first = name_of[card["sha256"]]
-            raise ConfigError(f"{name} is the same model as {first}; give each member once")
-        name_of[card["sha256"]] = name
+    potentials, origins = _members(arguments.models, arguments.out)
     try:
         committee = Committee.of(potentials)
     except ValueError as error:
         raise ConfigError(f"{', '.join(arguments.models)}: {error}") from error
-    zoo.save(committee, out, {"origins": [_origin(card) for card in cards]})
-    yield f"{out}: {_headline(zoo.load_card(out))}, of {len(potentials)} members"
+    zoo.save(committee, arguments.out, {"origins": origins})
+    yield from _made(arguments.out, len(potentials))
+
+
+def fall_back(arguments: argparse.Namespace) -> Iterator[str]:
+    """Save two potentials as one that chooses by composition and yield what came of it.
+
+    Raises:
+        EquinetError: One of them is no such model, they do not fit together, or what they were
+            trained on cannot be read.
+    """
+    from equinet import zoo
+    from equinet.data import FrameStore, pairs_that_meet, read_frames
+    from equinet.models import Fallback
+
+    names, train = [arguments.known, arguments.other], arguments.train
+    potentials, origins = _members(names, arguments.out)
+    frames = FrameStore(train) if train.is_dir() else read_frames(train, labels_required=False)
+    pairs = pairs_that_meet(frames)
+    try:
+        fallback = Fallback.of(potentials[0], potentials[1], pairs)
+    except ValueError as error:
+        raise ConfigError(f"{', '.join(names)}, --train {train}: {error}") from error
+    zoo.save(fallback, arguments.out, {"origins": origins, "train": str(train)})
+    yield f"{train}: {len(pairs)} pairs of elements in {len(frames)} structures"
+    yield from _made(arguments.out, len(potentials))
+
+
+def _members(names: list[str], out: Path) -> tuple[list["Potential"], list[dict[str, Any]]]:
+    """Load what is to be joined, each once, and what tells where it came from."""
+    from equinet import zoo
+
+    if out.exists():
+        raise ConfigError(f"--out {out} is there already; give another folder, or remove it")
+    potentials = [_potential(name) for name in names]
+    cards = [zoo.load_card(name) for name in names]
+    name_of: dict[str, str] = {}
+    for name, card in zip(names, cards, strict=True):
+        if card["sha256"] in name_of:
+            first = name_of[card["sha256"]]
+            raise ConfigError(f"{name} is the same model as {first}; give each member once")
+        name_of[card["sha256"]] = name
+    return potentials, [_origin(card) for card in cards]
+
+
+def _made(out: Path, members: int) -> Iterator[str]:
+    from equinet import zoo
+
+    yield f"{out}: {_headline(zoo.load_card(out))}, of {members} members"
     yield f"Next: python -m equinet.evaluate checkpoint={out} data.file=FILE"
 
 
@@ -149,6 +196,19 @@ def _symbols(elements: list[int]) -> str:
     from equinet.elements import symbol
 
     return " ".join(symbol(number) for number in elements)
+
+
+def _pairs(pairs: list[list[int]]) -> str:
+    from equinet.elements import symbol
+
+    return " ".join("-".join(symbol(number) for number in pair) for pair in pairs)
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+_SHOWN: Mapping[str, Callable[[Any], Any]] = {"elements": _symbols, "pairs": _pairs}
 
 
 def _lines(name: str, value: Any, units: Mapping[str, str], depth: int = 1) -> Iterator[str]:

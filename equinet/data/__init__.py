@@ -27,7 +27,7 @@ from equinet.data.oc20 import OC20, read_s2ef
 from equinet.data.packing import PackedBatches
 from equinet.data.rmd17 import RMD17
 from equinet.data.sampling import EpochSampler, evaluation_loader, packed_loader, training_loader
-from equinet.data.statistics import Statistics, fit_reference_energies
+from equinet.data.statistics import Statistics, fit_reference_energies, pairs_that_meet
 from equinet.data.store import FrameStore
 from equinet.data.stored import StoredDataset, StoredFrames
 from equinet.data.superpixel_mnist import SuperpixelMNIST
@@ -74,6 +74,7 @@ __all__ = [
     "neighbor_list",
     "official_3bpa_file",
     "packed_loader",
+    "pairs_that_meet",
     "read_frames",
     "read_s2ef",
     "to_graph",

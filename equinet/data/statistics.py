@@ -2,8 +2,9 @@
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -114,6 +115,26 @@ def fit_reference_energies(
             len(elements),
         )
     return np.asarray(solution, dtype=np.float64)
+
+
+def pairs_that_meet(frames: Iterable[Frame]) -> list[tuple[int, int]]:
+    """List the pairs of different elements that occur together in some frame.
+
+    Args:
+        frames: Such as a training set.
+
+    Returns:
+        Pairs of atomic numbers, the smaller one first, ascending.
+
+    Example:
+        >>> from ase.build import molecule
+        >>> from equinet.data import frame_from_atoms
+        >>> frames = [frame_from_atoms(molecule(name)) for name in ("CH4", "H2O", "CO")]
+        >>> pairs_that_meet(frames)
+        [(1, 6), (1, 8), (6, 8)]
+    """
+    compositions = {tuple(np.unique(frame.numbers).tolist()) for frame in frames}
+    return sorted({pair for elements in compositions for pair in combinations(elements, 2)})
 
 
 def _compositions(

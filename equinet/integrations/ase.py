@@ -43,6 +43,7 @@ class EquinetCalculator(Calculator):
     Attributes:
         energy_spread: Of a :class:`equinet.models.Committee`, for the structure last evaluated, eV.
         forces_spread: Likewise, for each of its atoms, eV/Å.
+        familiar: Of a :class:`equinet.models.Fallback`, whether its elements met in training.
 
     Raises:
         ConfigError: ``dtype`` is another, or there is no such model or device.
@@ -86,6 +87,7 @@ class EquinetCalculator(Calculator):
         # Not among the results: ASE refuses names that it does not know there.
         self.energy_spread: float | None = None
         self.forces_spread: np.ndarray | None = None
+        self.familiar: bool | None = None
 
     def calculate(
         self,
@@ -107,7 +109,7 @@ class EquinetCalculator(Calculator):
         """
         super().calculate(atoms, list(properties), list(system_changes))  # type: ignore[no-untyped-call]
         self.results = {}  # should the evaluation fail, nothing of the previous one is left
-        self.energy_spread = self.forces_spread = None
+        self.energy_spread = self.forces_spread = self.familiar = None
         atoms = self.atoms if atoms is None else atoms
         if atoms is None:
             raise ValueError("atoms must be given, as the calculator has none yet")
@@ -133,6 +135,8 @@ class EquinetCalculator(Calculator):
         if "energy_spread" in found:
             self.energy_spread = found["energy_spread"].item()
             self.forces_spread = found["forces_spread"].detach().cpu().numpy()
+        if "familiar" in found:
+            self.familiar = bool(found["familiar"])
         if has_stress:
             stress = found["stress"][0].detach().cpu().numpy()
             self.results["stress"] = full_3x3_to_voigt_6_stress(stress)  # type: ignore[no-untyped-call]

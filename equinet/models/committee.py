@@ -1,6 +1,5 @@
 """A committee: potentials trained apart, their mean, and how far they differ."""
 
-import copy
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
@@ -8,15 +7,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from equinet.models.equiformer_v2 import EquiformerV2
-from equinet.models.mace_gaunt import MACEGaunt
-from equinet.models.ponita_potential import PonitaPotential
+from equinet.models.members import build_members, made_of
 from equinet.models.potential import Potential
-
-# Every potential but the committee itself: what a saved one may be made of.
-_CLASSES: dict[str, type[Potential]] = {
-    each.__name__: each for each in (EquiformerV2, MACEGaunt, PonitaPotential)
-}
 
 
 class Committee(Potential):
@@ -54,10 +46,8 @@ class Committee(Potential):
     def __init__(self, *, members: Sequence[Mapping[str, Any]]) -> None:
         if len(members) < 2:
             raise ValueError(f"a committee has at least 2 members, found {len(members)}; give more")
-        models = [_build(member, number) for number, member in enumerate(members, 1)]
+        models = build_members(members)
         first = models[0]
-        for number, model in enumerate(models[1:], 2):
-            _check_fit(first, model, number)
         references = torch.stack([model.reference_energies.energies for model in models])
         super().__init__(
             elements=first.elements,
@@ -75,18 +65,7 @@ class Committee(Potential):
         Raises:
             ValueError: They do not fit together, see the class, or differ in dtype.
         """
-        for number, model in enumerate(models[1:], 2):
-            if model.dtype != models[0].dtype:
-                raise ValueError(
-                    f"members must have one dtype: number {number} is {model.dtype}, the first "
-                    f"{models[0].dtype}; convert one with .to(dtype)"
-                )
-        described = [{"class": type(each).__name__, "arguments": each.arguments} for each in models]
-        # Initial weights are drawn and replaced; the caller's random numbers must not notice.
-        with torch.random.fork_rng(devices=()):
-            committee = cls(members=described)
-        committee.members = nn.ModuleList(copy.deepcopy(list(models)))
-        return committee.to(next(models[0].parameters()).device).train(models[0].training)
+        return made_of(cls, models)
 
     @property
     def symmetry(self) -> Float[Tensor, "operation 3 3"] | None:
@@ -136,41 +115,3 @@ class Committee(Potential):
     @property
     def _potentials(self) -> list[Potential]:
         return cast("list[Potential]", list(self.members))
-
-
-def _build(member: Mapping[str, Any], number: int) -> Potential:
-    if not (isinstance(member.get("arguments"), Mapping) and "class" in member):
-        raise ValueError(f"members must have a class and arguments, found {dict(member)}")
-    kind = _CLASSES.get(member["class"])
-    if kind is None:
-        raise ValueError(
-            f"members must be of {', '.join(_CLASSES)}; number {number} is a {member['class']}; "
-            "of a committee, give the members"
-        )
-    return kind(**member["arguments"])
-
-
-def _check_fit(first: Potential, model: Potential, number: int) -> None:
-    """Refuse a member that another graph would have to be built for, or that knows other atoms."""
-    if model.elements != first.elements:
-        raise ValueError(
-            f"members must know the same elements in the same order: number {number} knows "
-            f"{list(model.elements)}, the first {list(first.elements)}; train both on the same data"
-        )
-    if model.neighborhood != first.neighborhood:
-        raise ValueError(
-            f"members must share their graphs: number {number} has {model.neighborhood}, "
-            f"the first {first.neighborhood}; train both with one cutoff and max_neighbors"
-        )
-    if model.conservative != first.conservative:
-        raise ValueError(
-            f"members must all have forces that are gradients, or none: number {number} differs "
-            "from the first"
-        )
-    mine, other = first.symmetry, model.symmetry
-    alike = mine is other if mine is None or other is None else torch.equal(mine, other)
-    if not alike:
-        raise ValueError(
-            f"members must have the same symmetry: number {number} differs from the first in its "
-            "grid of orientations"
-        )

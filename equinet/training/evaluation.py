@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import nn
 from torchmetrics import Metric
 
@@ -30,6 +30,7 @@ class Predictions:
         errors: By name, in the units of :data:`equinet.training.metrics.UNITS`.
         energy_spread: Of a :class:`equinet.models.Committee`, for each structure, eV.
         forces_spread: Likewise, for each atom, eV/Å.
+        familiar: Of a :class:`equinet.models.Fallback`, for each structure.
     """
 
     energy: Float[np.ndarray, " graph"]
@@ -40,6 +41,7 @@ class Predictions:
     errors: dict[str, float]
     energy_spread: Float[np.ndarray, " graph"] | None = None
     forces_spread: Float[np.ndarray, " atom"] | None = None
+    familiar: Bool[np.ndarray, " graph"] | None = None
 
     def split(self, of_atoms: Float[np.ndarray, "atom *rest"]) -> list[np.ndarray]:
         """Part what all atoms have, such as ``forces``, by structure."""
@@ -97,6 +99,8 @@ def predict(
         for name in ("energy_spread", "forces_spread"):
             if name in results:
                 parts.setdefault(name, []).append(results[name].double())
+        if "familiar" in results:
+            parts.setdefault("familiar", []).append(results["familiar"])
         parts["true_forces"].append(graph.forces)
     arrays = {name: torch.cat(tensors).cpu().numpy() for name, tensors in parts.items()}
     computed = {**errors.compute(), **({} if further is None else further.compute())}

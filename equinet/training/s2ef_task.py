@@ -104,8 +104,8 @@ class S2EFTask(PotentialTask):
     def training_step(self, graph: Any, batch_idx: int) -> Float[Tensor, ""]:
         """Return the loss of one batch, of which a share is transmuted."""
         if any(self.transmuted):
-            draws = torch.rand(2, graph.num_graphs) < torch.tensor(self.transmuted)[:, None]
-            graph = transmute(graph, *draws, self.model)
+            surfaces, adsorbates = (torch.rand(graph.num_graphs) < x for x in self.transmuted)
+            graph = transmute(graph, surfaces, adsorbates, self.model)
         return super().training_step(graph, batch_idx)
 
     def check_data(self, *sets: Any) -> None:

@@ -17,6 +17,7 @@ from equinet.models import (
     Committee,
     DenseGroupResNet,
     EquiformerV2,
+    Fallback,
     GroupResNet,
     MACEGaunt,
     Model,
@@ -29,7 +30,7 @@ from equinet.zoo.index import find, find_entry
 CLASSES: Mapping[str, type[Model]] = {
     each.__name__: each
     for each in (
-        *(Committee, DenseGroupResNet, EquiformerV2, GroupResNet),
+        *(Committee, DenseGroupResNet, EquiformerV2, Fallback, GroupResNet),
         *(MACEGaunt, Ponita, PonitaPotential),
     )
 }

@@ -4,6 +4,7 @@ import copy
 import importlib
 import math
 import sys
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ from equinet import zoo
 from equinet.data import frame_from_atoms, to_graph
 from equinet.errors import BackendError, ConfigError, DataError
 from equinet.integrations.ase import EquinetCalculator
-from equinet.models import Committee, EquiformerV2, MACEGaunt
+from equinet.models import Committee, EquiformerV2, Fallback, MACEGaunt
 
 ELEMENTS = (1, 6, 8, 29)
 REFERENCE = (-13.6, -1030.0, -2040.0, -45000.0)
@@ -250,6 +251,19 @@ def test_committees_tell_their_spread(model):
         atoms.get_forces()
     assert atoms.calc.energy_spread is None
     assert atoms.calc.forces_spread is None
+
+
+def test_fallbacks_tell_what_is_familiar(model):
+    atoms = STRUCTURES["molecule"].copy()
+    met = list(combinations(sorted(set(atoms.numbers.tolist())), 2))
+    for pairs, familiar in ((met, True), ([], False)):
+        atoms.calc = EquinetCalculator(Fallback.of(model, model, pairs))
+        atoms.get_forces()
+        assert atoms.calc.familiar is familiar
+    atoms.numbers[0] = 79
+    with pytest.raises(DataError):
+        atoms.get_forces()
+    assert atoms.calc.familiar is None
 
 
 def test_energy_is_conserved_to_second_order_in_the_time_step(model):

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from equinet.errors import DataError
-from equinet.models import Committee, EquiformerV2, MACEGaunt
+from equinet.models import Committee, EquiformerV2, Fallback, MACEGaunt
+from equinet.zoo.exporting import trace
 
 
 def make_model():
@@ -123,7 +124,24 @@ def committee():
         torch.testing.assert_close(*gradients)
 
 
-@pytest.mark.parametrize("function", [dynamics, training, attention, committee])
+def fallback():
+    """Both potentials are within: which one answers is not known when the graph is traced."""
+    torch._dynamo.config.error_on_recompile = True
+    model = Fallback.of(make_model(), make_model(), pairs=[]).eval()
+    eager = copy.deepcopy(model)
+    model.compile(backend="aot_eager")
+    program = trace(eager, stress=True).module()
+    for seed in range(4):
+        torch.manual_seed(seed)
+        batch = Batch(2, 12)
+        expected = eager(batch, stress=True)
+        assert 0 < int(expected["familiar"].sum()) < 12
+        torch.testing.assert_close(model(batch, stress=True), expected)
+        graph = (batch.cell, batch.batch, batch.edge_index, batch.edge_shift)
+        torch.testing.assert_close(program(batch.atomic_numbers, batch.pos, *graph), expected)
+
+
+@pytest.mark.parametrize("function", [dynamics, training, attention, committee, fallback])
 def test_compiles_whole(function):
     command = [sys.executable, __file__, function.__name__]
     result = subprocess.run(command, capture_output=True, text=True, check=False)

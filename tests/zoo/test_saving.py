@@ -191,7 +191,7 @@ def test_only_known_models_are_saved(tmp_path):
         pass
 
     with pytest.raises(
-        ValueError, match="must be one of Committee, DenseGroupResNet, EquiformerV2"
+        ValueError, match="must be one of Committee, DenseGroupResNet, EquiformerV2, Fallback"
     ):
         zoo.save(Other(1, 1), tmp_path, {})
 

@@ -1,0 +1,99 @@
+"""Potentials that others are made of: how they are described, built and copied."""
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import torch
+from torch import nn
+
+from equinet.models.equiformer_v2 import EquiformerV2
+from equinet.models.mace_gaunt import MACEGaunt
+from equinet.models.ponita_potential import PonitaPotential
+from equinet.models.potential import Potential
+
+CLASSES: dict[str, type[Potential]] = {
+    each.__name__: each for each in (EquiformerV2, MACEGaunt, PonitaPotential)
+}
+"""Every potential that is not made of others itself."""
+
+_Whole = TypeVar("_Whole", bound=Potential)
+
+
+def build_members(members: Sequence[Mapping[str, Any]]) -> list[Potential]:
+    """Build potentials that go together, with initial weights.
+
+    Args:
+        members: For each its ``class``, by name, and its ``arguments``, as a model's card has them.
+
+    Raises:
+        ValueError: A class that is no potential of equinet.models, or one that is made of others;
+            or members for other elements, other graphs or of other symmetry than the first.
+    """
+    models = [_build(member, number) for number, member in enumerate(members, 1)]
+    for number, model in enumerate(models[1:], 2):
+        _check_fit(models[0], model, number)
+    return models
+
+
+def made_of(whole: Callable[..., _Whole], models: Sequence[Potential], **arguments: Any) -> _Whole:
+    """Make a potential of copies of trained ones, which it keeps as ``members``.
+
+    Args:
+        whole: Its class, which takes ``members`` as :func:`build_members` does.
+        models: The trained potentials.
+        arguments: Of the constructor, besides.
+
+    Raises:
+        ValueError: They do not fit together, or differ in dtype.
+    """
+    for number, model in enumerate(models[1:], 2):
+        if model.dtype != models[0].dtype:
+            raise ValueError(
+                f"members must have one dtype: number {number} is {model.dtype}, the first "
+                f"{models[0].dtype}; convert one with .to(dtype)"
+            )
+    described = [{"class": type(each).__name__, "arguments": each.arguments} for each in models]
+    # Initial weights are drawn and replaced; the caller's random numbers must not notice.
+    with torch.random.fork_rng(devices=()):
+        result = whole(members=described, **arguments)
+    result.members = nn.ModuleList(copy.deepcopy(list(models)))
+    return result.to(next(models[0].parameters()).device).train(models[0].training)
+
+
+def _build(member: Mapping[str, Any], number: int) -> Potential:
+    if not (isinstance(member.get("arguments"), Mapping) and "class" in member):
+        raise ValueError(f"members must have a class and arguments, found {dict(member)}")
+    kind = CLASSES.get(member["class"])
+    if kind is None:
+        raise ValueError(
+            f"members must be of {', '.join(CLASSES)}; number {number} is a {member['class']}; "
+            "of a model that is made of others, give those"
+        )
+    return kind(**member["arguments"])
+
+
+def _check_fit(first: Potential, model: Potential, number: int) -> None:
+    """Refuse a member that another graph would have to be built for, or that knows other atoms."""
+    if model.elements != first.elements:
+        raise ValueError(
+            f"members must know the same elements in the same order: number {number} knows "
+            f"{list(model.elements)}, the first {list(first.elements)}; train both on the same data"
+        )
+    if model.neighborhood != first.neighborhood:
+        raise ValueError(
+            f"members must share their graphs: number {number} has {model.neighborhood}, "
+            f"the first {first.neighborhood}; train both with one cutoff and max_neighbors"
+        )
+    if model.conservative != first.conservative:
+        raise ValueError(
+            f"members must all have forces that are gradients, or none: number {number} differs "
+            "from the first"
+        )
+    mine, other = first.symmetry, model.symmetry
+    alike = mine is other if mine is None or other is None else torch.equal(mine, other)
+    if not alike:
+        raise ValueError(
+            f"members must have the same symmetry: number {number} differs from the first in its "
+            "grid of orientations"
+        )
