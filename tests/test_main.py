@@ -116,7 +116,7 @@ def test_fallbacks_are_models_and_name_their_members(train, water, run_directory
     arguments = [run_directory, other, "--train", water[train], "--out", out]
     assert entry.main(["zoo", "fallback", *map(str, arguments)]) == 0
     said = capsys.readouterr().out
-    assert f"{water[train]}: 1 pairs of elements in 1 structures" in said
+    assert f"{water[train]}: reading which elements meet in 1 structures" in said
     assert f"{out}: Fallback," in said
     assert entry.main(["zoo", "info", str(out)]) == 0
     words = [line.split() for line in capsys.readouterr().out.splitlines()]
@@ -131,7 +131,7 @@ def test_fallbacks_are_models_and_name_their_members(train, water, run_directory
         (["RUN", "mace-gaunt-3bpa"], "FILE", "members must know the same elements"),
         (["RUN", "RUN"], "FILE", "RUN is the same model as RUN; give each member once"),
         (["RUN", "OTHER"], "NOTHING", "NOTHING: not there"),
-        (["RUN", "OTHER"], "OTHER", "OTHER"),
+        (["RUN", "OTHER"], "OTHER", "OTHER: no header.json; no store is there"),
         (["RUN", "OTHER"], "METHANE", "--train METHANE: pairs must be of two of the elements"),
     ],
 )

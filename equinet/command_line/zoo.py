@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from equinet.errors import ConfigError
 
 if TYPE_CHECKING:
-    from equinet.models import Potential
+    from equinet.models import Committee, Fallback, Potential
 
 _MODEL = "a run directory, a model folder, or a name from the zoo"
 _SHOWN_APART = ("schema", "class", "arguments", "units", "dtype", "parameters")
@@ -35,7 +35,7 @@ def add_parser(verbs: Any) -> None:
     committee = actions.add_parser("committee", help="join potentials into their mean and spread")
     committee.add_argument("models", nargs="+", help=f"two or more, each {_MODEL}")
     committee.add_argument("--out", type=Path, required=True, help="model folder to write")
-    committee.set_defaults(run=join_models)
+    committee.set_defaults(run=join_as_committee)
     fallback = actions.add_parser(
         "fallback", help="join a potential for what it was trained on and one for all else"
     )
@@ -45,7 +45,7 @@ def add_parser(verbs: Any) -> None:
         "--train", type=Path, required=True, help="what they were trained on, a store or a file"
     )
     fallback.add_argument("--out", type=Path, required=True, help="model folder to write")
-    fallback.set_defaults(run=fall_back)
+    fallback.set_defaults(run=join_as_fallback)
 
 
 def show_list(_: argparse.Namespace) -> Iterator[str]:
@@ -71,7 +71,7 @@ def show_info(arguments: argparse.Namespace) -> Iterator[str]:
     card = zoo.load_card(arguments.model)
     yield _headline(card)
     for name, value in card["arguments"].items():
-        yield from _lines(name, _SHOWN.get(name, _as_it_is)(value), card["units"])
+        yield from _lines(name, value, card["units"])
     for name, value in card.items():
         if name not in _SHOWN_APART:
             yield from _lines(name, value, card["units"])
@@ -105,13 +105,12 @@ def export_model(arguments: argparse.Namespace) -> Iterator[str]:
     yield f"{arguments.file}: {results}; load it with torch._inductor.aoti_load_package"
 
 
-def join_models(arguments: argparse.Namespace) -> Iterator[str]:
+def join_as_committee(arguments: argparse.Namespace) -> Iterator[str]:
     """Save the committee of some potentials and yield what came of it.
 
     Raises:
         EquinetError: One of them is no such model, or they do not fit together.
     """
-    from equinet import zoo
     from equinet.models import Committee
 
     potentials, origins = _members(arguments.models, arguments.out)
@@ -119,32 +118,30 @@ def join_models(arguments: argparse.Namespace) -> Iterator[str]:
         committee = Committee.of(potentials)
     except ValueError as error:
         raise ConfigError(f"{', '.join(arguments.models)}: {error}") from error
-    zoo.save(committee, arguments.out, {"origins": origins})
-    yield from _made(arguments.out, len(potentials))
+    yield from _save(committee, arguments.out, {"origins": origins})
 
 
-def fall_back(arguments: argparse.Namespace) -> Iterator[str]:
+def join_as_fallback(arguments: argparse.Namespace) -> Iterator[str]:
     """Save two potentials as one that chooses by composition and yield what came of it.
 
     Raises:
         EquinetError: One of them is no such model, they do not fit together, or what they were
             trained on cannot be read.
     """
-    from equinet import zoo
     from equinet.data import FrameStore, pairs_that_meet, read_frames
     from equinet.models import Fallback
 
     names, train = [arguments.known, arguments.other], arguments.train
     potentials, origins = _members(names, arguments.out)
     frames = FrameStore(train) if train.is_dir() else read_frames(train, labels_required=False)
+    yield f"{train}: reading which elements meet in {len(frames)} structures ..."
     pairs = pairs_that_meet(frames)
     try:
         fallback = Fallback.of(potentials[0], potentials[1], pairs)
     except ValueError as error:
         raise ConfigError(f"{', '.join(names)}, --train {train}: {error}") from error
-    zoo.save(fallback, arguments.out, {"origins": origins, "train": str(train)})
-    yield f"{train}: {len(pairs)} pairs of elements in {len(frames)} structures"
-    yield from _made(arguments.out, len(potentials))
+    yield f"{len(pairs)} pairs of elements do"
+    yield from _save(fallback, arguments.out, {"origins": origins, "train": str(train)})
 
 
 def _members(names: list[str], out: Path) -> tuple[list["Potential"], list[dict[str, Any]]]:
@@ -164,10 +161,14 @@ def _members(names: list[str], out: Path) -> tuple[list["Potential"], list[dict[
     return potentials, [_origin(card) for card in cards]
 
 
-def _made(out: Path, members: int) -> Iterator[str]:
+def _save(model: "Committee | Fallback", out: Path, card: Mapping[str, Any]) -> Iterator[str]:
     from equinet import zoo
 
-    yield f"{out}: {_headline(zoo.load_card(out))}, of {members} members"
+    try:
+        zoo.save(model, out, card)
+    except OSError as error:
+        raise ConfigError(f"--out {out} cannot be written: {error.strerror}") from error
+    yield f"{out}: {_headline(zoo.load_card(out))}, of {len(model.members)} members"
     yield f"Next: python -m equinet.evaluate checkpoint={out} data.file=FILE"
 
 
@@ -204,16 +205,13 @@ def _pairs(pairs: list[list[int]]) -> str:
     return " ".join("-".join(symbol(number) for number in pair) for pair in pairs)
 
 
-def _as_it_is(value: Any) -> Any:
-    return value
-
-
-_SHOWN: Mapping[str, Callable[[Any], Any]] = {"elements": _symbols, "pairs": _pairs}
+_SHOWN: Mapping[str, Callable[[Any], str]] = {"elements": _symbols, "pairs": _pairs}
 
 
 def _lines(name: str, value: Any, units: Mapping[str, str], depth: int = 1) -> Iterator[str]:
     """Lay out an entry, nested ones indented below their name, numbers with their unit."""
     start = f"{'  ' * depth}{name}"
+    value = _SHOWN[name](value) if name in _SHOWN else value
     if isinstance(value, Mapping):
         yield start
         for key, item in value.items():

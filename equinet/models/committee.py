@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from equinet.models.members import build_members, made_of
+from equinet.models.members import build_members, from_trained
 from equinet.models.potential import Potential
 
 
@@ -33,6 +33,7 @@ class Committee(Potential):
     Source: Lakshminarayanan, Pritzel, Blundell, Deep ensembles (NeurIPS 2017).
 
     Example:
+        >>> from equinet.models import MACEGaunt
         >>> models = [
         ...     MACEGaunt(
         ...         elements=[1], cutoff=4.0, reference_energies=[-13.6], average_neighbors=1.0
@@ -65,7 +66,7 @@ class Committee(Potential):
         Raises:
             ValueError: They do not fit together, see the class, or differ in dtype.
         """
-        return made_of(cls, models)
+        return from_trained(cls, models)
 
     @property
     def symmetry(self) -> Float[Tensor, "operation 3 3"] | None:

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from equinet.models.members import build_members, made_of
+from equinet.models.members import build_members, from_trained
 from equinet.models.potential import Potential
 
 
@@ -18,19 +18,21 @@ class Fallback(Potential):
     trained to be careful beyond (see :func:`equinet.training.transmute`) is worse at these. So a
     structure is familiar if every two of its elements occur together in some training structure,
     and is given to the first potential; any other is given to the second. The choice depends on the
-    elements of the structure alone: along a trajectory it never changes, energies stay smooth, and
-    forces stay their gradient. Besides energy, forces and stress a call returns ``familiar`` [G],
-    true where the first one answered.
+    elements of the structure alone: along a trajectory it never changes, and energies are as smooth
+    as those of the potentials. But energies are to be compared among structures that one potential
+    answered for, not between a slab and the same slab with an adsorbate that it never met. Besides
+    energy, forces and stress a call returns ``familiar`` [G], true where the first one answered.
 
     :meth:`of` makes one from trained models, ``python -m equinet zoo fallback`` from runs.
 
     Args:
         members: Of the two potentials, the one for familiar structures first, the ``class``, by
             name, and the ``arguments``, as a model's card has them.
-        pairs: Atomic numbers of two different elements that occur together in training.
+        pairs: Atomic numbers of two different elements that occur together in training, see
+            :func:`equinet.data.pairs_that_meet`.
 
     Raises:
-        ValueError: Not two members, members that do not go together (see
+        ValueError: Not two members, members that do not go together or are made of others (see
             :class:`equinet.models.Committee`), or a pair of other elements than theirs.
 
     Source: this package; deferring what a model does not know is Chow, On optimum recognition error
@@ -93,7 +95,7 @@ class Fallback(Potential):
         Raises:
             ValueError: They do not fit together, see the class, or differ in dtype.
         """
-        return made_of(cls, [known, other], pairs=[list(pair) for pair in pairs])
+        return from_trained(cls, [known, other], pairs=[list(pair) for pair in pairs])
 
     @property
     def symmetry(self) -> Float[Tensor, "operation 3 3"] | None:
@@ -117,7 +119,9 @@ class Fallback(Potential):
     def forward(
         self, graph: Any, *, forces: bool = True, stress: bool = False
     ) -> dict[str, Tensor]:
-        """Evaluate the potentials that the structures need; see :class:`equinet.models.Potential`.
+        """Evaluate one potential where that is all the structures need, otherwise both.
+
+        A compiled model always evaluates both; see :class:`equinet.models.Potential`.
 
         Args:
             graph: A graph or batch.
@@ -127,10 +131,12 @@ class Fallback(Potential):
         Returns:
             ``energy``, ``forces`` and ``stress``, and ``familiar`` [G].
         """
+        if self._compiled is not None:
+            return super().forward(graph, forces=forces, stress=stress)
         species = self.species(graph.atomic_numbers)
         batch = torch.zeros_like(species) if graph.batch is None else graph.batch
         familiar = self.familiar(species, batch, graph.cell.reshape(-1, 3, 3).shape[0])
-        if self._compiled is None and bool((familiar == familiar[:1]).all()):
+        if bool((familiar == familiar[:1]).all()):
             answering = self._potentials[0 if bool(familiar.all()) else 1]
             return {**answering(graph, forces=forces, stress=stress), "familiar": familiar}
         return super().forward(graph, forces=forces, stress=stress)

@@ -39,8 +39,8 @@ class MACEGaunt(Potential):
         correlation: Highest power of the density.
         radial_basis: Number of Bessel functions.
         radial_hidden: Widths of the radial networks.
-        pair_radial: Weigh the radial basis by factors of the elements at both ends of an edge.
-            Elements whose factors are zero do not see each other.
+        pair_radial: Weigh the radial basis by factors of both elements of an edge, receiver and
+            sender. One at zero means that the receiver does not see the sender.
         readout_hidden: Width of the last layer's readout.
         backend: Of the Gaunt operations.
 
@@ -152,6 +152,10 @@ class MACEGaunt(Potential):
             x = interaction(x, species, vectors, radial, edge_index)
             energy = energy + readout(x[:, 0]).squeeze(-1)
         return energy
+
+    def weight_decay_parameters(self) -> list[nn.Parameter]:
+        """Matrices; the factors of pairs stay, as one at zero hides elements from each other."""
+        return [p for p in self.parameters() if p.ndim >= 2 and p is not self.pairs]
 
 
 class _Interaction(nn.Module):

@@ -36,7 +36,9 @@ def build_members(members: Sequence[Mapping[str, Any]]) -> list[Potential]:
     return models
 
 
-def made_of(whole: Callable[..., _Whole], models: Sequence[Potential], **arguments: Any) -> _Whole:
+def from_trained(
+    whole: Callable[..., _Whole], models: Sequence[Potential], **arguments: Any
+) -> _Whole:
     """Make a potential of copies of trained ones, which it keeps as ``members``.
 
     Args:
@@ -68,7 +70,7 @@ def _build(member: Mapping[str, Any], number: int) -> Potential:
     if kind is None:
         raise ValueError(
             f"members must be of {', '.join(CLASSES)}; number {number} is a {member['class']}; "
-            "of a model that is made of others, give those"
+            "one that is made of others itself is no member"
         )
     return kind(**member["arguments"])
 

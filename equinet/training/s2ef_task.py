@@ -37,7 +37,8 @@ class S2EFTask(PotentialTask):
         transmuted_surfaces: Share of the training structures whose surface is given elements at
             random and is at rest; see :func:`equinet.training.transmute`. Errors of training are
             of these, too.
-        transmuted_adsorbates: Share of those whose adsorbate is, likewise.
+        transmuted_adsorbates: Share of the training structures whose adsorbate is, drawn
+            independently.
 
     Raises:
         ValueError: One of these is no share.

@@ -47,10 +47,13 @@ def transmute(
         graph: Batch with ``atomic_numbers``, ``batch``, ``energy`` and ``forces``.
         surfaces: Structures whose surface changes: all elements but H, C, N and O. Their energy is
             that of reference energies and shift.
-        adsorbates: Structures whose H, C, N and O change. Their energy stays, unless the surface
-            changes too.
-        potential: Its elements are drawn from; reference energies and shift are its own.
+        adsorbates: Structures whose H, C, N and O change. Their energy above the references stays,
+            unless the surface changes too.
+        potential: Its elements are drawn from, its reference energies and shift taken; none that is
+            made of others, which have shifts of their own.
         generator: Source of randomness on the CPU; torch's global one by default.
+
+    Elements tell surface from adsorbate, so the nitrogen of a nitride counts as an adsorbate's.
 
     Returns:
         The batch with other ``atomic_numbers``, ``energy`` and ``forces``; all else is shared.
@@ -71,10 +74,14 @@ def transmute(
         result.forces[changed[-1]] = 0.0
     on_strange_surface = torch.zeros(structures, dtype=torch.bool, device=numbers.device)
     on_strange_surface[graph.batch[changed[0]]] = True
-    species = potential.species(result.atomic_numbers)
     atoms = torch.bincount(graph.batch, minlength=structures)
-    rest = potential.reference_energies(species, graph.batch, structures) + potential.shift * atoms
-    result.energy = torch.where(on_strange_surface, rest, graph.energy)
+    before, after = (
+        potential.reference_energies(potential.species(each), graph.batch, structures)
+        for each in (numbers, result.atomic_numbers)
+    )
+    result.energy = torch.where(
+        on_strange_surface, after + potential.shift * atoms, graph.energy + (after - before)
+    )
     return result
 
 

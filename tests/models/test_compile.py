@@ -25,6 +25,7 @@ def make_model():
         lmax_hidden=1,
         correlation=2,
         radial_hidden=(5,),
+        pair_radial=True,
     ).double()
 
 

@@ -135,6 +135,7 @@ def test_it_is_saved_and_loaded_whole(tmp_path):
     fallback, data = Fallback.of(*apart(), PAIRS), crystal()
     zoo.save(fallback, tmp_path / "model", {"data": "none"})
     loaded, found = zoo.load(tmp_path / "model"), fallback(data, stress=True)
+    assert torch.equal(loaded.met, fallback.met)
     for name, value in loaded(data, stress=True).items():
         assert torch.equal(value, found[name]), name
     copied = copy.deepcopy(fallback)(data, stress=True)

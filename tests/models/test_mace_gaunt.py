@@ -79,6 +79,14 @@ def test_convolutions_may_be_wider_than_the_rest(random_rotation: torch.Tensor) 
     assert network.interactions[1].density.weight.shape == (4, 20, 8)
 
 
+def test_factors_of_pairs_do_not_decay_as_matrices_do() -> None:
+    network = model(pair_radial=True)
+    decaying = {id(parameter) for parameter in network.weight_decay_parameters()}
+    assert id(network.pairs) not in decaying
+    matrices = [p for name, p in network.named_parameters() if p.ndim >= 2 and name != "pairs"]
+    assert decaying == {id(parameter) for parameter in matrices}
+
+
 def test_elements_whose_factors_are_zero_do_not_see_each_other() -> None:
     data = molecule(24)
     network = model(pair_radial=True)

@@ -71,7 +71,11 @@ def test_what_changes_is_at_rest_and_all_else_stays(potential, graphs):
         assert torch.equal(torch.isin(new.atomic_numbers, torch.tensor(SURFACE)), of_surface)
         pairs = set(zip(old.atomic_numbers.tolist(), new.atomic_numbers.tolist(), strict=True))
         assert len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs})
-        assert bool(new.energy == old.energy) == (not surfaces[index])
+        above_before, above = (
+            each.energy + each.atomic_numbers.sum() for each in (old, new)
+        )  # references are minus the atomic numbers
+        expected = potential.shift * len(old.pos) if surfaces[index] else above_before
+        assert above.item() == pytest.approx(float(expected), abs=1e-9)
     for name in ("atomic_numbers", "forces", "energy", "pos"):
         assert torch.equal(graphs[name], before[name]), f"{name} of the batch itself"
 

@@ -103,7 +103,11 @@ def read_header(folder: Path) -> dict[str, Any]:
         header = json.loads(path.read_bytes())
     except FileNotFoundError:
         begun = (folder / SHARDS).is_dir()
-        hint = "its conversion has not ended: repeat it" if begun else "no store is there"
+        hint = (
+            "its conversion has not ended: repeat it"
+            if begun
+            else "no store is there; make one with python -m equinet data convert"
+        )
         raise DataError(f"{folder}: no {HEADER}; {hint}") from None
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: cannot be read: {error}") from error
