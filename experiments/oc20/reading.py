@@ -43,6 +43,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     splits = find_splits(arguments.root)
+    if not splits:
+        parser.error(f"{arguments.root} holds no splits; give the folder above them")
 
     def converted() -> int:
         with tempfile.TemporaryDirectory() as folder:
