@@ -68,10 +68,33 @@ class Committee(Potential):
         """
         return from_trained(cls, models)
 
+    @classmethod
+    def like(cls, model: Potential, size: int) -> "Committee":
+        """Make a committee of untrained potentials of the class and arguments of one.
+
+        Args:
+            model: Whose weights are of no account.
+            size: Number of members.
+
+        Raises:
+            ValueError: Fewer than two members, or a model that is made of others itself.
+        """
+        one = {"class": type(model).__name__, "arguments": model.arguments}
+        return cls(members=[one] * size)
+
     @property
     def symmetry(self) -> Float[Tensor, "operation 3 3"] | None:
         """What all members share."""
         return self._potentials[0].symmetry
+
+    def calibrate(self, graph: Any) -> None:
+        """Calibrate every member, see :meth:`equinet.models.Potential.calibrate`."""
+        for member in self._potentials:
+            member.calibrate(graph)
+
+    def weight_decay_parameters(self) -> list[Tensor]:
+        """What decays in each of the members."""
+        return [p for member in self._potentials for p in member.weight_decay_parameters()]
 
     def evaluate(
         self,

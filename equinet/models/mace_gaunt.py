@@ -153,7 +153,7 @@ class MACEGaunt(Potential):
             energy = energy + readout(x[:, 0]).squeeze(-1)
         return energy
 
-    def weight_decay_parameters(self) -> list[nn.Parameter]:
+    def weight_decay_parameters(self) -> list[Tensor]:
         """Matrices; the factors of pairs stay, as one at zero hides elements from each other."""
         return [p for p in self.parameters() if p.ndim >= 2 and p is not self.pairs]
 

@@ -133,6 +133,17 @@ class Potential(Model):
         """
         return None
 
+    def calibrate(self, graph: Any) -> None:
+        """Rescale layers on a batch before training, where a network needs it.
+
+        Args:
+            graph: As in a call: a batch of the training data.
+        """
+
+    def weight_decay_parameters(self) -> list[Tensor]:
+        """Parameters that decay in training: matrices, not gains, biases and single numbers."""
+        return [p for p in self.parameters() if p.ndim >= 2]
+
     def forward(
         self, graph: Any, *, forces: bool = True, stress: bool = False
     ) -> dict[str, Tensor]:

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from equinet.errors import ConfigError, DataError
+from equinet.models import Committee, Potential
 from equinet.training.directory import relative
 from equinet.training.evaluation import predict, table
 from equinet.training.losses import LossWeights, Residuals, residuals
@@ -33,6 +34,14 @@ class PotentialTask(Task):
         free_atoms_only: Leave atoms marked ``fixed`` out of the force loss and the force metrics.
         random_rotations: Turn every structure at random in training, for models that are not
             exactly invariant.
+        members: Train so many networks like ``model`` side by side, from initial weights of their
+            own, as one :class:`equinet.models.Committee`. Each has its own loss; errors of
+            training are the members', those of validation their mean's. A step takes ``members``
+            times as long, and a clipped gradient is that of all together.
+
+    Raises:
+        ValueError: Weights that :class:`~equinet.training.LossWeights` refuses, no member, or
+            several of a model that is made of others itself.
 
     Source: Kovács et al., J. Chem. Theory Comput. 2021 (the loss and errors of 3BPA); Chanussot et
     al., ACS Catal. 2021 (free atoms).
@@ -66,7 +75,7 @@ class PotentialTask(Task):
     def __init__(
         self,
         *,
-        model: nn.Module,
+        model: Potential,
         optimizer: Callable[[Iterable[Any]], torch.optim.Optimizer],
         energy_weight: float = 1.0,
         forces_weight: float = 100.0,
@@ -75,7 +84,12 @@ class PotentialTask(Task):
         huber_delta: float = 0.5,
         free_atoms_only: bool = False,
         random_rotations: bool = False,
+        members: int = 1,
     ) -> None:
+        if members < 1:
+            raise ValueError(f"members must be at least 1, found {members}")
+        if members > 1:
+            model = Committee.like(model, members)
         weights = LossWeights(energy_weight, forces_weight, stress_weight, loss, huber_delta)
         super().__init__(
             model=model,
@@ -87,28 +101,32 @@ class PotentialTask(Task):
         self.free_atoms_only = free_atoms_only
         self.random_rotations = random_rotations
 
-    def forward(self, graph: Any) -> dict[str, Tensor]:
-        """Evaluate the model with the derivatives that the loss needs."""
-        results: dict[str, Tensor] = self.model(graph, forces=True, stress=self.weights.stress > 0)
+    def forward(self, graph: Any, network: nn.Module | None = None) -> dict[str, Tensor]:
+        """Evaluate the model, or one of its members, with the derivatives that the loss needs."""
+        network = network or self.model
+        results: dict[str, Tensor] = network(graph, forces=True, stress=self.weights.stress > 0)
         return results
 
-    def errors(self, graph: Any) -> Residuals:
-        """Evaluate the model on a batch and compare it with the labels."""
-        return residuals(self(graph), graph, free_atoms_only=self.free_atoms_only)
+    def errors(self, graph: Any, network: nn.Module | None = None) -> Residuals:
+        """Evaluate the model, or one of its members, and compare it with a batch's labels."""
+        return residuals(self(graph, network), graph, free_atoms_only=self.free_atoms_only)
 
     def training_step(self, graph: Any, batch_idx: int) -> Float[Tensor, ""]:  # noqa: ARG002
         """Return the loss of one batch; the progress bar shows its errors with units."""
         if self.random_rotations:
             graph = turn_graphs(graph, random_rotations(graph.num_graphs))
-        errors = self.errors(graph)
-        graphs, components = self._mean_counts(errors)
-        loss = self.weights.loss(errors, graphs=graphs, components=components)
-        self.train_errors.update(errors)
-        energy = errors.energy.detach().square().mean().sqrt()
-        forces = errors.forces.detach().square().mean().sqrt()
-        self.log("train/loss", loss.detach(), batch_size=errors.energy.numel())
+        errors = [self.errors(graph, network) for network in self._networks()]
+        graphs, components = self._mean_counts(errors[0])
+        losses = [self.weights.loss(e, graphs=graphs, components=components) for e in errors]
+        for each in errors:
+            self.train_errors.update(each)
+        energy = torch.stack([e.energy for e in errors]).detach().square().mean().sqrt()
+        forces = torch.stack([e.forces for e in errors]).detach().square().mean().sqrt()
+        # Not the mean: each member is to learn as it would alone.
+        loss = torch.stack(losses).sum()
+        self.log("train/loss", loss.detach() / len(losses), batch_size=graph.num_graphs)
         shown = {"E meV": 1000 * energy, "F meV/Å": 1000 * forces}
-        self.log_dict(shown, prog_bar=True, logger=False, batch_size=errors.energy.numel())
+        self.log_dict(shown, prog_bar=True, logger=False, batch_size=graph.num_graphs)
         self.log("lr", self.trainer.optimizers[0].param_groups[0]["lr"], batch_size=1)
         return loss
 
@@ -142,6 +160,10 @@ class PotentialTask(Task):
         """Name the command that evaluates the run on a file, if possible on its own test set."""
         file = next((relative(path) for path in data.files.values()), "FILE")
         return f"python -m equinet.evaluate checkpoint={run} data.file={file}"
+
+    def _networks(self) -> list[nn.Module]:
+        """What has a loss of its own."""
+        return list(self.model.members) if isinstance(self.model, Committee) else [self.model]
 
     def _mean_counts(self, errors: Residuals) -> tuple[float, float]:
         """Mean structures and force components per process, to weigh unequal shares equally.

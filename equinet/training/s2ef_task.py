@@ -39,6 +39,7 @@ class S2EFTask(PotentialTask):
             of these, too.
         transmuted_adsorbates: Share of the training structures whose adsorbate is, drawn
             independently.
+        members: Train so many networks as a committee; see :class:`PotentialTask`.
 
     Raises:
         ValueError: One of these is no share.
@@ -83,6 +84,7 @@ class S2EFTask(PotentialTask):
         free_atoms_only: bool = True,
         transmuted_surfaces: float = 0.0,
         transmuted_adsorbates: float = 0.0,
+        members: int = 1,
     ) -> None:
         for name, share in (
             ("transmuted_surfaces", transmuted_surfaces),
@@ -98,6 +100,7 @@ class S2EFTask(PotentialTask):
             loss=loss,
             huber_delta=huber_delta,
             free_atoms_only=free_atoms_only,
+            members=members,
         )
         self.transmuted = (transmuted_surfaces, transmuted_adsorbates)
         self.ranking_errors = S2EFErrors()

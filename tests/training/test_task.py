@@ -1,5 +1,6 @@
 """The Lightning task."""
 
+import copy
 from functools import partial
 from types import SimpleNamespace
 
@@ -7,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from equinet.models import Committee
 from equinet.training import PotentialTask, residuals
 from equinet.training.task import parameter_groups
 
@@ -100,3 +102,47 @@ def test_structures_are_turned_in_training_where_that_is_asked_for(make_model, b
     assert not torch.allclose(places[1], batch.pos)
     # Labels turn too: the loss of an invariant model stays.
     assert losses[1] == pytest.approx(losses[0], rel=1e-4)
+
+
+def test_members_of_a_committee_learn_as_each_would_alone(make_model, batch):
+    torch.manual_seed(0)
+    optimizer = partial(torch.optim.SGD, lr=0.1)
+    task = PotentialTask(model=make_model(), optimizer=optimizer, members=3)
+    task.log = task.log_dict = lambda *_, **__: None
+    task._trainer = SimpleNamespace(optimizers=[SimpleNamespace(param_groups=[{"lr": 0.1}])])
+    task.training_step(batch, 0).backward()
+    assert len(task.model.members) == 3
+    seen = set()
+    for member in task.model.members:
+        alone = PotentialTask(model=copy.deepcopy(member), optimizer=optimizer)
+        alone.model.zero_grad()
+        loss = alone.weights.loss(alone.errors(batch))
+        loss.backward()
+        for joint, single in zip(member.parameters(), alone.model.parameters(), strict=True):
+            torch.testing.assert_close(joint.grad, single.grad)
+        seen.add(float(loss.detach()))
+    assert len(seen) == 3  # they start from weights of their own
+    errors = task.pop_training_errors()
+    assert errors["loss"] == pytest.approx(sum(seen) / 3)
+
+
+def test_what_decays_in_a_committee_is_what_decays_in_its_members(make_model):
+    task = PotentialTask(model=make_model(), optimizer=torch.optim.SGD, members=2)
+    one = {
+        p.shape
+        for g in parameter_groups(make_model())
+        if "weight_decay" not in g
+        for p in g["params"]
+    }
+    both = [p for g in parameter_groups(task.model) if "weight_decay" not in g for p in g["params"]]
+    assert {p.shape for p in both} == one
+    assert len(both) == 2 * sum(
+        len(g["params"]) for g in parameter_groups(make_model()) if "weight_decay" not in g
+    )
+
+
+def test_a_committee_needs_members(make_model):
+    with pytest.raises(ValueError, match="members must be at least 1, found 0"):
+        PotentialTask(model=make_model(), optimizer=torch.optim.SGD, members=0)
+    with pytest.raises(ValueError, match="a Committee"):
+        PotentialTask(model=Committee.like(make_model(), 2), optimizer=torch.optim.SGD, members=2)
