@@ -19,6 +19,10 @@ if not torch.cuda.is_available():
     sys.exit("experiments/gpu/check.sh: torch sees no CUDA device; run it on a machine with one")
 EOP
 mkdir -p "$out"
+if [ -z "${EQUINET_CUDA_ARCH:-}" ]; then # only for what is here
+  EQUINET_CUDA_ARCH=$("$python" -c 'import torch; print("%d%d" % torch.cuda.get_device_capability())')
+  export EQUINET_CUDA_ARCH
+fi
 EQUINET_BUILD=cuda "$python" -m pip install --quiet -e ".[atoms,dev]"
 "$python" -m pytest -W default -m gpu tests/ops/native --junitxml "$out/pytest.xml"
 "$python" -m equinet doctor | tee "$out/doctor.txt"
@@ -26,7 +30,9 @@ rm -rf "$out"/bench* # or figures of an earlier check would be recorded again
 bench() { # name, options
   "$python" -m equinet bench --device cuda --batch 32768 --channels 128 --out "$out/$1" "${@:2}"
 }
-bench bench --only native grid
+bench bench-product --ops gaunt_product --lmax 1 2 3 4 5 6 7 8 --only native grid
+bench bench-others --ops bracket_product gaunt_powers gaunt_convolution orientation_convolution \
+  --lmax 2 4 --only native grid
 # The compilers of the other libraries take minutes at higher degrees.
 bench bench-e3nn --ops gaunt_product --lmax 2 4 --only native e3nn
 if "$python" -c "import torch, cuequivariance_torch, cuequivariance_ops_torch" 2>"$out/cuequivariance.txt"; then
