@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "filter.h"
+#include "new_tensor.h"
 
 namespace equinet {
 
@@ -124,7 +125,7 @@ struct FilterSumCall {
     check_index("source", source, sizes.edges, samples);
     check_index("target", target, sizes.edges, samples);
     const int64_t points = table || spreads() ? sizes.points() : 1;
-    result = torch::stable::new_empty(samples, {targets, points, sizes.channels});
+    result = new_tensor(samples, {targets, points, sizes.channels});
   }
 
   // Whether one sample is for all components.
@@ -171,11 +172,11 @@ struct FilterCorrelationCall {
     check_index("source", source, sizes.edges, u);
     check_index("target", target, sizes.edges, u);
     // What is not wanted is empty.
-    by_harmonics = torch::stable::new_empty(u, {0});
+    by_harmonics = new_tensor(u, {0});
     by_radial = by_harmonics;
     if (radial) by_harmonics = torch::stable::new_zeros(u, {sizes.edges, sizes.components()});
     if (harmonics) {
-      by_radial = torch::stable::new_empty(u, {sizes.edges, sizes.degrees, sizes.channels});
+      by_radial = new_tensor(u, {sizes.edges, sizes.degrees, sizes.channels});
     }
   }
 };

@@ -11,6 +11,8 @@
 #include <utility>
 #include <vector>
 
+#include "new_tensor.h"
+
 namespace equinet {
 
 inline int degree_of(const torch::stable::Tensor& x) {
@@ -44,8 +46,7 @@ inline std::vector<torch::stable::Tensor> new_results(
   const int64_t batch = functions[0].size(0), channels = functions[0].size(2);
   std::vector<torch::stable::Tensor> results;
   for (const int64_t degree : lmax_out) {
-    results.push_back(
-        torch::stable::new_empty(functions[0], {batch, (degree + 1) * (degree + 1), channels}));
+    results.push_back(new_tensor(functions[0], {batch, (degree + 1) * (degree + 1), channels}));
   }
   return results;
 }

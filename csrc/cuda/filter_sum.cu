@@ -162,7 +162,7 @@ struct SortedEdges {
   Tensor starts, edges;
 
   SortedEdges(const Tensor& target, int64_t targets, cudaStream_t stream)
-      : starts(torch::stable::new_empty(target, {targets + 1})) {
+      : starts(new_tensor(target, {targets + 1})) {
     std::array<StableIValue, 4> stack{
         torch::stable::detail::from(target), torch::stable::detail::from(std::optional<bool>(true)),
         torch::stable::detail::from(int64_t{0}), torch::stable::detail::from(false)};

@@ -168,7 +168,7 @@ void interpret(const PreparedForms<T>& prepared, const std::vector<int>& lmax,
     const int64_t affordable = std::max<int64_t>(1, WORKSPACE_BYTES / bytes);
     const int64_t used = std::min({int64_t{blocks}, affordable, processors * BLOCKS_PER_PROCESSOR});
     const int64_t elements = used * bytes / int64_t(functions[0].element_size());
-    const Tensor workspace = torch::stable::new_empty(functions[0], {elements});
+    const Tensor workspace = new_tensor(functions[0], {elements});
     interpret_in_workspace<T><<<unsigned(used), THREADS, 0, stream>>>(
         job, static_cast<T*>(workspace.mutable_data_ptr()), scratch);
   }

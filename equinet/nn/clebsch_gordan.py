@@ -52,7 +52,7 @@ class ClebschGordanProduct(nn.Module):
         x, y, weight = x.to(dtype), y.to(dtype), self.weight.to(dtype)
         parts: list[list[Tensor]] = [[] for _ in range(lmax_out + 1)]
         path = 0
-        with without_autocast(x.device):
+        with without_autocast(x.device.type):
             for l1 in range(lmax1 + 1):
                 for l2 in range(lmax2 + 1):
                     outputs = _outputs(l1, l2, lmax_out)

@@ -31,12 +31,12 @@ class EdgeFrames(NamedTuple):
 
     def into(self, x: Float[Tensor, "edge lm channel"]) -> Float[Tensor, "edge row channel"]:
         """Turn features of edges into their frames, in the precision of the frames."""
-        with without_autocast(x.device):
+        with without_autocast(x.device.type):
             return torch.bmm(self.to_edge, x.to(self.to_edge.dtype))
 
     def back(self, x: Float[Tensor, "edge row channel"]) -> Float[Tensor, "edge lm channel"]:
         """Turn features in the frames of edges back, in the precision of the frames."""
-        with without_autocast(x.device):
+        with without_autocast(x.device.type):
             return torch.bmm(self.from_edge, x.to(self.from_edge.dtype))
 
 

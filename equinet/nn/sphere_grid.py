@@ -65,7 +65,7 @@ class SphereGrid(nn.Module):
     def _product(self, table: Table, x: Tensor) -> Tensor:
         dtype = working_dtype(x.dtype)
         matrix = table(*self.sizes, dtype=dtype, device=x.device)
-        with without_autocast(x.device):
+        with without_autocast(x.device.type):
             return torch.matmul(matrix, x.to(dtype))
 
 

@@ -72,7 +72,7 @@ def gaunt_convolution(
     working = working_dtype(dtype)
     x, directions, radial = x.to(working), directions.to(working), radial.to(working)
     exact = min(lmax_out, degree_of(x) + radial.shape[1] - 1)
-    with without_autocast(x.device):
+    with without_autocast(x.device.type):
         if backend == "native":
             z = _native(x, directions, radial, edge_index, exact)
         elif backend != "grid":

@@ -17,28 +17,38 @@ def degree_of(x: Tensor) -> int:
     return math.isqrt(operator.index(x.shape[-2])) - 1
 
 
-def check_coefficients(name: str, x: Tensor) -> None:
-    """Raise ValueError unless ``x`` is floating point of shape [..., (lmax + 1)^2, channels]."""
+def check_coefficients(name: str, x: Tensor) -> int:
+    """Return lmax of ``x``; it must be floating point of shape [..., (lmax + 1)^2, channels].
+
+    Raises:
+        ValueError: if it is not.
+    """
     if not x.is_floating_point():
         raise ValueError(f"{name} must be floating point, found {x.dtype}")
-    size = operator.index(x.shape[-2]) if x.ndim >= 2 else 0
-    if size == 0 or math.isqrt(size) ** 2 != size:
+    shape = x.shape
+    size = operator.index(shape[-2]) if len(shape) >= 2 else 0
+    root = math.isqrt(size)
+    if size == 0 or root * root != size:
         raise ValueError(
-            f"{name} must have shape [..., (lmax + 1)^2, channels], found {list(x.shape)}"
+            f"{name} must have shape [..., (lmax + 1)^2, channels], found {list(shape)}"
         )
+    return root - 1
 
 
-def check_pair(x: Tensor, y: Tensor) -> None:
-    """Raise ValueError unless ``x`` and ``y`` are coefficients that can be multiplied."""
-    check_coefficients("x", x)
-    check_coefficients("y", y)
+def check_pair(x: Tensor, y: Tensor) -> tuple[int, int]:
+    """Return lmax of ``x`` and of ``y``, coefficients that can be multiplied.
+
+    Raises:
+        ValueError: if they are none, or do not fit.
+    """
+    degrees = check_coefficients("x", x), check_coefficients("y", y)
+    if x.shape == y.shape:
+        return degrees
     if y.shape[-1] not in (1, x.shape[-1]):
         raise ValueError(
             f"y must have {x.shape[-1]} channels as x has, or one that all share, "
             f"found y of shape {list(y.shape)}"
         )
-    if x.shape[:-2] == y.shape[:-2]:
-        return
     try:
         torch.broadcast_shapes(x.shape[:-2], y.shape[:-2])
     except RuntimeError:
@@ -46,6 +56,7 @@ def check_pair(x: Tensor, y: Tensor) -> None:
             "the batch dimensions of y must broadcast with those of x, found "
             f"{list(y.shape[:-2])} and {list(x.shape[:-2])}"
         ) from None
+    return degrees
 
 
 def check_degree(name: str, lmax: int) -> None:
@@ -82,7 +93,7 @@ def working_dtype(dtype: torch.dtype, backend: str = "", device: str = "cpu") ->
     """
     if backend == "native" and device == "cuda":
         return dtype
-    return torch.promote_types(dtype, torch.float32)
+    return dtype if dtype.itemsize >= 4 else torch.float32
 
 
 def in_dtype(x: Tensor, dtype: torch.dtype) -> Tensor:
@@ -90,13 +101,13 @@ def in_dtype(x: Tensor, dtype: torch.dtype) -> Tensor:
     return x if x.dtype == dtype else x.to(dtype)
 
 
-def without_autocast(device: torch.device) -> AbstractContextManager[object]:
+def without_autocast(device: str) -> AbstractContextManager[object]:
     """Return a context in which matrix products keep the precision of their operands.
 
     In bfloat16 a product loses equivariance at the per-cent level.
     """
-    if torch.is_autocast_enabled(device.type):
-        return torch.autocast(device.type, enabled=False)
+    if torch.is_autocast_enabled(device):
+        return torch.autocast(device, enabled=False)
     return _NO_CHANGE
 
 

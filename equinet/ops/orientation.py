@@ -69,7 +69,7 @@ def orientation_convolution(
     x, vectors, radial = x.to(working), vectors.to(working), radial.to(working)
     points = points.to(working)
     lmax = (radial.shape[1] - 1) // (2 if points.shape[1] == 2 else 1)
-    with without_autocast(x.device):
+    with without_autocast(x.device.type):
         if backend == "native":
             y = _native(x, vectors, radial, edge_index, points, lmax)
         else:

@@ -10,7 +10,6 @@ from equinet.ops.operands import (
     check_degree,
     check_pair,
     common_dtype,
-    degree_of,
     in_dtype,
     with_degrees,
     without_autocast,
@@ -64,14 +63,15 @@ def gaunt_product(
         >>> gaunt_product(x, y, 4).shape
         torch.Size([10, 25, 32])
     """
-    check_pair(x, y)
+    lmax_x, lmax_y = check_pair(x, y)
     dtype = common_dtype(x=x, y=y)
-    exact = degree_of(x) + degree_of(y)
+    exact = lmax_x + lmax_y
     lmax_out = exact if lmax_out is None else lmax_out
     check_degree("lmax_out", lmax_out)
-    backend = resolve_backend("gaunt_product", backend, x.device.type)
+    device = x.device.type
+    backend = resolve_backend("gaunt_product", backend, device)
     multiply = _IMPLEMENTATIONS[backend]
-    working = working_dtype(dtype, backend, x.device.type)
-    with without_autocast(x.device):
+    working = working_dtype(dtype, backend, device)
+    with without_autocast(device):
         z = multiply(in_dtype(x, working), in_dtype(y, working), min(lmax_out, exact))
     return in_dtype(with_degrees(z, lmax_out), dtype)

@@ -87,8 +87,10 @@ def _allocate(functions: Sequence[Tensor], forms: str, lmax_out: Sequence[int]) 
 def _evaluate_with_gradient(
     functions: Sequence[Tensor], forms: str, lmax_out: Sequence[int]
 ) -> list[Tensor]:
-    if torch.is_grad_enabled() and any(x.requires_grad for x in functions):
-        return list(_SphereForms.apply(forms, lmax_out, *functions))
+    if torch.is_grad_enabled():
+        for x in functions:
+            if x.requires_grad:
+                return list(_SphereForms.apply(forms, lmax_out, *functions))
     return _evaluate(functions, forms, lmax_out)
 
 
