@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from equinet.models.potential import Potential
 from equinet.nn import BesselBasis, DegreeLinear, GauntConvolution, GauntManyBody, RadialNetwork
+from equinet.o3 import spherical_harmonics
 
 
 class MACEGaunt(Potential):
@@ -106,6 +107,7 @@ class MACEGaunt(Potential):
             if degree < 0:
                 raise ValueError(f"{name} must be at least 0, found {degree}")
         kinds = len(self.elements)
+        self.lmax_filter = lmax_filter
         self.embedding = nn.Parameter(torch.randn(kinds, 1, channels))
         self.basis = BesselBasis(cutoff, radial_basis)
         self.pairs = nn.Parameter(torch.ones(kinds, kinds, radial_basis)) if pair_radial else None
@@ -146,10 +148,11 @@ class MACEGaunt(Potential):
         if self.pairs is not None:
             sender, receiver = edge_index
             radial = radial * self.pairs[species[receiver], species[sender]]
+        harmonics = spherical_harmonics(self.lmax_filter, vectors)
         x = self.embedding[species]
         energy = x.new_zeros(x.shape[0])
         for interaction, readout in zip(self.interactions, self.readouts, strict=True):
-            x = interaction(x, species, vectors, radial, edge_index)
+            x = interaction(x, species, vectors, harmonics, radial, edge_index)
             energy = energy + readout(x[:, 0]).squeeze(-1)
         return energy
 
@@ -196,10 +199,16 @@ class _Interaction(nn.Module):
         self.residual = DegreeLinear(self.lmax_residual, channels, channels, kinds=kinds)
 
     def forward(
-        self, x: Tensor, species: Tensor, vectors: Tensor, radial: Tensor, edge_index: Tensor
+        self,
+        x: Tensor,
+        species: Tensor,
+        vectors: Tensor,
+        harmonics: Tensor,
+        radial: Tensor,
+        edge_index: Tensor,
     ) -> Tensor:
         filters = partial(self.radial, radial)
-        density = self.convolution(self.up(x), vectors, filters, edge_index)
+        density = self.convolution(self.up(x), vectors, filters, edge_index, harmonics)
         messages = self.update(self.many_body(self.density(density), species))
         kept = (self.lmax_residual + 1) ** 2
         residual = self.residual(x[:, :kept], species)

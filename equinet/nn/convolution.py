@@ -73,6 +73,7 @@ class GauntConvolution(nn.Module):
         directions: Float[Tensor, "edge 3"],
         radial: Float[Tensor, "edge degree channel"] | Callable[[Tensor], Tensor],
         edge_index: Int[Tensor, "2 edge"],
+        harmonics: Float[Tensor, "edge lm_filter"] | None = None,
     ) -> Float[Tensor, "node lm_out channel"]:
         """Convolve.
 
@@ -83,6 +84,8 @@ class GauntConvolution(nn.Module):
                 each degree and channel, as :class:`equinet.nn.RadialNetwork` does for less than a
                 product with every edge.
             edge_index: Senders and receivers.
+            harmonics: ``equinet.o3.spherical_harmonics(lmax_filter, directions)``, for layers to
+                share; the aligned form has no use for them.
         """
         a, b, c = self.even()
         features = scale_degrees(x, a)
@@ -91,11 +94,19 @@ class GauntConvolution(nn.Module):
             summed = aligned_convolution(features, directions, weights, edge_index, self.lmax_out)
         else:
             summed = gaunt_convolution(
-                features, directions, weights, edge_index, self.lmax_out, backend=self.backend
+                features,
+                directions,
+                weights,
+                edge_index,
+                self.lmax_out,
+                harmonics=harmonics,
+                backend=self.backend,
             )
         z = scale_degrees(summed, c)
         if self.odd is not None:
-            z = z + self._bracket(x, directions, radial, edge_index, self.odd)
+            if harmonics is None:
+                harmonics = spherical_harmonics(self.lmax_filter, directions)
+            z = z + self._bracket(x, harmonics, radial, edge_index, self.odd)
         return z
 
     def _weigh(self, radial: Tensor | Callable[[Tensor], Tensor], b: Tensor) -> Tensor:
@@ -105,16 +116,15 @@ class GauntConvolution(nn.Module):
     def _bracket(
         self,
         x: Tensor,
-        directions: Tensor,
+        harmonics: Tensor,
         radial: Tensor | Callable[[Tensor], Tensor],
         edge_index: Tensor,
         odd: PathWeights,
     ) -> Tensor:
         sender, receiver = edge_index
         a, b, c = odd()
-        harmonics = spherical_harmonics(self.lmax_filter, directions).unsqueeze(-1)
         weights = self._weigh(radial, b)
-        filters = harmonics * weights[:, degree_index(self.lmax_filter, x.device)]
+        filters = harmonics.unsqueeze(-1) * weights[:, degree_index(self.lmax_filter, x.device)]
         edges = bracket_product(
             scale_degrees(x, a)[sender], filters, self.lmax_out, backend=self.backend
         )

@@ -33,6 +33,7 @@ def gaunt_convolution(
     edge_index: Int[Tensor, "ends edge_ends"],
     lmax_out: int,
     *,
+    harmonics: Float[Tensor, "edge lm_filter"] | None = None,
     backend: str = "auto",
 ) -> Float[Tensor, "node lm_out channel"]:
     """Sum the Gaunt products of the senders' features with filters along the edges.
@@ -50,6 +51,8 @@ def gaunt_convolution(
         radial: weights of the filter's degrees [E, lmax_filter + 1, C].
         edge_index: [2, E], senders and receivers, in any order; sorted by receiver is fastest.
         lmax_out: highest degree of the result.
+        harmonics: ``spherical_harmonics(lmax_filter, directions)`` [E, (lmax_filter + 1)^2], for
+            convolutions along the same edges to share; they are evaluated here where None.
         backend: "auto", "reference", "fourier", "grid" or "native"; the first two multiply
             edge by edge; see ``available_backends("gaunt_convolution")``.
 
@@ -66,27 +69,35 @@ def gaunt_convolution(
         >>> gaunt_convolution(x, directions, radial, edge_index, 3).shape
         torch.Size([3, 16, 8])
     """
-    _check(x, directions, radial, edge_index, lmax_out)
-    dtype = common_dtype(x=x, directions=directions, radial=radial)
+    _check(x, directions, radial, edge_index, lmax_out, harmonics)
+    known = {} if harmonics is None else {"harmonics": harmonics}
+    dtype = common_dtype(x=x, directions=directions, radial=radial, **known)
     backend = resolve_backend("gaunt_convolution", backend, x.device.type)
     working = working_dtype(dtype)
-    x, directions, radial = x.to(working), directions.to(working), radial.to(working)
-    exact = min(lmax_out, degree_of(x) + radial.shape[1] - 1)
+    x, radial = x.to(working), radial.to(working)
+    lmax, lmax_filter = degree_of(x), radial.shape[1] - 1
+    exact = min(lmax_out, lmax + lmax_filter)
+    # Constant functions only scale the filter, whose degrees beyond the result's are lost.
+    used = lmax_filter if lmax > 0 else exact
+    if harmonics is None:
+        harmonics = spherical_harmonics(used, directions.to(working))
+    harmonics = harmonics[:, : (used + 1) ** 2].to(working)
+    radial = radial[:, : used + 1]
     with without_autocast(x.device.type):
         if backend == "native":
-            z = _native(x, directions, radial, edge_index, exact)
+            z = _native(x, harmonics, radial, edge_index, exact)
         elif backend != "grid":
-            z = _edge_by_edge(x, directions, radial, edge_index, exact, backend)
-        elif x.shape[1] == 1:
-            z = _from_scalars(x, directions, radial, edge_index, exact)
+            z = _edge_by_edge(x, harmonics, radial, edge_index, exact, backend)
+        elif lmax == 0:
+            z = _from_scalars(x, harmonics, radial, edge_index)
         else:
-            z = _on_grid(x, directions, radial, edge_index, exact)
+            z = _on_grid(x, harmonics, radial, edge_index, exact)
     return with_degrees(z, lmax_out).to(dtype)
 
 
 def _edge_by_edge(
     x: Tensor,
-    directions: Tensor,
+    harmonics: Tensor,
     radial: Tensor,
     edge_index: Tensor,
     lmax_out: int,
@@ -94,54 +105,47 @@ def _edge_by_edge(
 ) -> Tensor:
     """Take the definition by its word."""
     sender, receiver = edge_index
-    harmonics = spherical_harmonics(radial.shape[1] - 1, directions)
     filters = torch.bmm(_by_degree(harmonics), radial)
     messages = gaunt_product(x.index_select(0, sender), filters, lmax_out, backend=backend)
     return segment_sum(messages, receiver, x.shape[0])
 
 
-def _from_scalars(
-    x: Tensor, directions: Tensor, radial: Tensor, edge_index: Tensor, lmax_out: int
-) -> Tensor:
+def _from_scalars(x: Tensor, harmonics: Tensor, radial: Tensor, edge_index: Tensor) -> Tensor:
     """Multiply by constant functions: the filter itself, scaled. Components take the points' part.
 
-    Neither grid nor projection, and no degree of the filter beyond ``lmax_out``.
+    Neither grid nor projection.
     """
     sender, receiver = edge_index
-    harmonics = spherical_harmonics(lmax_out, directions) / math.sqrt(4 * math.pi)
+    harmonics = harmonics / math.sqrt(4 * math.pi)
     scalars = x.expand(-1, harmonics.shape[1], -1)
-    radial = radial[:, : lmax_out + 1]
     return filter_sum(_by_degree(harmonics), radial, scalars, sender, receiver, x.shape[0])
 
 
 def _on_grid(
-    x: Tensor, directions: Tensor, radial: Tensor, edge_index: Tensor, lmax_out: int
+    x: Tensor, harmonics: Tensor, radial: Tensor, edge_index: Tensor, lmax_out: int
 ) -> Tensor:
     """Sample each node once, multiply and sum on the grid, project each node once."""
     sender, receiver = edge_index
     lmax_filter = radial.shape[1] - 1
     degree = degree_of(x) + lmax_filter + lmax_out
     zonal = _zonal(lmax_filter, degree, dtype=x.dtype, device=x.device)
-    kernel = spherical_harmonics(lmax_filter, directions) @ zonal
-    kernel = kernel.unflatten(-1, (-1, lmax_filter + 1))
+    kernel = (harmonics @ zonal).unflatten(-1, (-1, lmax_filter + 1))
     summed = filter_sum(kernel, radial, to_grid(x, degree), sender, receiver, x.shape[0])
     return from_grid(summed, degree, lmax_out)
 
 
 def _native(
-    x: Tensor, directions: Tensor, radial: Tensor, edge_index: Tensor, lmax_out: int
+    x: Tensor, harmonics: Tensor, radial: Tensor, edge_index: Tensor, lmax_out: int
 ) -> Tensor:
     """Do the same with the filter's kernel made on the fly, in one pass over the edges."""
     sender, receiver = edge_index
     lmax, lmax_filter = degree_of(x), radial.shape[1] - 1
     if lmax == 0:
-        harmonics = spherical_harmonics(lmax_out, directions) / math.sqrt(4 * math.pi)
-        radial = radial[:, : lmax_out + 1]
+        harmonics = harmonics / math.sqrt(4 * math.pi)
         return native.filter_sum(harmonics, radial, x, None, sender, receiver, x.shape[0])
     degree = lmax + lmax_filter + lmax_out
     dtype, device = x.dtype, x.device
     samples = torch.matmul(_antipodal_evaluation(lmax, degree, dtype=dtype, device=device), x)
-    harmonics = spherical_harmonics(lmax_filter, directions)
     table = _half_evaluation(lmax_filter, degree, dtype=dtype, device=device)
     summed = native.filter_sum(harmonics, radial, samples, table, sender, receiver, x.shape[0])
     projection = _antipodal_projection(lmax_out, degree, dtype=dtype, device=device)
@@ -193,7 +197,12 @@ _degree_selection = constant_table(_of_degree)
 
 
 def _check(
-    x: Tensor, directions: Tensor, radial: Tensor, edge_index: Tensor, lmax_out: int
+    x: Tensor,
+    directions: Tensor,
+    radial: Tensor,
+    edge_index: Tensor,
+    lmax_out: int,
+    harmonics: Tensor | None,
 ) -> None:
     check_coefficients("x", x)
     check_degree("lmax_out", lmax_out)
@@ -214,3 +223,8 @@ def _check(
         )
     if radial.shape[1] == 0:
         raise ValueError(f"radial must hold at least degree 0, found shape {list(radial.shape)}")
+    if harmonics is not None and harmonics.shape != (edges, radial.shape[1] ** 2):
+        raise ValueError(
+            f"harmonics must have shape [{edges}, {radial.shape[1] ** 2}], those of directions up "
+            f"to the degree of radial, found {list(harmonics.shape)}"
+        )

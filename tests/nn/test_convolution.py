@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from equinet.nn import GauntConvolution, RadialNetwork
+from equinet.o3 import spherical_harmonics
 
 EDGES = torch.randint(0, 6, (2, 40), generator=torch.Generator().manual_seed(2))
 
@@ -70,3 +71,12 @@ def test_no_edges_gives_zeros() -> None:
 def test_odd_aligned_is_refused() -> None:
     with pytest.raises(ValueError, match="form='generic'"):
         GauntConvolution(1, 1, 1, 4, average_neighbors=1.0, form="aligned", odd=True)
+
+
+@pytest.mark.parametrize("odd", [False, True])
+def test_layers_may_share_harmonics(odd: bool) -> None:
+    layer = GauntConvolution(1, 2, 2, 3, average_neighbors=6.0, odd=odd).double()
+    x, directions = torch.randn(6, 4, 3).double(), torch.randn(40, 3).double()
+    radial = torch.randn(40, 3, 3).double()
+    shared = layer(x, directions, radial, EDGES, spherical_harmonics(2, directions))
+    torch.testing.assert_close(shared, layer(x, directions, radial, EDGES), rtol=0, atol=1e-13)

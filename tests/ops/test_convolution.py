@@ -1,4 +1,5 @@
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -52,6 +53,27 @@ def test_backends_agree_to_third_derivatives(degrees):
         for ours, truth in zip(found, expected, strict=True):
             scale = max(1.0, truth.abs().max().item())
             torch.testing.assert_close(ours, truth, rtol=0, atol=1e-12 * scale)
+
+
+@pytest.mark.parametrize("degrees", DEGREES)
+def test_convolutions_may_share_harmonics(degrees, backend):
+    lmax, lmax_filter, lmax_out = degrees
+    *operands, edge_index = graph(lmax, lmax_filter)
+
+    def convolve(x, directions, radial, *, shares):
+        harmonics = spherical_harmonics(lmax_filter, directions) if shares else None
+        # What is evaluated already is not asked for again.
+        vectors = torch.full_like(directions, math.nan) if shares else directions
+        return gaunt_convolution(
+            x, vectors, radial, edge_index, lmax_out, harmonics=harmonics, backend=backend
+        )
+
+    expected = derivatives(partial(convolve, shares=False), operands)
+    for ours, truth in zip(
+        derivatives(partial(convolve, shares=True), operands), expected, strict=True
+    ):
+        scale = max(1.0, truth.abs().max().item())
+        torch.testing.assert_close(ours, truth, rtol=0, atol=1e-12 * scale)
 
 
 def test_is_the_sum_of_products_of_functions(backend):
@@ -161,3 +183,6 @@ def test_wrong_arguments_are_named():
         gaunt_convolution(x, directions, radial.float(), edge_index, 2)
     with pytest.raises(ValueError, match="lmax_out must be at least 0"):
         gaunt_convolution(x, directions, radial, edge_index, -1)
+    harmonics = spherical_harmonics(2, directions)
+    with pytest.raises(ValueError, match=r"harmonics must have shape \[12, 16\].* found \[12, 9\]"):
+        gaunt_convolution(x, directions, radial, edge_index, 2, harmonics=harmonics)
