@@ -12,6 +12,7 @@ from lightning.pytorch import Trainer
 from equinet import zoo
 from equinet.models import Model, Potential
 from equinet.ops import available_backends
+from equinet.ops.backends import resolve_backend
 from equinet.training.checkpoints import RunCheckpoint, load_weights
 from equinet.training.directory import RunDirectory, relative, write_json
 from equinet.training.plots import classified, learning_curve, parity
@@ -42,7 +43,7 @@ def announce(task: Task, trainer: Trainer, directory: RunDirectory) -> None:
     )
     if device.type == "cpu" and torch.cuda.is_available():
         _log.info("         a GPU is there too; trainer=gpu uses it")
-    for backends, ops in _backends(getattr(model, "ops", task.ops)).items():
+    for backends, ops in _backends(getattr(model, "ops", task.ops), device.type).items():
         _log.info("Backends %s: %s", ", ".join(ops), backends)
     _log.info("Budget   %s", _budget(trainer))
     _log.info("Output   %s", directory.path)
@@ -138,14 +139,16 @@ def _write_curves(task: Task, directory: RunDirectory) -> None:
         learning_curve(rows, task.curves, directory.path / "curves.png")
 
 
-def _backends(names: Iterable[str]) -> dict[str, list[str]]:
-    """Ops by what they can run on; those that agree share a line."""
+def _backends(names: Iterable[str], device: str) -> dict[str, list[str]]:
+    """Ops by what they can run on there; those that agree share a line."""
     found: dict[str, list[str]] = {}
     for op in names:
-        reasons = available_backends(op)
-        running = ", ".join(key for key, reason in reasons.items() if not reason)
-        absent = "; ".join(f"{key}: {reason}" for key, reason in reasons.items() if reason)
-        found.setdefault(f"{running} ({absent})" if absent else running, []).append(op)
+        reasons = available_backends(op, device)
+        chosen = resolve_backend(op, "auto", device)
+        others = ", ".join(key for key, reason in reasons.items() if not reason and key != chosen)
+        absent = "; ".join(f"no {key}: {reason}" for key, reason in reasons.items() if reason)
+        text = f"auto is {chosen}, {others} run too{f'; {absent}' if absent else ''}"
+        found.setdefault(text, []).append(op)
     return found
 
 

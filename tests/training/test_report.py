@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from equinet import zoo
+from equinet.ops import native
 from equinet.training.directory import relative
 
 
@@ -48,3 +49,14 @@ def test_paths_are_written_as_one_would_type_them(tmp_path, monkeypatch, inside)
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "runs" / "a" if inside else Path(tmp_path.parent / "elsewhere")
     assert relative(path) == ("runs/a" if inside else str(path))
+
+
+@pytest.mark.parametrize("reason", ["", "libequinet.so is not built"])
+def test_first_block_says_which_backend_is_taken_and_why(run_fit, caplog, monkeypatch, reason):
+    monkeypatch.setattr(native, "unavailable", lambda *_: reason)
+    with caplog.at_level(logging.INFO, "equinet"):
+        run_fit(max_epochs=1)
+    (line,) = (record.message for record in caplog.records if record.message.startswith("Backends"))
+    taken = "grid" if reason else "native"
+    assert f"gaunt_convolution: auto is {taken}, " in line
+    assert line.endswith(f"no native: {reason}" if reason else "run too")
