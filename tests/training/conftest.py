@@ -136,6 +136,7 @@ def short_run(
         max_time: Any = None,
         data: TinyData = tiny_data,
         checkpoint_minutes: float = 5.0,
+        members: int = 1,
         **trainer: Any,
     ) -> SimpleNamespace:
         directory = RunDirectory(path)
@@ -144,7 +145,9 @@ def short_run(
         directory.config.touch()
         torch.manual_seed(1)
         task = PotentialTask(
-            model=make_model(), optimizer=lambda groups: torch.optim.Adam(groups, lr=0.01)
+            model=make_model(),
+            optimizer=lambda groups: torch.optim.Adam(groups, lr=0.01),
+            members=members,
         )
         settings = {
             "accelerator": "cpu",
