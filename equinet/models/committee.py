@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from equinet.models.members import build_members, from_trained
+from equinet.models.members import CLASSES, build_members, from_trained
 from equinet.models.potential import Potential
 
 
@@ -57,6 +57,8 @@ class Committee(Potential):
         )
         self.members = nn.ModuleList(models)
         self.conservative = first.conservative
+        if hasattr(first, "ops"):
+            self.ops = first.ops
         self.mirror_symmetric = all(model.mirror_symmetric for model in models)
 
     @classmethod
@@ -77,10 +79,17 @@ class Committee(Potential):
             size: Number of members.
 
         Raises:
-            ValueError: Fewer than two members, or a model that is made of others itself.
+            ValueError: Fewer than two members, or a model that is no potential of equinet.models
+                or made of others itself.
         """
+        if type(model) not in CLASSES.values():
+            raise ValueError(
+                f"members can be of {', '.join(CLASSES)}, found {type(model).__name__}; train it "
+                "alone"
+            )
         one = {"class": type(model).__name__, "arguments": model.arguments}
-        return cls(members=[one] * size)
+        parameter = next(model.parameters())
+        return cls(members=[one] * size).to(parameter.device, parameter.dtype)
 
     @property
     def symmetry(self) -> Float[Tensor, "operation 3 3"] | None:

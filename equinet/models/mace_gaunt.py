@@ -148,7 +148,9 @@ class MACEGaunt(Potential):
         if self.pairs is not None:
             sender, receiver = edge_index
             radial = radial * self.pairs[species[receiver], species[sender]]
-        harmonics = spherical_harmonics(self.lmax_filter, vectors)
+        # Not in half precision, which loses two digits in the recurrence.
+        exact = vectors.to(torch.promote_types(vectors.dtype, torch.float32))
+        harmonics = spherical_harmonics(self.lmax_filter, exact)
         x = self.embedding[species]
         energy = x.new_zeros(x.shape[0])
         for interaction, readout in zip(self.interactions, self.readouts, strict=True):

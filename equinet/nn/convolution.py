@@ -124,7 +124,10 @@ class GauntConvolution(nn.Module):
         sender, receiver = edge_index
         a, b, c = odd()
         weights = self._weigh(radial, b)
-        filters = harmonics.unsqueeze(-1) * weights[:, degree_index(self.lmax_filter, x.device)]
+        filters = (
+            harmonics.to(weights.dtype).unsqueeze(-1)
+            * weights[:, degree_index(self.lmax_filter, x.device)]
+        )
         edges = bracket_product(
             scale_degrees(x, a)[sender], filters, self.lmax_out, backend=self.backend
         )

@@ -52,7 +52,8 @@ def gaunt_convolution(
         edge_index: [2, E], senders and receivers, in any order; sorted by receiver is fastest.
         lmax_out: highest degree of the result.
         harmonics: ``spherical_harmonics(lmax_filter, directions)`` [E, (lmax_filter + 1)^2], for
-            convolutions along the same edges to share; they are evaluated here where None.
+            convolutions along the same edges to share, in the operands' dtype, or in float32 where
+            that is half precision; they are evaluated here where None.
         backend: "auto", "reference", "fourier", "grid" or "native"; the first two multiply
             edge by edge; see ``available_backends("gaunt_convolution")``.
 
@@ -70,8 +71,7 @@ def gaunt_convolution(
         torch.Size([3, 16, 8])
     """
     _check(x, directions, radial, edge_index, lmax_out, harmonics)
-    known = {} if harmonics is None else {"harmonics": harmonics}
-    dtype = common_dtype(x=x, directions=directions, radial=radial, **known)
+    dtype = common_dtype(x=x, directions=directions, radial=radial)
     backend = resolve_backend("gaunt_convolution", backend, x.device.type)
     working = working_dtype(dtype)
     x, radial = x.to(working), radial.to(working)
@@ -81,6 +81,8 @@ def gaunt_convolution(
     used = lmax_filter if lmax > 0 else exact
     if harmonics is None:
         harmonics = spherical_harmonics(used, directions.to(working))
+    elif harmonics.dtype not in {dtype, working}:
+        raise ValueError(f"harmonics must have the dtype of x, {dtype}, found {harmonics.dtype}")
     harmonics = harmonics[:, : (used + 1) ** 2].to(working)
     radial = radial[:, : used + 1]
     with without_autocast(x.device.type):

@@ -49,6 +49,8 @@ def check_pair(x: Tensor, y: Tensor) -> tuple[int, int]:
             f"y must have {x.shape[-1]} channels as x has, or one that all share, "
             f"found y of shape {list(y.shape)}"
         )
+    if x.shape[:-2] == y.shape[:-2]:
+        return degrees
     try:
         torch.broadcast_shapes(x.shape[:-2], y.shape[:-2])
     except RuntimeError:

@@ -1,7 +1,7 @@
 """The Lightning task of an interatomic potential: energies, forces and maybe stresses."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
 from jaxtyping import Float
@@ -35,9 +35,9 @@ class PotentialTask(Task):
         random_rotations: Turn every structure at random in training, for models that are not
             exactly invariant.
         members: Train so many networks like ``model`` side by side, from initial weights of their
-            own, as one :class:`equinet.models.Committee`. Each has its own loss; errors of
-            training are the members', those of validation their mean's. A step takes ``members``
-            times as long, and a clipped gradient is that of all together.
+            own, as one :class:`equinet.models.Committee`; the model's weights are of no account.
+            Each has its own loss and clipped gradient; errors of training are the members', those
+            of validation their mean's. A step takes ``members`` times as long and as much memory.
 
     Raises:
         ValueError: Weights that :class:`~equinet.training.LossWeights` refuses, no member, or
@@ -101,6 +101,13 @@ class PotentialTask(Task):
         self.free_atoms_only = free_atoms_only
         self.random_rotations = random_rotations
 
+    @property
+    def networks(self) -> list[Potential]:
+        """What has a loss of its own: the members of a committee, else the model."""
+        if isinstance(self.model, Committee):
+            return cast("list[Potential]", list(self.model.members))
+        return [cast("Potential", self.model)]
+
     def forward(self, graph: Any, network: nn.Module | None = None) -> dict[str, Tensor]:
         """Evaluate the model, or one of its members, with the derivatives that the loss needs."""
         network = network or self.model
@@ -115,7 +122,7 @@ class PotentialTask(Task):
         """Return the loss of one batch; the progress bar shows its errors with units."""
         if self.random_rotations:
             graph = turn_graphs(graph, random_rotations(graph.num_graphs))
-        errors = [self.errors(graph, network) for network in self._networks()]
+        errors = [self.errors(graph, network) for network in self.networks]
         graphs, components = self._mean_counts(errors[0])
         losses = [self.weights.loss(e, graphs=graphs, components=components) for e in errors]
         for each in errors:
@@ -129,6 +136,21 @@ class PotentialTask(Task):
         self.log_dict(shown, prog_bar=True, logger=False, batch_size=graph.num_graphs)
         self.log("lr", self.trainer.optimizers[0].param_groups[0]["lr"], batch_size=1)
         return loss
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip the gradient of each member of a committee by itself."""
+        if len(self.networks) == 1 or not gradient_clip_val or gradient_clip_algorithm == "value":
+            super().configure_gradient_clipping(
+                optimizer, gradient_clip_val, gradient_clip_algorithm
+            )
+            return
+        for network in self.networks:
+            nn.utils.clip_grad_norm_(network.parameters(), gradient_clip_val)
 
     def validation_step(self, graph: Any, batch_idx: int) -> None:  # noqa: ARG002
         """Add the errors of one validation batch."""
@@ -160,10 +182,6 @@ class PotentialTask(Task):
         """Name the command that evaluates the run on a file, if possible on its own test set."""
         file = next((relative(path) for path in data.files.values()), "FILE")
         return f"python -m equinet.evaluate checkpoint={run} data.file={file}"
-
-    def _networks(self) -> list[nn.Module]:
-        """What has a loss of its own."""
-        return list(self.model.members) if isinstance(self.model, Committee) else [self.model]
 
     def _mean_counts(self, errors: Residuals) -> tuple[float, float]:
         """Mean structures and force components per process, to weigh unequal shares equally.

@@ -147,7 +147,7 @@ def _backends(names: Iterable[str], device: str) -> dict[str, list[str]]:
         chosen = resolve_backend(op, "auto", device)
         others = ", ".join(key for key, reason in reasons.items() if not reason and key != chosen)
         absent = "; ".join(f"no {key}: {reason}" for key, reason in reasons.items() if reason)
-        text = f"auto is {chosen}, {others} run too{f'; {absent}' if absent else ''}"
+        text = f"auto is {chosen}; also {others}{f'; {absent}' if absent else ''}"
         found.setdefault(text, []).append(op)
     return found
 

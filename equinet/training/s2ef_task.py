@@ -42,7 +42,7 @@ class S2EFTask(PotentialTask):
         members: Train so many networks as a committee; see :class:`PotentialTask`.
 
     Raises:
-        ValueError: One of these is no share.
+        ValueError: One of these is no share, or what :class:`PotentialTask` refuses.
 
     Source: Chanussot et al., ACS Catal. 11, 6059 (2021), doi 10.1021/acscatal.0c04525.
     """
@@ -109,7 +109,7 @@ class S2EFTask(PotentialTask):
         """Return the loss of one batch, of which a share is transmuted."""
         if any(self.transmuted):
             surfaces, adsorbates = (torch.rand(graph.num_graphs) < x for x in self.transmuted)
-            graph = transmute(graph, surfaces, adsorbates, self.model)
+            graph = transmute(graph, surfaces, adsorbates, self.networks[0])
         return super().training_step(graph, batch_idx)
 
     def check_data(self, *sets: Any) -> None:

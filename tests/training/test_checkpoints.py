@@ -67,6 +67,15 @@ def test_interrupted_and_resumed_equals_uninterrupted(run_fit, whole, step, numb
     assert whole.metrics["sets"] == parts.metrics["sets"]
 
 
+def test_an_interrupted_committee_resumes_as_if_it_had_not_been(run_fit):
+    whole = run_fit("whole", members=2)
+    with pytest.raises(TrainingInterruptedError, match="same command"):
+        run_fit("parts", members=2, extra=(_StopAt(7, signal.SIGINT),))
+    parts = run_fit("parts", members=2)
+    _assert_same(_without_times(_state(whole)), _without_times(_state(parts)))
+    assert whole.metrics["sets"] == parts.metrics["sets"]
+
+
 def test_killed_and_resumed_equals_uninterrupted(run_fit, whole):
     with pytest.raises(RuntimeError, match="as if killed"):
         run_fit("parts", extra=(_StopAt(8, None),))

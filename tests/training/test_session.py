@@ -50,12 +50,9 @@ def test_calibrated_once_on_the_first_batch_of_the_run(run_fit, tiny_data, monke
     assert torch.equal(graph.pos, next(iter(tiny_data.train_loader())).pos)
 
 
-def test_a_committee_is_trained_in_one_run_resumed_and_loaded(run_fit, batch):
-    first = run_fit("committee", max_epochs=1, members=2)
-    whole = run_fit("committee", max_epochs=3, members=2)
-    steps = whole.task.trainer.global_step
-    assert steps == 3 * first.task.trainer.global_step
-    model = zoo.load(whole.directory.path)
+def test_a_committee_is_trained_in_one_run_and_loaded(run_fit, batch):
+    run = run_fit("committee", max_epochs=2, members=2)
+    model = zoo.load(run.directory.path)
     assert isinstance(model, Committee)
     found = model(batch)
     apart = [member(batch)["energy"] for member in model.members]

@@ -80,11 +80,36 @@ def test_optimizer_is_built_from_the_groups(task):
 
 
 def test_models_that_can_are_calibrated_on_a_batch(task, batch):
-    task.calibrate(batch)  # a potential cannot, which is no mistake
+    task.calibrate(batch)  # most have nothing to calibrate, which is no mistake
     seen = []
     task.model.calibrate = seen.append
     task.calibrate(batch)
     assert seen == [batch]
+
+
+def test_all_members_are_calibrated(make_model, batch):
+    task = PotentialTask(model=make_model(), optimizer=torch.optim.SGD, members=2)
+    seen = []
+    for member in task.model.members:
+        member.calibrate = seen.append
+    task.calibrate(batch)
+    assert seen == [batch, batch]
+
+
+def test_members_are_clipped_apart(make_model):
+    optimizer = partial(torch.optim.SGD, lr=0.1)
+    task = PotentialTask(model=make_model(), optimizer=optimizer, members=2)
+    sizes = [(100.0, 1.0), (0.5, 0.5)]  # of the gradients: before, after
+    for member, (size, _) in zip(task.model.members, sizes, strict=True):
+        for parameter in member.parameters():
+            parameter.grad = torch.ones_like(parameter)
+        count = sum(p.numel() for p in member.parameters())
+        for parameter in member.parameters():
+            parameter.grad *= size / count**0.5
+    task.configure_gradient_clipping(task.configure_optimizers(), 1.0)
+    for member, (_, size) in zip(task.model.members, sizes, strict=True):
+        norm = torch.cat([p.grad.flatten() for p in member.parameters()]).norm()
+        assert float(norm) == pytest.approx(size, rel=1e-4)
 
 
 def test_structures_are_turned_in_training_where_that_is_asked_for(make_model, batch, monkeypatch):
@@ -127,22 +152,29 @@ def test_members_of_a_committee_learn_as_each_would_alone(make_model, batch):
 
 
 def test_what_decays_in_a_committee_is_what_decays_in_its_members(make_model):
-    task = PotentialTask(model=make_model(), optimizer=torch.optim.SGD, members=2)
+    task = PotentialTask(model=make_model(pair_radial=True), optimizer=torch.optim.SGD, members=2)
     one = {
         p.shape
-        for g in parameter_groups(make_model())
+        for g in parameter_groups(make_model(pair_radial=True))
         if "weight_decay" not in g
         for p in g["params"]
     }
     both = [p for g in parameter_groups(task.model) if "weight_decay" not in g for p in g["params"]]
     assert {p.shape for p in both} == one
     assert len(both) == 2 * sum(
-        len(g["params"]) for g in parameter_groups(make_model()) if "weight_decay" not in g
+        len(g["params"])
+        for g in parameter_groups(make_model(pair_radial=True))
+        if "weight_decay" not in g
     )
+
+
+def test_a_committee_has_the_precision_of_its_model(make_model):
+    task = PotentialTask(model=make_model().double(), optimizer=torch.optim.SGD, members=2)
+    assert task.model.dtype == torch.float64
 
 
 def test_a_committee_needs_members(make_model):
     with pytest.raises(ValueError, match="members must be at least 1, found 0"):
         PotentialTask(model=make_model(), optimizer=torch.optim.SGD, members=0)
-    with pytest.raises(ValueError, match="a Committee"):
+    with pytest.raises(ValueError, match="found Committee; train it alone"):
         PotentialTask(model=Committee.like(make_model(), 2), optimizer=torch.optim.SGD, members=2)

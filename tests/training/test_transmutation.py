@@ -153,15 +153,30 @@ def test_a_step_trains_on_the_shares_that_are_asked_for(potential, graphs, monke
         seen = []
         evaluate = task.errors
 
-        def spy(graph, seen=seen, evaluate=evaluate):
+        def spy(graph, network, seen=seen, evaluate=evaluate):
             seen.append(graph.atomic_numbers != graphs.atomic_numbers)
-            return evaluate(graph)
+            return evaluate(graph, network)
 
         monkeypatch.setattr(task, "errors", spy)
         torch.manual_seed(3)
         assert bool(task.training_step(graphs, 0).isfinite())
         found = seen[0][ends].sum(1).tolist()
         assert all(a <= b <= c for a, b, c in zip(fewest, found, most, strict=True)), found
+
+
+def test_a_committee_is_given_the_labels_that_its_members_would_be(potential, graphs, monkeypatch):
+    labels = []
+    for members in (1, 2):
+        task = make_task(potential, transmuted_surfaces=1, transmuted_adsorbates=1, members=members)
+        monkeypatch.setattr(task, "log", lambda *_, **__: None)
+        monkeypatch.setattr(task, "log_dict", lambda *_, **__: None)
+        monkeypatch.setattr(task, "_trainer", type("T", (), {"optimizers": [_Optimizer]})())
+        task.networks[0].register_forward_pre_hook(
+            lambda _, given: labels.append(given[0].energy.clone())
+        )
+        torch.manual_seed(3)
+        task.training_step(graphs.clone(), 0)
+    assert torch.equal(*labels)
 
 
 class _Optimizer:
