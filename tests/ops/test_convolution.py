@@ -186,3 +186,6 @@ def test_wrong_arguments_are_named():
     harmonics = spherical_harmonics(2, directions)
     with pytest.raises(ValueError, match=r"harmonics must have shape \[12, 16\].* found \[12, 9\]"):
         gaunt_convolution(x, directions, radial, edge_index, 2, harmonics=harmonics)
+    harmonics = spherical_harmonics(3, directions).float()
+    with pytest.raises(ValueError, match=r"harmonics must have the dtype of x, torch.float64"):
+        gaunt_convolution(x, directions, radial, edge_index, 2, harmonics=harmonics)
