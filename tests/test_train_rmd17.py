@@ -9,9 +9,10 @@ import pytest
 from labeled_files import write_clusters
 
 from equinet import config, train, zoo
-from equinet.models import PonitaPotential
+from equinet.models import MACEGaunt, PonitaPotential
 
 SMALL = ("model.channels=4", "model.layers=1", "data.batch_size=3", "logger=csv")
+PONITA = ("model=ponita_potential", "task.random_rotations=true")
 FEW = ("trainer.max_steps=2", "trainer.check_val_every_n_epoch=1", "trainer.limit_val_batches=1")
 
 
@@ -48,6 +49,12 @@ def test_two_steps_leave_everything_behind(run, tmp_path):
     assert metrics["steps"] == 2
     assert metrics["sets"]["test"]["structures"] == 4
     assert metrics["sets"]["test"]["forces_mae"] > 0
+    assert isinstance(zoo.load(folder), MACEGaunt)
+
+
+def test_the_network_on_positions_and_orientations_is_an_option_away(run, tmp_path):
+    run(*PONITA)
+    folder = tmp_path / "run"
     assert isinstance(zoo.load(folder), PonitaPotential)
     log = (folder / "train.log").read_text()
     assert "Backends orientation_convolution: " in log
@@ -56,9 +63,9 @@ def test_two_steps_leave_everything_behind(run, tmp_path):
 
 def test_a_grid_without_opposite_points_passes_the_first_check(run):
     # Its energies change under most rotations, and the model says so.
-    assert run("model.grid=fibonacci5", "model.lmax=1")["steps"] == 2
+    assert run(*PONITA, "model.grid=fibonacci5", "model.lmax=1")["steps"] == 2
 
 
 @pytest.mark.parametrize("mode", ["lifted", "position"])
 def test_other_modes_train(run, mode):
-    assert run(f"model.mode={mode}")["sets"]["test"]["energy_mae"] > 0
+    assert run(*PONITA, f"model.mode={mode}")["sets"]["test"]["energy_mae"] > 0

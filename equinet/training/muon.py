@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from jaxtyping import Float
@@ -12,6 +12,9 @@ from torch import Tensor
 # steep at zero, so that weak directions are lifted too.
 _QUINTIC = (3.4445, -4.7750, 2.0315)
 _ROUNDS = 5
+
+Norm = Literal["fixed", "capped", "free"]
+_CAP = 1.2  # of the initial norm, where norms are capped
 
 
 class Muon(torch.optim.Optimizer):
@@ -28,6 +31,12 @@ class Muon(torch.optim.Optimizer):
     ``matrices=True`` are stepped by Adam at the same rate. (``torch.optim.Muon`` knows neither
     stacks of matrices nor that second kind.)
 
+    Steps of equal size in all directions let a matrix grow for as long as it is trained, since
+    nothing in the loss pulls it back, and a network of cubic products grows with its cube: large
+    terms then cancel on the training set and on nothing else. With ``norm="fixed"`` each matrix
+    parameter keeps the Frobenius norm that it had before its first step, so that a step also stays
+    the same share of the matrix from the beginning to the end.
+
     Weights that are not divided by anything in memory but scaled in the forward pass, as those of
     :class:`equinet.nn.DegreeLinear`, suit it best: entries of order one for any width.
 
@@ -37,13 +46,17 @@ class Muon(torch.optim.Optimizer):
         lr: :math:`\eta`, of both kinds of parameters.
         momentum: :math:`\mu`.
         betas: Averaging of Adam.
-        weight_decay: Share of the weights, times the rate, taken off at every step.
+        weight_decay: Share of the weights, times the rate, taken off at every step. It has no
+            effect on matrices of fixed norm.
+        norm: Frobenius norm of each parameter in a group with ``matrices=True``: ``fixed`` at its
+            initial value, ``capped`` at 1.2 times that value, or ``free``. A parameter that is zero
+            before its first step is free.
 
     Raises:
         ValueError: A setting is out of range, or a matrix has fewer than two dimensions.
 
     Source: Jordan et al., Muon: an optimizer for hidden layers in neural networks (2024); the
-    quintic iteration is theirs.
+    quintic iteration is theirs. Fixed norms of weights: Hyperball, arXiv 2606.16899.
 
     Example:
         >>> weight = torch.nn.Parameter(torch.zeros(3, 8, 8))
@@ -57,11 +70,12 @@ class Muon(torch.optim.Optimizer):
     def __init__(
         self,
         params: Iterable[Any],
-        lr: float = 0.01,
+        lr: float = 0.003,
         *,
-        momentum: float = 0.95,
+        momentum: float = 0.98,
         betas: Sequence[float] = (0.9, 0.999),
         weight_decay: float = 0.0,
+        norm: Norm = "fixed",
     ) -> None:
         for name, value in (("lr", lr), ("weight_decay", weight_decay)):
             if not (math.isfinite(value) and value >= 0):
@@ -69,11 +83,14 @@ class Muon(torch.optim.Optimizer):
         for name, value in (("momentum", momentum), ("betas", betas[0]), ("betas", betas[1])):
             if not 0 <= value < 1:
                 raise ValueError(f"{name} must be at least 0 and below 1, found {value}")
+        if norm not in get_args(Norm):
+            raise ValueError(f"norm must be one of {', '.join(get_args(Norm))}, found {norm!r}")
         defaults = {
             "lr": lr,
             "momentum": momentum,
             "betas": tuple(betas),
             "weight_decay": weight_decay,
+            "norm": norm,
             "matrices": False,
         }
         super().__init__(params, defaults)
@@ -104,13 +121,35 @@ class Muon(torch.optim.Optimizer):
             parameters = [p for p in group["params"] if p.grad is not None]
             if not parameters:
                 continue
+            if group["matrices"]:
+                self._keep_initial_norms(parameters)
             if group["weight_decay"]:
                 torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
             if group["matrices"]:
                 self._step_matrices(parameters, group)
+                self._hold_norms(parameters, group["norm"])
             else:
                 self._step_others(parameters, group)
         return loss
+
+    def _keep_initial_norms(self, parameters: list[Tensor]) -> None:
+        for parameter in parameters:
+            state = self.state[parameter]
+            if not state:
+                state["momentum"] = torch.zeros_like(parameter)
+                state["norm"] = parameter.norm()
+
+    def _hold_norms(self, parameters: list[Tensor], norm: Norm) -> None:
+        if norm == "free":
+            return
+        initial = torch.stack([self.state[p]["norm"] for p in parameters])
+        now = torch.stack([p.norm() for p in parameters])
+        factors = initial / now
+        if norm == "capped":
+            factors = (_CAP * factors).clamp(max=1.0)
+        # A parameter that began at zero has no norm to keep.
+        factors = torch.where((initial > 0) & (now > 0), factors, 1.0)
+        torch._foreach_mul_(parameters, list(factors.unbind()))
 
     def _step_matrices(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
         stacks: dict[torch.Size, list[tuple[Tensor, Tensor]]] = {}
@@ -119,8 +158,6 @@ class Muon(torch.optim.Optimizer):
             if gradient is None:
                 continue
             state = self.state[parameter]
-            if not state:
-                state["momentum"] = torch.zeros_like(parameter)
             state["momentum"].lerp_(gradient, 1 - group["momentum"])
             ahead = gradient.lerp(state["momentum"], group["momentum"])
             stacks.setdefault(ahead.shape[-2:], []).append((parameter, ahead))

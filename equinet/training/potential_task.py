@@ -1,6 +1,7 @@
 """The Lightning task of an interatomic potential: energies, forces and maybe stresses."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, cast
 
 import torch
@@ -15,6 +16,7 @@ from equinet.training.losses import LossWeights, Residuals, residuals
 from equinet.training.metrics import UNITS, PotentialErrors
 from equinet.training.processes import mean_over_processes
 from equinet.training.rotations import random_rotations, turn_graphs
+from equinet.training.schedules import progress
 from equinet.training.task import Evaluation, Task
 
 
@@ -25,8 +27,10 @@ class PotentialTask(Task):
         model: A potential; see :class:`equinet.models.Potential`.
         optimizer: Called with parameter groups, as ``functools.partial(torch.optim.Adam, lr=...)``.
             Its weight decay acts on matrices only, see :class:`equinet.training.Task`.
-        energy_weight: Of the energy errors, see :class:`~equinet.training.LossWeights`.
-        forces_weight: Of the force errors.
+        energy_weight: Weight of the energy errors in the loss, see
+            :class:`~equinet.training.LossWeights`. Losses of validation, and with them the choice
+            of the best checkpoint, always have this weight.
+        forces_weight: Weight of the force errors in the loss.
         stress_weight: Of the stress errors; zero leaves the stress out.
         loss: ``squared`` errors, or ``absolute`` ones as in OC20: energies of structures and
             lengths of force errors; or ``huber``.
@@ -34,6 +38,11 @@ class PotentialTask(Task):
         free_atoms_only: Leave atoms marked ``fixed`` out of the force loss and the force metrics.
         random_rotations: Turn every structure at random in training, for models that are not
             exactly invariant.
+        early_energy_weight: Weight of the energy errors in the training loss until the share
+            ``early_share`` of the budget is spent; None for ``energy_weight`` throughout. Forces
+            are learned better while energies weigh little, and energies are learned in the end.
+        early_share: Share of the training budget, between 0 and 1, for which
+            ``early_energy_weight`` holds.
         members: Train so many networks like ``model`` side by side, from initial weights of their
             own, as one :class:`equinet.models.Committee`; the model's weights are of no account.
             Each has its own loss and clipped gradient; errors of training are the members', those
@@ -84,8 +93,12 @@ class PotentialTask(Task):
         huber_delta: float = 0.5,
         free_atoms_only: bool = False,
         random_rotations: bool = False,
+        early_energy_weight: float | None = None,
+        early_share: float = 0.7,
         members: int = 1,
     ) -> None:
+        if not 0 <= early_share <= 1:
+            raise ValueError(f"early_share must be between 0 and 1, found {early_share}")
         if members < 1:
             raise ValueError(f"members must be at least 1, found {members}")
         if members > 1:
@@ -98,6 +111,10 @@ class PotentialTask(Task):
             val_errors=PotentialErrors(weights),
         )
         self.weights = weights
+        self.early_weights = weights
+        if early_energy_weight is not None:
+            self.early_weights = replace(weights, energy=early_energy_weight)
+        self.early_share = early_share
         self.free_atoms_only = free_atoms_only
         self.random_rotations = random_rotations
 
@@ -124,7 +141,8 @@ class PotentialTask(Task):
             graph = turn_graphs(graph, random_rotations(graph.num_graphs))
         errors = [self.errors(graph, network) for network in self.networks]
         graphs, components = self._mean_counts(errors[0])
-        losses = [self.weights.loss(e, graphs=graphs, components=components) for e in errors]
+        weights = self._training_weights()
+        losses = [weights.loss(e, graphs=graphs, components=components) for e in errors]
         for each in errors:
             self.train_errors.update(each)
         energy = torch.stack([e.energy for e in errors]).detach().square().mean().sqrt()
@@ -182,6 +200,17 @@ class PotentialTask(Task):
         """Name the command that evaluates the run on a file, if possible on its own test set."""
         file = next((relative(path) for path in data.files.values()), "FILE")
         return f"python -m equinet.evaluate checkpoint={run} data.file={file}"
+
+    def _training_weights(self) -> LossWeights:
+        if self.early_weights == self.weights:
+            return self.weights
+        spent = progress(self.trainer)
+        if spent is None:
+            raise ConfigError(
+                "task.early_energy_weight needs a budget; "
+                "give trainer.max_time, trainer.max_epochs or trainer.max_steps"
+            )
+        return self.early_weights if spent < self.early_share else self.weights
 
     def _mean_counts(self, errors: Residuals) -> tuple[float, float]:
         """Mean structures and force components per process, to weigh unequal shares equally.

@@ -137,6 +137,7 @@ def short_run(
         data: TinyData = tiny_data,
         checkpoint_minutes: float = 5.0,
         members: int = 1,
+        early_energy_weight: float | None = None,
         **trainer: Any,
     ) -> SimpleNamespace:
         directory = RunDirectory(path)
@@ -148,6 +149,7 @@ def short_run(
             model=make_model(),
             optimizer=lambda groups: torch.optim.Adam(groups, lr=0.01),
             members=members,
+            early_energy_weight=early_energy_weight,
         )
         settings = {
             "accelerator": "cpu",

@@ -62,9 +62,66 @@ def test_matrices_that_are_stepped_together_do_not_know_of_each_other():
 def test_entries_of_a_step_are_about_the_rate(shape):
     parameter = with_gradient(*shape)
     before = parameter.detach().clone()
-    Muon([{"params": [parameter], "matrices": True}], lr=0.01).step()
+    Muon([{"params": [parameter], "matrices": True}], lr=0.01, norm="free").step()
     size = (parameter.detach() - before).square().mean().sqrt()
     assert 0.007 < size < 0.013
+
+
+def after_steps(norm: str, count: int = 30, size: float = 1.0) -> tuple[nn.Parameter, float]:
+    """A parameter [3, 6, 4] after steps along one and the same gradient, and its first norm."""
+    parameter = with_gradient(3, 6, 4)
+    with torch.no_grad():
+        parameter.mul_(size)
+    before = float(parameter.detach().norm())
+    optimizer = Muon([{"params": [parameter], "matrices": True}], lr=0.1, norm=norm)
+    for _ in range(count):
+        optimizer.step()
+    return parameter, before
+
+
+def test_a_fixed_norm_stays_and_the_direction_moves():
+    parameter, before = after_steps("fixed")
+    assert float(parameter.detach().norm()) == pytest.approx(before, rel=1e-5)
+    start = with_gradient(3, 6, 4).detach()
+    assert torch.cosine_similarity(start.flatten(), parameter.detach().flatten(), dim=0) < 0.5
+
+
+def test_a_capped_norm_grows_by_a_fifth_and_a_free_one_beyond():
+    parameter, before = after_steps("capped")
+    assert float(parameter.detach().norm()) == pytest.approx(1.2 * before, rel=1e-5)
+    parameter, before = after_steps("free")
+    assert float(parameter.detach().norm()) > 2 * before
+
+
+def test_a_matrix_that_begins_at_zero_is_free():
+    parameter, _ = after_steps("fixed", size=0.0)
+    assert parameter.isfinite().all()
+    assert float(parameter.detach().norm()) > 1
+
+
+def test_norms_of_vectors_are_free():
+    parameter = with_gradient(5)
+    before = float(parameter.detach().norm())
+    optimizer = Muon([parameter], lr=0.5, norm="fixed")
+    for _ in range(20):
+        optimizer.step()
+    assert float(parameter.detach().norm()) > 2 * before
+
+
+def test_a_resumed_optimizer_keeps_the_first_norm():
+    first = with_gradient(4, 4)
+    groups = [{"params": [first], "matrices": True}]
+    optimizer = Muon(groups, lr=0.1, norm="capped")
+    for _ in range(9):
+        optimizer.step()
+    second = nn.Parameter(first.detach().clone())
+    second.grad = first.grad
+    restored = Muon([{"params": [second], "matrices": True}], lr=0.1, norm="capped")
+    restored.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    for _ in range(9):
+        optimizer.step()
+        restored.step()
+    assert torch.equal(first, second)
 
 
 def test_the_others_are_stepped_as_adam_steps_them():
@@ -83,7 +140,8 @@ def test_weight_decay_shrinks_by_its_share(matrices):
     parameter = with_gradient(4, 4)
     parameter.grad.zero_()
     before = parameter.detach().clone()
-    Muon([{"params": [parameter], "matrices": matrices}], lr=0.1, weight_decay=0.5).step()
+    groups = [{"params": [parameter], "matrices": matrices}]
+    Muon(groups, lr=0.1, weight_decay=0.5, norm="free").step()
     torch.testing.assert_close(parameter.detach(), 0.95 * before)
 
 

@@ -6,7 +6,7 @@ import torch
 from equinet import zoo
 from equinet.errors import ConfigError, EquinetError
 from equinet.models import Committee
-from equinet.training import PotentialTask, seed_everything
+from equinet.training import LossWeights, Plateau, PotentialTask, seed_everything
 
 
 def test_training_helps(whole, run_fit):
@@ -58,3 +58,33 @@ def test_a_committee_is_trained_in_one_run_and_loaded(run_fit, batch):
     apart = [member(batch)["energy"] for member in model.members]
     torch.testing.assert_close(found["energy"], torch.stack(apart).mean(0))
     assert (found["energy_spread"] > 0).all()
+
+
+def test_energies_weigh_little_until_most_of_the_budget_is_spent(run_fit, monkeypatch):
+    weights = []
+    plain = LossWeights.loss
+
+    def seen(self, errors, **options):
+        weights.append(self.energy)
+        return plain(self, errors, **options)
+
+    monkeypatch.setattr(LossWeights, "loss", seen)
+    run = run_fit(max_steps=10, early_energy_weight=0.25)
+    assert weights == [0.25] * 7 + [1.0] * 3
+    # The loss that chooses the best checkpoint never changes its weights.
+    assert run.task.val_errors.weights.energy == 1.0
+    weights.clear()
+    run_fit("resumed", max_steps=8, early_energy_weight=0.25)
+    run_fit("resumed", max_steps=10, early_energy_weight=0.25)
+    assert weights[-2:] == [1.0, 1.0]
+
+
+def test_an_early_weight_needs_a_budget(run_fit):
+    with pytest.raises(ConfigError, match=r"task\.early_energy_weight needs a budget"):
+        run_fit(early_energy_weight=0.25, max_epochs=-1, schedule=Plateau())
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.1, float("nan")])
+def test_a_share_beyond_the_whole_is_refused(make_model, share):
+    with pytest.raises(ValueError, match="early_share must be between 0 and 1"):
+        PotentialTask(model=make_model(), optimizer=torch.optim.SGD, early_share=share)
