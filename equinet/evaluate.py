@@ -12,12 +12,10 @@ from equinet import config, zoo
 from equinet.data import AtomicDataset, Frame, evaluation_loader, frame_to_atoms, official_3bpa_file
 from equinet.elements import symbol
 from equinet.errors import ConfigError, DataError
+from equinet.evaluation import UNITS, parity, published_rows
 from equinet.models import Potential
+from equinet.run_directory import RunDirectory, relative, write_json
 from equinet.training import Predictions, predict, table
-from equinet.training.benchmarks import published_rows
-from equinet.training.directory import RunDirectory, relative, write_json
-from equinet.training.metrics import UNITS
-from equinet.training.plots import parity
 
 _log = logging.getLogger("equinet.evaluate")
 

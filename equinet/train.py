@@ -16,7 +16,7 @@ from lightning.pytorch.callbacks import Timer
 
 from equinet import config, training
 from equinet.errors import ConfigError
-from equinet.training.directory import RunDirectory, close_log, open_log
+from equinet.run_directory import RunDirectory, close_log, open_log
 
 _log = logging.getLogger(__name__)
 

@@ -18,12 +18,13 @@ ROOMS = {
     "nn": {"ops", "o3", "lie"},
     "models": {"nn", "ops", "o3", "lie"},
     "data": {"o3"},
-    "training": {"models", "data", "zoo", "nn", "ops", "o3"},
     "zoo": {"models"},
     "integrations": {"zoo", "models", "data"},
+    "evaluation": {"models", "data", "ops", "o3"},
+    "training": {"evaluation", "models", "data", "zoo", "nn", "ops", "o3"},
     "testing": {"ops", "o3", "lie"},
 }
-COMMON = {"errors", "elements", "__version__"}
+COMMON = {"errors", "elements", "files", "run_directory", "__version__"}
 # Third parties that are confined to a few rooms.
 CONFINED = {
     "lightning": {"training", "train.py", "evaluate.py"},

@@ -1,10 +1,25 @@
 """Measuring the operations: problems to run, rivals to race, pictures of the result."""
 
-OPS = (
-    "gaunt_product",
-    "bracket_product",
-    "gaunt_powers",
-    "gaunt_convolution",
-    "orientation_convolution",
-)
-"""The ops with several backends, which doctor checks and bench times."""
+from equinet.bench.contest import STAGES, Result, compete, implementations
+from equinet.bench.figure import draw
+from equinet.bench.growth import Growth, fit_growth
+from equinet.bench.limits import MEANING
+from equinet.bench.problems import Problem, derivatives, draw_probes, make_problem
+from equinet.bench.published import PUBLISHED, Series
+
+__all__ = [
+    "MEANING",
+    "PUBLISHED",
+    "STAGES",
+    "Growth",
+    "Problem",
+    "Result",
+    "Series",
+    "compete",
+    "derivatives",
+    "draw",
+    "draw_probes",
+    "fit_growth",
+    "implementations",
+    "make_problem",
+]

@@ -132,7 +132,7 @@ def implementations(op: str, device: str) -> list[str]:
     edge, as published.
 
     Args:
-        op: One of :data:`equinet.bench.OPS`.
+        op: One of :data:`equinet.ops.OPS`.
         device: "cpu" or "cuda".
     """
     names = [name for name, reason in available_backends(op, device).items() if not reason]

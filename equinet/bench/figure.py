@@ -4,9 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-
 from equinet.bench.contest import STAGES, Result
 
 _COLORS = {
@@ -30,6 +27,9 @@ def draw(results: Sequence[Result], path: Path, title: str) -> None:
         path: PNG to write.
         title: Above all panels.
     """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     rows = list(dict.fromkeys((result.series, result.op) for result in results))
     size = (3.6 * len(STAGES), 2.8 * len(rows) + 0.7)
     figure = Figure(figsize=size, dpi=120, layout="constrained")

@@ -103,7 +103,7 @@ def make_problem(
     """Draw a problem in float64, so that all precisions see the same one.
 
     Args:
-        op: One of :data:`equinet.bench.OPS`.
+        op: One of :data:`equinet.ops.OPS`.
         lmax: Of the first operand.
         batch: Number of functions to multiply; of edges for the convolutions.
         channels: Of all operands.

@@ -11,7 +11,7 @@ class Series:
 
     Attributes:
         name: Whose they are; "" for those of the command line.
-        op: One of :data:`equinet.bench.OPS`.
+        op: One of :data:`equinet.ops.OPS`.
         sizes: Keyword arguments of :func:`equinet.bench.problems.make_problem`.
     """
 

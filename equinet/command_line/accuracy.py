@@ -7,10 +7,9 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from equinet.bench import OPS
-from equinet.bench.problems import Problem, derivatives, draw_probes, make_problem
+from equinet.bench import Problem, derivatives, draw_probes, make_problem
 from equinet.command_line.environment import devices
-from equinet.ops import available_backends
+from equinet.ops import OPS, available_backends
 from equinet.testing import OPERATION
 
 _DTYPES = {

@@ -8,13 +8,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from equinet.bench import OPS
 from equinet.errors import ConfigError
 
 if TYPE_CHECKING:
-    from equinet.bench.contest import Result
-    from equinet.bench.growth import Growth
-    from equinet.bench.published import Series
+    from equinet.bench import Growth, Result, Series
 
 _BUSY = 0.5
 _STAMP = ("time", "command", "commit", "dirty", "versions")
@@ -35,7 +32,7 @@ def add_parser(verbs: Any) -> None:
         "every backend, on e3nn and, where installed, on cuEquivariance, and compare with the "
         "measured limits of this machine. Writes bench.json and bench.png.",
     )
-    parser.add_argument("--ops", nargs="+", choices=OPS, default=OPS, metavar="OP")
+    parser.add_argument("--ops", nargs="+", metavar="OP", help="names of ops (default: all)")
     parser.add_argument(
         "--sizes",
         choices=("own", "published"),
@@ -70,9 +67,7 @@ def run(arguments: argparse.Namespace) -> Iterator[str]:
     """
     import torch
 
-    from equinet.bench.contest import compete
-    from equinet.bench.figure import draw
-    from equinet.bench.growth import fit_growth
+    from equinet.bench import compete, draw, fit_growth
     from equinet.command_line import environment
 
     _check(arguments, environment.devices())
@@ -115,7 +110,7 @@ def table_rows(results: "Sequence[Result]") -> Iterator[str]:
     Args:
         results: With at most one entry for each implementation and stage.
     """
-    from equinet.bench.contest import STAGES
+    from equinet.bench import STAGES
 
     limits = {result.stage: result for result in results}
     if not limits:
@@ -157,7 +152,7 @@ def make_record(
         growth: Fits of the results.
     """
     from equinet import config
-    from equinet.bench.limits import MEANING
+    from equinet.bench import MEANING
     from equinet.command_line import environment
 
     stamp = config.stamp(seed=0, fingerprint="")
@@ -201,8 +196,13 @@ def _check(arguments: argparse.Namespace, devices: list[str]) -> None:
 
 
 def _check_names(arguments: argparse.Namespace) -> None:
-    from equinet.bench.contest import implementations
+    from equinet.bench import implementations
+    from equinet.ops import OPS
 
+    arguments.ops = arguments.ops or list(OPS)
+    for op in arguments.ops:
+        if op not in OPS:
+            raise ConfigError(f"--ops {op}: there is no such op; choose from {', '.join(OPS)}")
     known = {name for op in arguments.ops for name in implementations(op, arguments.device)}
     for name in arguments.only:
         if name not in known:
@@ -213,7 +213,7 @@ def _check_names(arguments: argparse.Namespace) -> None:
 
 
 def _series(arguments: argparse.Namespace) -> "list[Series]":
-    from equinet.bench.published import PUBLISHED, Series
+    from equinet.bench import PUBLISHED, Series
 
     if arguments.sizes == "published":
         return [series for series in PUBLISHED if series.op in arguments.ops]

@@ -74,8 +74,7 @@ def show_info(arguments: argparse.Namespace) -> Iterator[str]:
     Raises:
         EquinetError: It cannot be read.
     """
-    from equinet.data.store import FrameStore, find_parts
-    from equinet.data.store.layout import is_store
+    from equinet.data.store import FrameStore, find_parts, is_store
 
     for number, source in enumerate(_sources(arguments.source).values()):
         if number:
@@ -96,7 +95,7 @@ def lint_source(arguments: argparse.Namespace) -> Iterator[str]:
         DataError: There were findings, so that the exit code tells.
         EquinetError: The source cannot be read.
     """
-    from equinet.data.store.lint import Lint
+    from equinet.data.store import Lint
 
     total = 0
     for source in _sources(arguments.source).values():
@@ -118,9 +117,7 @@ def _count(number: int, what: str) -> str:
 
 def _sources(source: Path) -> dict[str, Path]:
     """The splits of a folder of splits by name; anything else alone, without a name."""
-    from equinet.data.store import find_splits
-    from equinet.data.store.layout import is_store
-    from equinet.data.store.sources import s2ef_pairs
+    from equinet.data.store import find_splits, is_store, s2ef_pairs
 
     if source.is_dir() and not is_store(source) and not s2ef_pairs(source):
         splits: dict[str, Path] = find_splits(source)
@@ -198,16 +195,14 @@ def _spread(sizes: Any) -> str:
 
 
 def _damage(source: Path) -> Iterator[str]:
-    from equinet.data.store import FrameStore
-    from equinet.data.store.layout import is_store
+    from equinet.data.store import FrameStore, is_store
 
     if is_store(source):
         yield from FrameStore(source).damaged_shards()
 
 
 def _records(source: Path) -> "Iterator[Record | Refusal]":
-    from equinet.data.store import FrameStore, find_parts
-    from equinet.data.store.layout import is_store
+    from equinet.data.store import FrameStore, find_parts, is_store
 
     if is_store(source):
         store = FrameStore(source)

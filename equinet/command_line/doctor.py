@@ -6,7 +6,6 @@ import platform
 from collections.abc import Iterator
 from typing import Any
 
-from equinet.bench import OPS
 from equinet.errors import BackendError
 
 
@@ -98,7 +97,7 @@ def describe_native() -> Iterator[str]:
 def describe_backends() -> Iterator[str]:
     """Yield, for each op, the backend that "auto" takes and the reason why others cannot run."""
     from equinet.command_line import environment
-    from equinet.ops.backends import available_backends, resolve_backend
+    from equinet.ops import OPS, available_backends, resolve_backend
 
     unusable: dict[str, list[str]] = {}
     for device in environment.devices():

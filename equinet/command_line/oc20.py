@@ -50,14 +50,14 @@ def evaluate_splits(arguments: argparse.Namespace) -> Iterator[str]:
     Raises:
         EquinetError: There is no such model or split, or a structure has an unknown element.
     """
-    from equinet.training.oc20_evaluation import (
+    from equinet.evaluation.oc20 import (
         is2re_table,
         predict_relaxed_energies,
         predict_split,
         s2ef_table,
+        write_is2re_submission,
+        write_s2ef_submission,
     )
-    from equinet.training.relaxed_submission import write_is2re_submission
-    from equinet.training.submission import write_s2ef_submission
 
     model, stores, keys = _prepare(arguments, (arguments.submission,))
     direct = arguments.task == "is2re"
@@ -90,10 +90,13 @@ def relax_splits(arguments: argparse.Namespace) -> Iterator[str]:
     Raises:
         EquinetError: There is no such model or split, or a structure has an unknown element.
     """
-    from equinet.training.oc20_evaluation import is2re_table
-    from equinet.training.oc20_relaxation import gather
-    from equinet.training.relaxation import relax
-    from equinet.training.relaxed_submission import write_is2re_submission, write_is2rs_submission
+    from equinet.evaluation import relax
+    from equinet.evaluation.oc20 import (
+        gather,
+        is2re_table,
+        write_is2re_submission,
+        write_is2rs_submission,
+    )
 
     files = (arguments.submission, arguments.submission_is2rs)
     model, stores, keys = _prepare(arguments, files)
@@ -149,8 +152,8 @@ def _prepare(
 ) -> tuple["Potential", dict[str, Path], dict[str, str]]:
     """Load the model, find the stores, and name the leaderboard's splits where files are asked."""
     from equinet import zoo
+    from equinet.evaluation.oc20 import split_of
     from equinet.models import Potential
-    from equinet.training.oc20_evaluation import split_of
 
     model = zoo.load(arguments.model, device=arguments.device)
     if not isinstance(model, Potential):
@@ -163,8 +166,7 @@ def _prepare(
 
 
 def _stores(arguments: argparse.Namespace) -> dict[str, Path]:
-    from equinet.data.store import find_splits
-    from equinet.data.store.layout import is_store
+    from equinet.data.store import find_splits, is_store
 
     if is_store(arguments.stores):
         return {arguments.stores.resolve().name: arguments.stores}
@@ -214,7 +216,7 @@ def _refuse_unseen(frames: "StoredFrames", model: "Potential", name: str) -> Non
 
 
 def _submit(write: Any, path: Path, predictions: Mapping[str, Any]) -> Iterator[str]:
-    from equinet.training.submission import SPLITS
+    from equinet.evaluation.oc20 import SPLITS
 
     ordered = {split: predictions[split] for split in SPLITS if split in predictions}
     write(path, ordered)

@@ -3,36 +3,54 @@
 Units of atomistic data are Å, eV, eV/Å and eV/Å³; all floats are float64 until a model casts them.
 """
 
-from equinet.data.affnist import AffNIST, HomNIST
-from equinet.data.cache import git_blob_id
-from equinet.data.files import AtomisticFiles
-from equinet.data.formats import read_frames
-from equinet.data.frames import (
+from equinet.data.atoms import (
+    AtomicDataset,
     Frame,
     LabelKeys,
+    Statistics,
     fingerprint,
+    fit_reference_energies,
     frame_from_atoms,
     frame_to_atoms,
     label_keys,
+    neighbor_list,
+    pairs_that_meet,
+    read_frames,
+    to_graph,
+)
+from equinet.data.cache import git_blob_id
+from equinet.data.datasets import (
+    IS2RE,
+    OC20,
+    RMD17,
+    AffNIST,
+    AtomisticFiles,
+    HomNIST,
+    NBody,
+    SuperpixelGraphs,
+    SuperpixelMNIST,
+    Superpixels,
+    ThreeBPA,
+    make_superpixels,
+    official_3bpa_file,
+    read_s2ef,
 )
 from equinet.data.graph_dataset import GraphDataset
-from equinet.data.graph_module import GraphDataModule, GraphSets
-from equinet.data.graphs import AtomicDataset, to_graph
-from equinet.data.images import ImageBatch, ImageDataModule, ImageDataset
-from equinet.data.is2re import IS2RE
-from equinet.data.modules import AtomicDataModule, Splits
-from equinet.data.nbody import NBody
-from equinet.data.neighbors import neighbor_list
-from equinet.data.oc20 import OC20, read_s2ef
-from equinet.data.packing import PackedBatches
-from equinet.data.rmd17 import RMD17
-from equinet.data.sampling import EpochSampler, evaluation_loader, packed_loader, training_loader
-from equinet.data.statistics import Statistics, fit_reference_energies, pairs_that_meet
-from equinet.data.store import FrameStore
-from equinet.data.stored import StoredDataset, StoredFrames
-from equinet.data.superpixel_mnist import SuperpixelMNIST
-from equinet.data.superpixels import SuperpixelGraphs, Superpixels, make_superpixels
-from equinet.data.three_bpa import ThreeBPA, official_3bpa_file
+from equinet.data.loading import (
+    AtomicDataModule,
+    EpochSampler,
+    GraphDataModule,
+    GraphSets,
+    ImageBatch,
+    ImageDataModule,
+    ImageDataset,
+    PackedBatches,
+    Splits,
+    evaluation_loader,
+    packed_loader,
+    training_loader,
+)
+from equinet.data.store import FrameStore, StoredDataset, StoredFrames
 
 __all__ = [
     "IS2RE",

@@ -1,16 +1,15 @@
-"""Files that equinet makes or downloads: where they are kept, and how they get there whole."""
+"""Files that equinet makes or downloads, and where they are kept."""
 
 import hashlib
 import logging
 import os
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from equinet.data.formats import read_frames
-from equinet.data.frames import Frame, ase_library, frame_to_atoms
+from equinet.data.atoms import Frame, ase_library, frame_to_atoms, read_frames
 from equinet.errors import DataError
+from equinet.files import whole_file
 
 _log = logging.getLogger(__name__)
 
@@ -38,24 +37,6 @@ def cache_folder(cache: str | Path | None = None) -> Path:
             f"cannot make the cache folder {folder} ({error.strerror}); give another as data.cache"
         ) from error
     return folder
-
-
-@contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """Write a file that appears under its name only once it is complete.
-
-    Args:
-        path: The final name.
-
-    Yields:
-        A name beside it to write to; it is moved into place at the end, or removed on an error.
-    """
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
-        yield partial
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def git_blob_id(path: str | Path) -> str:

@@ -3,9 +3,11 @@
 from equinet.lie.affine import SE, Affine, Sim
 from equinet.lie.families import named_group
 from equinet.lie.group import Decomposition, Group
-from equinet.lie.linear import CSO, GL, SL, SO, Scale
+from equinet.lie.linear import CSO, GL, SL, SO, LinearGroup, Scale
+from equinet.lie.names import named
 from equinet.lie.projective import Projective
 from equinet.lie.quadrature import GroupQuadrature, group_quadrature
+from equinet.lie.rotations import rotation_exp
 from equinet.lie.window import Window
 
 __all__ = [
@@ -18,10 +20,13 @@ __all__ = [
     "Decomposition",
     "Group",
     "GroupQuadrature",
+    "LinearGroup",
     "Projective",
     "Scale",
     "Sim",
     "Window",
     "group_quadrature",
+    "named",
     "named_group",
+    "rotation_exp",
 ]

@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from equinet.lie.cartan import CartanDecomposition
 from equinet.lie.checks import check_dimension, check_shape, refuse
+from equinet.lie.decompositions import CartanDecomposition
 from equinet.lie.factors import (
     IwasawaDecomposition,
     KAKDecomposition,

@@ -9,14 +9,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from equinet.lie import Affine, GroupQuadrature, Window, group_quadrature, named_group
-from equinet.lie.linear import LinearGroup
+from equinet.lie import Affine, GroupQuadrature, LinearGroup, Window, group_quadrature, named_group
 from equinet.models.base import Model
-from equinet.nn.group_convolution import GroupConv, LiftingConv
-from equinet.nn.group_norm import EachMap, GroupLayerNorm
-from equinet.nn.group_pooling import GroupPool
-from equinet.nn.group_tensor import GroupTensor
-from equinet.nn.presence import Presence
+from equinet.nn.group import (
+    EachMap,
+    GroupConv,
+    GroupLayerNorm,
+    GroupPool,
+    GroupTensor,
+    LiftingConv,
+    Presence,
+)
 
 _LIFTING_RADIUS = 4.0
 

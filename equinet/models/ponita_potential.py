@@ -11,7 +11,7 @@ from equinet.models.ponita import Ponita
 from equinet.models.ponita_spaces import Bundle, Inputs
 from equinet.models.potential import Potential, edge_vectors
 from equinet.nn import DepthwiseConvolution
-from equinet.nn.depthwise import scale_parameter
+from equinet.nn.orientation import scale_parameter
 
 
 class PonitaPotential(Potential):

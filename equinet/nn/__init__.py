@@ -1,52 +1,115 @@
 """Layers: one family a file. Gaunt layers act on coefficients ``[..., (lmax+1)², channels]``."""
 
-from equinet.nn.clebsch_gordan import ClebschGordanProduct as ClebschGordanProduct
-from equinet.nn.clebsch_gordan import ClebschGordanSelfMix as ClebschGordanSelfMix
-from equinet.nn.convnext import ConvNeXtBlock as ConvNeXtBlock
-from equinet.nn.convolution import GauntConvolution as GauntConvolution
-from equinet.nn.depthwise import DepthwiseConvolution as DepthwiseConvolution
-from equinet.nn.drop_path import DropPath as DropPath
-from equinet.nn.edge_frames import EdgeFrames as EdgeFrames
-from equinet.nn.edge_frames import edge_frames as edge_frames
-from equinet.nn.edge_network import EdgeNetwork as EdgeNetwork
-from equinet.nn.fiber_bundle import FiberBundleConv as FiberBundleConv
-from equinet.nn.full_bundle import FullBundleConv as FullBundleConv
-from equinet.nn.gate import Gate as Gate
-from equinet.nn.graph_attention import Edges as Edges
-from equinet.nn.graph_attention import GraphAttention as GraphAttention
-from equinet.nn.group_convolution import GroupConv as GroupConv
-from equinet.nn.group_convolution import LiftingConv as LiftingConv
-from equinet.nn.group_norm import EachMap as EachMap
-from equinet.nn.group_norm import GroupLayerNorm as GroupLayerNorm
-from equinet.nn.group_pooling import GroupPool as GroupPool
-from equinet.nn.group_pooling import GroupProjection as GroupProjection
-from equinet.nn.group_tensor import EquivarianceWarning as EquivarianceWarning
-from equinet.nn.group_tensor import GroupTensor as GroupTensor
-from equinet.nn.invariants import angle_invariants as angle_invariants
-from equinet.nn.invariants import axial_invariants as axial_invariants
-from equinet.nn.invariants import edge_lengths as edge_lengths
-from equinet.nn.invariants import pair_invariants as pair_invariants
-from equinet.nn.invariants import pose_invariants as pose_invariants
-from equinet.nn.kernel_basis import KernelBasis as KernelBasis
-from equinet.nn.lifted import LiftedConv as LiftedConv
-from equinet.nn.lifted import LiftedGraph as LiftedGraph
-from equinet.nn.lifted import lift_graph as lift_graph
-from equinet.nn.linear import DegreeLinear as DegreeLinear
-from equinet.nn.many_body import GauntManyBody as GauntManyBody
-from equinet.nn.norm import DegreeNorm as DegreeNorm
-from equinet.nn.position import PositionConv as PositionConv
-from equinet.nn.presence import Presence as Presence
-from equinet.nn.product import GauntProduct as GauntProduct
-from equinet.nn.product import GauntSelfMix as GauntSelfMix
-from equinet.nn.product import SelfMix as SelfMix
-from equinet.nn.radial import BesselBasis as BesselBasis
-from equinet.nn.radial import GaussianBasis as GaussianBasis
-from equinet.nn.radial import LogarithmicBasis as LogarithmicBasis
-from equinet.nn.radial import RadialNetwork as RadialNetwork
-from equinet.nn.radial import polynomial_envelope as polynomial_envelope
-from equinet.nn.separable_norm import SeparableNorm as SeparableNorm
-from equinet.nn.so2_convolution import SO2Convolution as SO2Convolution
-from equinet.nn.sphere_activation import SphereActivation as SphereActivation
-from equinet.nn.sphere_feed_forward import SphereFeedForward as SphereFeedForward
-from equinet.nn.sphere_grid import EdgeGrid as EdgeGrid
-from equinet.nn.sphere_grid import SphereGrid as SphereGrid
+from equinet.nn.drop_path import DropPath
+from equinet.nn.escn import (
+    EdgeFrames,
+    EdgeGrid,
+    EdgeNetwork,
+    Edges,
+    GraphAttention,
+    SeparableNorm,
+    SO2Convolution,
+    SphereActivation,
+    SphereFeedForward,
+    SphereGrid,
+    edge_frames,
+)
+from equinet.nn.group import (
+    EachMap,
+    EquivarianceWarning,
+    GroupConv,
+    GroupLayerNorm,
+    GroupPool,
+    GroupProjection,
+    GroupTensor,
+    LiftingConv,
+    Presence,
+)
+from equinet.nn.orientation import (
+    ConvNeXtBlock,
+    DepthwiseConvolution,
+    FiberBundleConv,
+    FullBundleConv,
+    KernelBasis,
+    LiftedConv,
+    LiftedGraph,
+    PositionConv,
+    angle_invariants,
+    axial_invariants,
+    edge_lengths,
+    lift_graph,
+    pair_invariants,
+    pose_invariants,
+)
+from equinet.nn.radial import (
+    BesselBasis,
+    GaussianBasis,
+    LogarithmicBasis,
+    RadialNetwork,
+    polynomial_envelope,
+)
+from equinet.nn.sphere import (
+    ClebschGordanProduct,
+    ClebschGordanSelfMix,
+    DegreeLinear,
+    DegreeNorm,
+    Gate,
+    GauntConvolution,
+    GauntManyBody,
+    GauntProduct,
+    GauntSelfMix,
+    SelfMix,
+)
+
+__all__ = [
+    "BesselBasis",
+    "ClebschGordanProduct",
+    "ClebschGordanSelfMix",
+    "ConvNeXtBlock",
+    "DegreeLinear",
+    "DegreeNorm",
+    "DepthwiseConvolution",
+    "DropPath",
+    "EachMap",
+    "EdgeFrames",
+    "EdgeGrid",
+    "EdgeNetwork",
+    "Edges",
+    "EquivarianceWarning",
+    "FiberBundleConv",
+    "FullBundleConv",
+    "Gate",
+    "GauntConvolution",
+    "GauntManyBody",
+    "GauntProduct",
+    "GauntSelfMix",
+    "GaussianBasis",
+    "GraphAttention",
+    "GroupConv",
+    "GroupLayerNorm",
+    "GroupPool",
+    "GroupProjection",
+    "GroupTensor",
+    "KernelBasis",
+    "LiftedConv",
+    "LiftedGraph",
+    "LiftingConv",
+    "LogarithmicBasis",
+    "PositionConv",
+    "Presence",
+    "RadialNetwork",
+    "SO2Convolution",
+    "SelfMix",
+    "SeparableNorm",
+    "SphereActivation",
+    "SphereFeedForward",
+    "SphereGrid",
+    "angle_invariants",
+    "axial_invariants",
+    "edge_frames",
+    "edge_lengths",
+    "lift_graph",
+    "pair_invariants",
+    "polynomial_envelope",
+    "pose_invariants",
+]

@@ -1,5 +1,6 @@
 """The sphere and its rotations: harmonics, Wigner D, quadratures, Gaunt and bracket tables."""
 
+from equinet.o3.angles import angle_multiples
 from equinet.o3.gaunt import bracket_tensor, gaunt_tensor
 from equinet.o3.harmonics import spherical_harmonics
 from equinet.o3.irreps import from_e3nn, to_e3nn
@@ -13,15 +14,19 @@ from equinet.o3.quadrature import (
     lebedev_quadrature,
     quadrature,
 )
+from equinet.o3.tables import Table, constant_table
 from equinet.o3.wigner import rotate, wigner_d, wigner_d_blocks
 from equinet.o3.zonal import zonal_polynomials
 
 __all__ = [
     "OrientationGrid",
     "SphereQuadrature",
+    "Table",
+    "angle_multiples",
     "antipodal_quadrature",
     "bracket_gain",
     "bracket_tensor",
+    "constant_table",
     "from_e3nn",
     "gaunt_gain",
     "gaunt_tensor",

@@ -1,15 +1,17 @@
 """Differentiable primitives: products, powers and convolutions on the sphere, segments."""
 
-from equinet.ops.aligned import aligned_convolution
-from equinet.ops.backends import available_backends
+from equinet.ops.aligned import aligned_convolution, rotation_to_pole
+from equinet.ops.backends import OPS, available_backends, resolve_backend
 from equinet.ops.bracket import bracket_product
 from equinet.ops.convolution import gaunt_convolution
+from equinet.ops.operands import without_autocast, working_dtype
 from equinet.ops.orientation import orientation_convolution
 from equinet.ops.powers import gaunt_powers
 from equinet.ops.product import gaunt_product
 from equinet.ops.segment import segment_max, segment_mean, segment_softmax, segment_sum
 
 __all__ = [
+    "OPS",
     "aligned_convolution",
     "available_backends",
     "bracket_product",
@@ -17,8 +19,12 @@ __all__ = [
     "gaunt_powers",
     "gaunt_product",
     "orientation_convolution",
+    "resolve_backend",
+    "rotation_to_pole",
     "segment_max",
     "segment_mean",
     "segment_softmax",
     "segment_sum",
+    "without_autocast",
+    "working_dtype",
 ]

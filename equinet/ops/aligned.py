@@ -7,9 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from equinet.o3.legendre import normalized_legendre
-from equinet.o3.tables import constant_table
-from equinet.o3.wigner import wigner_d_blocks
+from equinet.o3 import constant_table, normalized_legendre, wigner_d_blocks
 from equinet.ops.operands import degree_of
 from equinet.ops.segment import segment_sum
 

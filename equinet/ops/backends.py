@@ -11,6 +11,9 @@ _OPS = {
     "gaunt_convolution": "filter_sum",
     "orientation_convolution": "filter_sum",
 }
+OPS = tuple(_OPS)
+"""Names of the ops that have several backends, which doctor checks and bench times."""
+
 # Ops on samples have no transform to do in a Fourier basis.
 _ON_SAMPLES = {"orientation_convolution"}
 

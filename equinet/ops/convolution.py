@@ -7,8 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from equinet.o3 import antipodal_quadrature, spherical_harmonics
-from equinet.o3.tables import constant_table
+from equinet.o3 import antipodal_quadrature, constant_table, spherical_harmonics
 from equinet.ops.backends import resolve_backend
 from equinet.ops.filter_sum import filter_sum
 from equinet.ops.grid import from_grid, harmonics_on_grid, to_grid

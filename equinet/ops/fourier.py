@@ -17,8 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from equinet.o3 import spherical_harmonics
-from equinet.o3.tables import constant_table
+from equinet.o3 import constant_table, spherical_harmonics
 from equinet.ops import reference
 from equinet.ops.operands import degree_of
 

@@ -11,8 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from equinet.o3 import bracket_tensor, quadrature, spherical_harmonics
-from equinet.o3.tables import constant_table
+from equinet.o3 import bracket_tensor, constant_table, quadrature, spherical_harmonics
 from equinet.ops.operands import degree_of
 
 

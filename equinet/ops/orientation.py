@@ -5,9 +5,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from equinet.o3 import spherical_harmonics, zonal_polynomials
-from equinet.o3.angles import angle_multiples
-from equinet.o3.tables import constant_table
+from equinet.o3 import angle_multiples, constant_table, spherical_harmonics, zonal_polynomials
 from equinet.ops import reference
 from equinet.ops.backends import resolve_backend
 from equinet.ops.filter_sum import filter_sum

@@ -22,7 +22,7 @@ from equinet.training.checkpoints import StepSeed
 from equinet.training.loader import EpochBatches, EpochLoader
 from equinet.training.processes import max_over_processes, mean_over_processes
 from equinet.training.progress import clock
-from equinet.training.task import Task
+from equinet.training.tasks import Task
 
 _log = logging.getLogger(__name__)
 

@@ -10,15 +10,14 @@ import torch
 from lightning.pytorch import Trainer
 
 from equinet import zoo
+from equinet.evaluation import classified, learning_curve, parity
 from equinet.models import Model, Potential
-from equinet.ops import available_backends
-from equinet.ops.backends import resolve_backend
+from equinet.ops import available_backends, resolve_backend
+from equinet.run_directory import RunDirectory, relative, write_json
 from equinet.training.checkpoints import RunCheckpoint, load_weights
-from equinet.training.directory import RunDirectory, relative, write_json
-from equinet.training.plots import classified, learning_curve, parity
 from equinet.training.progress import clock, elapsed, read_metrics
 from equinet.training.schedules import timers
-from equinet.training.task import Task
+from equinet.training.tasks import Task
 
 _log = logging.getLogger(__name__)
 

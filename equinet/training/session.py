@@ -12,17 +12,17 @@ from lightning.fabric.utilities.warnings import PossibleUserWarning
 from lightning.pytorch import Callback, Trainer
 
 from equinet.errors import ConfigError, EquinetError
+from equinet.run_directory import RunDirectory, relative
 from equinet.training.checkpoints import (
     RunCheckpoint,
     StepSeed,
     TrainingInterruptedError,
     load_weights,
 )
-from equinet.training.directory import RunDirectory, relative
 from equinet.training.loader import EpochLoader
 from equinet.training.progress import ErrorBar, MetricsTable
 from equinet.training.report import announce, finish, leave_usable
-from equinet.training.task import Task
+from equinet.training.tasks import Task
 
 _log = logging.getLogger(__name__)
 

@@ -42,7 +42,7 @@ LEARNING_RATE = 0.01
 WARM_UP = 5  # TorchScript, which e3nn uses, specializes its code during the first calls
 PHASES = ("inference", "training")
 IMPORTS = {
-    "equinet": ("equinet.data", "equinet.models", "equinet.training.losses", "ase.io"),
+    "equinet": ("equinet.data", "equinet.models", "equinet.evaluation.residuals", "ase.io"),
     "mace-torch": ("mace.data", "mace.modules", "mace.tools", "ase.io"),
 }
 
@@ -77,8 +77,8 @@ def equinet_work(
     from torch_geometric.data import Batch
 
     from equinet.data import AtomicDataset
+    from equinet.evaluation.residuals import LossWeights, residuals
     from equinet.models import MACEGaunt
-    from equinet.training.losses import LossWeights, residuals
 
     dataset = AtomicDataset(atoms, CUTOFF)
     batch = Batch.from_data_list(list(dataset)).to(device)

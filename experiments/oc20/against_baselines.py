@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from equinet import zoo
-from equinet.data.statistics import fit_reference_energies
+from equinet.data.atoms.statistics import fit_reference_energies
 from equinet.data.store import FrameStore
-from equinet.data.stored import StoredDataset, StoredFrames
-from equinet.training.oc20_evaluation import predict_split
+from equinet.data.store.dataset import StoredDataset, StoredFrames
+from equinet.evaluation.oc20.splits import predict_split
 
 BATCH = 16
 

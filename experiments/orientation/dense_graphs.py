@@ -15,7 +15,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-import equinet.nn.fiber_bundle as layers
+import equinet.nn.orientation.bundle as layers
 from equinet.data import NBody
 from equinet.models import Ponita
 from equinet.o3 import zonal_polynomials

@@ -21,8 +21,8 @@ from equinet.data import (
     training_loader,
 )
 from equinet.models import MACEGaunt
+from equinet.run_directory import RunDirectory
 from equinet.training import Cosine, PotentialTask, fit
-from equinet.training.directory import RunDirectory
 
 
 def harmonic_frames(count: int, *, seed: int, atoms: int = 4) -> list[Frame]:

@@ -10,7 +10,7 @@ from equinet.models import EquiformerV2
 from equinet.models.potential import Potential
 from equinet.training import FirstBatchCheck, ModelCheckError, measure
 from equinet.training.check import smallest, turned
-from equinet.training.rotations import random_rotations
+from equinet.training.tasks.rotations import random_rotations
 
 
 class _Springs(Potential):

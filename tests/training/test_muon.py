@@ -10,7 +10,7 @@ from equinet.models import MACEGaunt
 from equinet.nn import DegreeLinear, RadialNetwork
 from equinet.training import Muon
 from equinet.training.muon import orthogonalize
-from equinet.training.task import channel_matrices, parameter_groups
+from equinet.training.tasks.task import channel_matrices, parameter_groups
 
 
 def with_gradient(*shape: int, seed: int = 0) -> nn.Parameter:

@@ -9,7 +9,7 @@ import torch
 
 from equinet import zoo
 from equinet.ops import native
-from equinet.training.directory import relative
+from equinet.run_directory import relative
 
 
 def test_first_block_is_short_and_names_what_matters(run_fit, caplog):

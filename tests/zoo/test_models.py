@@ -6,7 +6,7 @@ import pytest
 
 from equinet import zoo
 from equinet.data import AtomicDataset, read_frames
-from equinet.data.sampling import evaluation_loader
+from equinet.data.loading.sampling import evaluation_loader
 from equinet.training import predict
 
 

@@ -1,17 +1,30 @@
 """The native store: frames of any source as memory-mapped arrays, and the way there."""
 
+from equinet.data.store.archives import Blob
 from equinet.data.store.conversion import Options, Progress, convert
+from equinet.data.store.dataset import StoredDataset, StoredFrames
 from equinet.data.store.frame_store import FrameStore
+from equinet.data.store.layout import HEADER, is_store
+from equinet.data.store.lint import Lint
 from equinet.data.store.records import Record, Refusal
-from equinet.data.store.sources import find_parts, find_splits
+from equinet.data.store.s2ef import pair_up
+from equinet.data.store.sources import find_parts, find_splits, s2ef_pairs
 
 __all__ = [
+    "HEADER",
+    "Blob",
     "FrameStore",
+    "Lint",
     "Options",
     "Progress",
     "Record",
     "Refusal",
+    "StoredDataset",
+    "StoredFrames",
     "convert",
     "find_parts",
     "find_splits",
+    "is_store",
+    "pair_up",
+    "s2ef_pairs",
 ]

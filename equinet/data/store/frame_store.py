@@ -9,7 +9,7 @@ from typing import Any, overload
 import numpy as np
 from jaxtyping import Int
 
-from equinet.data.frames import Frame
+from equinet.data.atoms import Frame
 from equinet.data.store.layout import FIELDS, OPTIONAL, SHARDS, read_header
 from equinet.data.store.records import Record
 from equinet.data.store.shards import Shard

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from equinet.data.cache import whole_file
 from equinet.errors import DataError
+from equinet.files import whole_file
 
 FORMAT = "equinet frame store"
 VERSION = 1

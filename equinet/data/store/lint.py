@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from equinet.data.frames import Frame
-from equinet.data.neighbors import neighbor_list
+from equinet.data.atoms import Frame, neighbor_list
 from equinet.data.store.records import Record, Refusal
 
 _REMEMBERED = 2_000_000  # frames whose repetition is noticed, half a gigabyte

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from equinet.data.frames import Frame, check_frame
+from equinet.data.atoms import Frame, check_frame
 from equinet.data.store.pickled import Value, read_data
 from equinet.data.store.records import Record, Refusal
 from equinet.errors import BackendError, DataError

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64
 
-from equinet.data.frames import Frame
+from equinet.data.atoms import Frame
 
 
 @dataclass(frozen=True, eq=False)

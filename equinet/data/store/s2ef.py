@@ -10,8 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from equinet.data.formats import Block, number_blocks
-from equinet.data.frames import Frame, check_frame
+from equinet.data.atoms import Block, Frame, check_frame, number_blocks
 from equinet.data.store.archives import Blob, unpack
 from equinet.data.store.records import Record, Refusal
 from equinet.elements import SYMBOLS
@@ -145,7 +144,7 @@ def parse_block(block: Block, place: str, reference_energy: float = 0.0) -> Fram
 
     Raises:
         DataError: A column is missing, a value is not what its column should hold, or the frame
-            cannot be right (see :func:`equinet.data.frames.check_frame`).
+            cannot be right (see :func:`equinet.data.atoms.frames.check_frame`).
     """
     comment, rows = block.lines[1], block.lines[2:]
     offsets, width = _layout(comment, place)

@@ -9,8 +9,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from equinet.data.frames import Frame
-from equinet.data.neighbors import neighbor_list
+from equinet.data.atoms import Frame, neighbor_list
 from equinet.data.store.layout import FIELDS, OPTIONAL, dtype_of, write_bytes
 from equinet.data.store.records import Record
 from equinet.errors import DataError

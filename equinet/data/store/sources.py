@@ -5,8 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from equinet.data.formats import scan_frames
-from equinet.data.frames import ase_library, frame_from_atoms, label_keys
+from equinet.data.atoms import ase_library, frame_from_atoms, label_keys, scan_frames
 from equinet.data.store.archives import Blob, tar_members
 from equinet.data.store.layout import is_store
 from equinet.data.store.lmdb_records import JsonPart, PickledPart, lmdb_parts

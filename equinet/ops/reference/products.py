@@ -4,8 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from equinet.o3 import bracket_tensor, gaunt_tensor
-from equinet.o3.tables import constant_table
+from equinet.o3 import bracket_tensor, constant_table, gaunt_tensor
 from equinet.ops.operands import degree_of, with_degrees
 
 

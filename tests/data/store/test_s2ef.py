@@ -7,7 +7,7 @@ import pytest
 from oc20_files import REFERENCE, extxyz, rows, slab, write_pair
 
 from equinet.data import read_s2ef
-from equinet.data.frames import label_keys
+from equinet.data.atoms.frames import label_keys
 from equinet.data.store import FrameStore, convert
 from equinet.errors import DataError
 
@@ -221,7 +221,7 @@ def test_real_frames_are_read_as_ase_reads_them(shared_data, split):
 
     import ase.io
 
-    from equinet.data.frames import frame_from_atoms
+    from equinet.data.atoms.frames import frame_from_atoms
 
     folder = shared_data / "oc20" / split
     frames = read_s2ef(folder)

@@ -1,0 +1,44 @@
+"""Atomic structures: frames, file formats, neighbor lists, graphs, statistics, generated sets.
+
+Units are Å, eV, eV/Å and eV/Å³; all floats are float64 until a model casts them.
+"""
+
+from equinet.data.atoms.emt import make_molecules, make_relaxations, make_surfaces
+from equinet.data.atoms.formats import Block, number_blocks, read_frames, scan_frames
+from equinet.data.atoms.frames import (
+    Frame,
+    LabelKeys,
+    ase_library,
+    check_frame,
+    fingerprint,
+    frame_from_atoms,
+    frame_to_atoms,
+    label_keys,
+)
+from equinet.data.atoms.graphs import AtomicDataset, to_graph
+from equinet.data.atoms.neighbors import neighbor_list
+from equinet.data.atoms.statistics import Statistics, fit_reference_energies, pairs_that_meet
+
+__all__ = [
+    "AtomicDataset",
+    "Block",
+    "Frame",
+    "LabelKeys",
+    "Statistics",
+    "ase_library",
+    "check_frame",
+    "fingerprint",
+    "fit_reference_energies",
+    "frame_from_atoms",
+    "frame_to_atoms",
+    "label_keys",
+    "make_molecules",
+    "make_relaxations",
+    "make_surfaces",
+    "neighbor_list",
+    "number_blocks",
+    "pairs_that_meet",
+    "read_frames",
+    "scan_frames",
+    "to_graph",
+]

@@ -1,0 +1,218 @@
+"""Graphs of atoms for torch_geometric, and data sets of them."""
+
+import logging
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeGuard
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from torch_geometric.data import Data
+
+from equinet.data.atoms.formats import read_frames
+from equinet.data.atoms.frames import Frame, fingerprint, frames_from_atoms
+from equinet.data.atoms.neighbors import neighbor_list
+from equinet.data.graph_dataset import GraphDataset
+from equinet.errors import DataError
+
+if TYPE_CHECKING:
+    import ase
+
+_log = logging.getLogger(__name__)
+
+# Closer than this, two atoms are one atom listed twice.
+_SAME_PLACE = 1e-3
+
+
+def to_graph(
+    frame: Frame,
+    cutoff: float,
+    *,
+    max_neighbors: int | None = None,
+    tie_tolerance: float | None = None,
+) -> Data:
+    """Build the graph of one frame.
+
+    Args:
+        frame: Any frame.
+        cutoff: Å.
+        max_neighbors: Keep the shortest edges that end at an atom; see :func:`neighbor_list`.
+        tie_tolerance: Å², likewise.
+
+    Returns:
+        ``Data`` with ``atomic_numbers`` int64 [N], ``pos`` [N, 3], ``cell`` [1, 3, 3], ``pbc``
+        bool [1, 3], ``edge_index`` int64 [2, E], ``edge_shift`` [E, 3], and where known
+        ``energy`` [1], ``forces`` [N, 3], ``stress`` [1, 3, 3], ``tags`` int64 [N] and ``fixed``
+        bool [N]. All floats are float64; eV, Å.
+
+    Raises:
+        DataError: Two atoms are at the same place.
+    """
+    edge_index, edge_shift = neighbor_list(
+        frame.positions,
+        frame.cell,
+        frame.pbc,
+        cutoff,
+        max_neighbors=max_neighbors,
+        tie_tolerance=tie_tolerance,
+    )
+    sender, receiver = edge_index
+    vectors = frame.positions[sender] - frame.positions[receiver] + edge_shift @ frame.cell
+    clash = np.flatnonzero((vectors * vectors).sum(axis=1) < _SAME_PLACE**2)
+    if clash.size:
+        first, second = int(receiver[clash[0]]), int(sender[clash[0]])
+        raise DataError(f"{frame.source}: atoms {first} and {second} are at the same place")
+    graph = Data(
+        atomic_numbers=torch.from_numpy(frame.numbers),
+        pos=torch.from_numpy(frame.positions),
+        cell=torch.from_numpy(frame.cell)[None],
+        pbc=torch.from_numpy(frame.pbc)[None],
+        edge_index=torch.from_numpy(edge_index),
+        edge_shift=torch.from_numpy(edge_shift),
+    )
+    if frame.energy is not None:
+        graph.energy = torch.tensor([frame.energy], dtype=torch.float64)
+    if frame.forces is not None:
+        graph.forces = torch.from_numpy(frame.forces)
+    if frame.stress is not None:
+        graph.stress = torch.from_numpy(frame.stress)[None]
+    if frame.tags is not None:
+        graph.tags = torch.from_numpy(frame.tags)
+    if frame.fixed is not None:
+        graph.fixed = torch.from_numpy(frame.fixed)
+    return graph
+
+
+class AtomicDataset(GraphDataset):
+    """Graphs of a list of frames, with all neighbor lists computed once.
+
+    Args:
+        frames: Frames or ASE atoms (whose labels are taken under their common names).
+        cutoff: Å.
+        name: What to call the set in messages.
+        max_neighbors: Keep the shortest edges that end at an atom; see :func:`neighbor_list`.
+        tie_tolerance: Å², likewise.
+
+    Raises:
+        DataError: There are no frames, or only some of them have energies or forces.
+    """
+
+    def __init__(
+        self,
+        frames: "Sequence[Frame] | Sequence[ase.Atoms]",
+        cutoff: float,
+        *,
+        name: str = "data",
+        max_neighbors: int | None = None,
+        tie_tolerance: float | None = None,
+    ) -> None:
+        if not frames:
+            raise DataError(f"{name}: there are no frames")
+        self.frames: Sequence[Frame] = (
+            list(frames) if _all_frames(frames) else _from_ase(frames, name)
+        )
+        self.cutoff = cutoff
+        for label in ("energy", "forces"):
+            without = [f for f in self.frames if getattr(f, label) is None]
+            if without and len(without) < len(self.frames):
+                raise DataError(
+                    f"{name}: {len(without)} of {len(self.frames)} frames have no {label}, first "
+                    f"{without[0].source}"
+                )
+        build = partial(
+            to_graph, cutoff=cutoff, max_neighbors=max_neighbors, tie_tolerance=tie_tolerance
+        )
+        super().__init__([build(frame) for frame in self.frames], name=name)
+        self._agree_on_fields()
+
+    @classmethod
+    def from_file(
+        cls,
+        path: str | Path,
+        cutoff: float,
+        *,
+        max_neighbors: int | None = None,
+        tie_tolerance: float | None = None,
+        **keys: Any,
+    ) -> "AtomicDataset":
+        """Read a file and build its graphs.
+
+        Args:
+            path: Any file that :func:`read_frames` reads.
+            cutoff: Å.
+            max_neighbors: Keep the shortest edges that end at an atom; see :func:`neighbor_list`.
+            tie_tolerance: Å², likewise.
+            **keys: Options of :func:`read_frames`.
+
+        Returns:
+            The data set, named after the file.
+
+        Raises:
+            DataError: As :func:`read_frames`.
+        """
+        return cls(
+            read_frames(path, **keys),
+            cutoff,
+            name=Path(path).name,
+            max_neighbors=max_neighbors,
+            tie_tolerance=tie_tolerance,
+        )
+
+    @property
+    def elements(self) -> tuple[int, ...]:
+        """Atomic numbers that occur, ascending."""
+        return tuple(sorted({int(z) for frame in self.frames for z in np.unique(frame.numbers)}))
+
+    @property
+    def sizes(self) -> Int[np.ndarray, " frames"]:
+        """Atoms of every frame."""
+        return np.array([len(frame) for frame in self.frames])
+
+    @property
+    def edge_counts(self) -> Int[np.ndarray, " frames"] | None:
+        """Directed edges of every graph."""
+        return np.array([graph.edge_index.shape[1] for graph in self._graphs])
+
+    @property
+    def average_neighbors(self) -> float:
+        """Directed edges per atom."""
+        edges = sum(int(graph.edge_index.shape[1]) for graph in self._graphs)
+        return edges / int(self.sizes.sum())
+
+    def sample(self) -> Sequence[Frame]:
+        """Frames that stand for the set, to measure it by: here, all of them."""
+        return self.frames
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the frames' numbers and labels; names and cutoff do not enter."""
+        return fingerprint(self.frames)
+
+    def _agree_on_fields(self) -> None:
+        """Give all graphs the same fields, as batching needs."""
+        for field, fill in (("tags", 0), ("fixed", False)):
+            if any(field in graph for graph in self._graphs):
+                for graph in self._graphs:
+                    if field not in graph:
+                        graph[field] = torch.full_like(graph.atomic_numbers, fill).to(
+                            torch.bool if field == "fixed" else torch.int64
+                        )
+        without = [graph for graph in self._graphs if "stress" not in graph]
+        if without and len(without) < len(self._graphs):
+            _log.warning(
+                "%s: %d of %d frames have no stress, so the stress of the others is not used",
+                self.name,
+                len(without),
+                len(self._graphs),
+            )
+            for graph in self._graphs:
+                graph.pop("stress", None)
+
+
+def _all_frames(frames: "Sequence[Frame] | Sequence[ase.Atoms]") -> TypeGuard[Sequence[Frame]]:
+    return all(isinstance(frame, Frame) for frame in frames)
+
+
+def _from_ase(images: "Sequence[Any]", name: str) -> list[Frame]:
+    return frames_from_atoms(images, source=f"{name}, frame")

@@ -1,0 +1,28 @@
+"""Data sets by name, each a data module: what to download or generate, and how it is split."""
+
+from equinet.data.datasets.affnist import AffNIST, HomNIST
+from equinet.data.datasets.files import AtomisticFiles
+from equinet.data.datasets.is2re import IS2RE
+from equinet.data.datasets.nbody import NBody
+from equinet.data.datasets.oc20 import OC20, read_s2ef
+from equinet.data.datasets.rmd17 import RMD17
+from equinet.data.datasets.superpixel_mnist import SuperpixelMNIST
+from equinet.data.datasets.superpixels import SuperpixelGraphs, Superpixels, make_superpixels
+from equinet.data.datasets.three_bpa import ThreeBPA, official_3bpa_file
+
+__all__ = [
+    "IS2RE",
+    "OC20",
+    "RMD17",
+    "AffNIST",
+    "AtomisticFiles",
+    "HomNIST",
+    "NBody",
+    "SuperpixelGraphs",
+    "SuperpixelMNIST",
+    "Superpixels",
+    "ThreeBPA",
+    "make_superpixels",
+    "official_3bpa_file",
+    "read_s2ef",
+]

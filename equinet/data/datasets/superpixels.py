@@ -1,0 +1,255 @@
+"""Images as a few dozen superpixels: where each is, how bright it is, which are its nearest.
+
+Source: Achanta et al., SLIC superpixels (IEEE TPAMI 34, 2012), as implemented in scikit-image;
+Monti et al. (CVPR 2017) for their use as graphs.
+"""
+
+import hashlib
+import logging
+import os
+import zipfile
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+import torch
+from jaxtyping import Float32, Int64, UInt8
+from scipy.spatial import cKDTree
+from torch.utils.data import DataLoader, Dataset
+from torch_geometric.data import Data
+
+from equinet.data.cache import cache_folder
+from equinet.errors import BackendError, DataError
+from equinet.files import whole_file
+
+_log = logging.getLogger(__name__)
+
+_COMPACTNESS = 0.25  # of SLIC, for grey values from 0 to 1: superpixels keep to the strokes
+_VERSION = 1  # of the files in the cache
+
+
+@dataclass(frozen=True)
+class Superpixels:
+    """The superpixels of many images, one image after the other.
+
+    Attributes:
+        counts: Superpixels of each image.
+        positions: Centers, x to the right and y up, in units of the mean distance of neighbors.
+        values: Mean grey values, 0 to 1.
+        neighbors: Nearest superpixels of each, nearest first, counted within the image.
+    """
+
+    counts: Int64[np.ndarray, " image"]
+    positions: Float32[np.ndarray, "superpixel 2"]
+    values: Float32[np.ndarray, " superpixel"]
+    neighbors: UInt8[np.ndarray, "superpixel neighbor"]
+
+    @classmethod
+    def of(
+        cls,
+        positions: Sequence[Float32[np.ndarray, "_ 2"]],
+        values: Sequence[Float32[np.ndarray, " _"]],
+        neighbors: int,
+    ) -> "Superpixels":
+        """Find the nearest superpixels and put the images one after the other.
+
+        Args:
+            positions: Centers in each image.
+            values: Grey values likewise.
+            neighbors: How many of the nearest to find.
+
+        Raises:
+            DataError: An image has too few superpixels for that, or more than 256.
+        """
+        nearest = []
+        for image, places in enumerate(positions):
+            if not neighbors < len(places) <= 256:
+                raise DataError(
+                    f"image {image} has {len(places)} superpixels; {neighbors} neighbors of each "
+                    f"need {neighbors + 1} to 256"
+                )
+            _, found = cKDTree(places).query(places, neighbors + 1)
+            # The nearest is the superpixel itself, or one in the same place that hides it.
+            itself = found == np.arange(len(places))[:, None]
+            itself[~itself.any(axis=1), -1] = True
+            nearest.append(found[~itself].reshape(len(places), neighbors).astype(np.uint8))
+        return cls(
+            np.array([len(places) for places in positions], dtype=np.int64),
+            np.concatenate(positions),
+            np.concatenate(values),
+            np.concatenate(nearest),
+        )
+
+
+class SuperpixelGraphs(Sequence[Data]):
+    """Graphs of superpixels with labels, each made when it is asked for.
+
+    A graph has ``pos`` [N, 2], ``x`` [N, 1] (grey value), ``edge_index`` [2, E] (each superpixel
+    receives from its nearest, sorted by receiver) and ``y`` [1]; floats are float64.
+
+    Args:
+        superpixels: Of all images.
+        labels: Class of each image.
+        chosen: Indices of images, in order; None takes all.
+
+    Raises:
+        DataError: There are not as many labels as images.
+    """
+
+    def __init__(
+        self,
+        superpixels: Superpixels,
+        labels: Int64[np.ndarray, " image"],
+        chosen: Int64[np.ndarray, " chosen"] | None = None,
+    ) -> None:
+        if len(labels) != len(superpixels.counts):
+            raise DataError(f"{len(superpixels.counts)} images have {len(labels)} labels")
+        self._superpixels = superpixels
+        self._labels = labels
+        self._chosen = np.arange(len(labels)) if chosen is None else chosen
+        self._ends = superpixels.counts.cumsum()
+
+    def __len__(self) -> int:
+        return len(self._chosen)
+
+    @overload
+    def __getitem__(self, index: int) -> Data: ...
+    @overload
+    def __getitem__(self, index: slice) -> "SuperpixelGraphs": ...
+    def __getitem__(self, index: int | slice) -> "Data | SuperpixelGraphs":
+        if isinstance(index, slice):
+            return SuperpixelGraphs(self._superpixels, self._labels, self._chosen[index])
+        image = self._chosen[index]
+        stop = self._ends[image]
+        part = slice(stop - self._superpixels.counts[image], stop)
+        sender = torch.from_numpy(self._superpixels.neighbors[part]).long()
+        receiver = torch.arange(len(sender)).unsqueeze(1).expand_as(sender)
+        return Data(
+            x=torch.from_numpy(self._superpixels.values[part]).double().unsqueeze(1),
+            pos=torch.from_numpy(self._superpixels.positions[part]).double(),
+            edge_index=torch.stack([sender.flatten(), receiver.flatten()]),
+            y=torch.from_numpy(self._labels[image : image + 1]),
+        )
+
+
+def make_superpixels(
+    images: UInt8[np.ndarray, "image row column"], segments: int = 75, neighbors: int = 8
+) -> Superpixels:
+    """Cut images into superpixels, on all processors that this process may use.
+
+    Args:
+        images: Grey values.
+        segments: About how many superpixels an image.
+        neighbors: How many of the nearest each superpixel is given.
+
+    Returns:
+        Superpixels; the same for the same images, however many processors there are.
+
+    Raises:
+        BackendError: scikit-image is not installed.
+        DataError: An image has too few superpixels for its neighbors.
+    """
+    _slic()
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+    loader = DataLoader(
+        _Cut(images, segments),
+        batch_size=100,
+        num_workers=processors if processors > 1 and len(images) > 1000 else 0,
+        collate_fn=list,
+    )
+    positions, values = [], []
+    for number, batch in enumerate(loader):
+        for places, greys in batch:
+            positions.append(places)
+            values.append(greys)
+        if number % 100 == 99:
+            _log.info("%d of %d images", len(positions), len(images))
+    return Superpixels.of(positions, values, neighbors)
+
+
+def cached_superpixels(
+    images: UInt8[np.ndarray, "image row column"],
+    segments: int,
+    neighbors: int,
+    *,
+    name: str,
+    cache: str | Path | None = None,
+) -> Superpixels:
+    """Read the superpixels of images from the cache, cutting the images on first use.
+
+    Args:
+        images: Grey values.
+        segments: See :func:`make_superpixels`.
+        neighbors: Likewise.
+        name: What to call the images in the log.
+        cache: See :func:`equinet.data.cache.cache_folder`.
+
+    Raises:
+        BackendError: scikit-image is not installed, and the superpixels are not in the cache.
+        DataError: The cache cannot be written.
+    """
+    content = hashlib.sha256(f"{images.shape} {images.dtype} {_COMPACTNESS}\n".encode())
+    content.update(images.tobytes())
+    folder = cache_folder(cache) / f"superpixels-v{_VERSION}"
+    path = folder / f"{content.hexdigest()[:16]}-{segments}-{neighbors}.npz"
+    if path.is_file():
+        try:
+            # Opened here, since numpy leaves a broken file open.
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+                return Superpixels(*(arrays[field] for field in Superpixels.__annotations__))
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            _log.warning("making %s anew, because its copy is broken: %s", path, error)
+    _log.info("cutting %d images of %s into superpixels (once)", len(images), name)
+    made = make_superpixels(images, segments, neighbors)
+    try:
+        folder.mkdir(exist_ok=True)
+        with whole_file(path) as partial, partial.open("wb") as written:
+            np.savez(written, **dict(zip(Superpixels.__annotations__, astuple(made), strict=True)))
+    except OSError as error:
+        raise DataError(
+            f"cannot write {path} ({error.strerror}); give another folder as data.cache"
+        ) from error
+    return made
+
+
+class _Cut(Dataset[tuple[np.ndarray, np.ndarray]]):
+    """Centers and grey values of each image's superpixels."""
+
+    def __init__(self, images: UInt8[np.ndarray, "image row column"], segments: int) -> None:
+        self.images = images
+        self.segments = segments
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        image = self.images[index] / 255.0
+        rows, columns = image.shape
+        labels = _slic()(
+            image,
+            n_segments=self.segments,
+            compactness=_COMPACTNESS,
+            channel_axis=None,
+            start_label=0,
+        ).ravel()
+        sizes = np.bincount(labels)
+        y, x = np.divmod(np.arange(rows * columns), columns)
+        sums = [np.bincount(labels, weights) for weights in (x, -y, image.ravel())]
+        # Labels may have gaps.
+        x, y, values = (total[sizes > 0] / sizes[sizes > 0] for total in sums)
+        spacing = np.sqrt(rows * columns / self.segments)
+        positions = np.stack([x, y], axis=1) / spacing
+        return positions.astype(np.float32), values.astype(np.float32)
+
+
+def _slic() -> Any:
+    try:
+        from skimage.segmentation import slic
+    except ImportError as error:
+        raise BackendError(
+            "superpixels are cut by scikit-image, which is not installed: "
+            "pip install 'equinet[images]'"
+        ) from error
+    return slic

@@ -1,0 +1,37 @@
+"""From data sets to batches: data modules, samplers and loaders, packing by size."""
+
+from equinet.data.loading.atoms import (
+    AtomicDataModule,
+    Splits,
+    read_isolated_atoms,
+    split_frames,
+    split_indices,
+)
+from equinet.data.loading.images import ImageBatch, ImageDataModule, ImageDataset, ImageSets
+from equinet.data.loading.module import GraphDataModule, GraphSets
+from equinet.data.loading.packing import PackedBatches
+from equinet.data.loading.sampling import (
+    EpochSampler,
+    evaluation_loader,
+    packed_loader,
+    training_loader,
+)
+
+__all__ = [
+    "AtomicDataModule",
+    "EpochSampler",
+    "GraphDataModule",
+    "GraphSets",
+    "ImageBatch",
+    "ImageDataModule",
+    "ImageDataset",
+    "ImageSets",
+    "PackedBatches",
+    "Splits",
+    "evaluation_loader",
+    "packed_loader",
+    "read_isolated_atoms",
+    "split_frames",
+    "split_indices",
+    "training_loader",
+]

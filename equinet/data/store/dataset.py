@@ -1,0 +1,281 @@
+"""Frames of a store as a data set: graphs are built when a batch asks for them."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import cached_property, partial
+from typing import overload
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from torch_geometric.data import Data
+
+from equinet.data.atoms import AtomicDataset, Frame, to_graph
+from equinet.data.graph_dataset import GraphDataset
+from equinet.data.store.frame_store import FrameStore
+from equinet.data.store.records import Record
+from equinet.errors import DataError
+
+# Enough for statistics: they are averages, and a larger sample moves none by a percent.
+_SAMPLE = 10_000
+_SAMPLED_GRAPHS = 500
+
+
+class StoredFrames(Sequence[Frame]):
+    """Some frames of a store, in a fixed order, read when they are indexed.
+
+    Args:
+        store: The store.
+        indices: Which of its frames; None means all.
+        elements: Atomic numbers that may occur; None means those that do, which are read off the
+            frames, or off the header where these are all.
+        relaxed: Take the energy of the relaxed structure for that of the frame, which then has no
+            forces (IS2RE).
+    """
+
+    def __init__(
+        self,
+        store: FrameStore,
+        indices: Int[np.ndarray, " frames"] | None = None,
+        elements: tuple[int, ...] | None = None,
+        *,
+        relaxed: bool = False,
+    ) -> None:
+        self.store = store
+        self.indices = indices
+        self.relaxed = relaxed
+        self._elements = elements
+
+    def __len__(self) -> int:
+        return len(self.store) if self.indices is None else len(self.indices)
+
+    @overload
+    def __getitem__(self, index: int) -> Frame: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Frame]: ...
+    def __getitem__(self, index: int | slice) -> Frame | list[Frame]:
+        if isinstance(index, slice):
+            return [self[place] for place in range(*index.indices(len(self)))]
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"frame {index} of {len(self)}")
+        record = self.record(index)
+        if not self.relaxed:
+            return record.frame
+        return replace(record.frame, energy=record.relaxed_energy, forces=None, stress=None)
+
+    def record(self, index: int) -> Record:
+        """Read a frame as the store has it, with its ids and what else belongs to it.
+
+        Args:
+            index: Among these frames.
+        """
+        return self.store.record(index if self.indices is None else int(self.indices[index]))
+
+    @property
+    def systems(self) -> Int[np.ndarray, " frames"]:
+        """OC20's system id (``sid``) of every frame; -1 where there is none."""
+        return self._values("system")
+
+    @property
+    def steps(self) -> Int[np.ndarray, " frames"]:
+        """OC20's frame id (``fid``) of every frame; -1 where there is none."""
+        return self._values("step")
+
+    def _values(self, name: str) -> Int[np.ndarray, " frames"]:
+        values = self.store.values(name)
+        return values if self.indices is None else values[self.indices]
+
+    @property
+    def labels(self) -> dict[str, int]:
+        """How many frames of the whole store have each label that these frames show."""
+        labels = self.store.labels
+        if not self.relaxed:
+            return labels
+        kept = {name: count for name, count in labels.items() if name in {"tags", "fixed"}}
+        return {**kept, "energy": labels.get("relaxed_energy", 0)}
+
+    @property
+    def atoms(self) -> Int[np.ndarray, " frames"]:
+        """Atoms of every frame, without reading any."""
+        return self.store.atoms if self.indices is None else self.store.atoms[self.indices]
+
+    @property
+    def edges(self) -> Int[np.ndarray, " frames"] | None:
+        """Edges of every frame as the conversion counted them, if it did."""
+        edges = self.store.edges
+        return edges if edges is None or self.indices is None else edges[self.indices]
+
+    def part(self, chosen: Int[np.ndarray, " part"]) -> "StoredFrames":
+        """Take some of the frames.
+
+        Args:
+            chosen: Their indices among these frames.
+
+        Returns:
+            Those frames, in that order.
+        """
+        inner = chosen if self.indices is None else self.indices[chosen]
+        return self._of(np.asarray(inner, dtype=np.int64), self._elements)
+
+    @cached_property
+    def elements(self) -> tuple[int, ...]:
+        """Atomic numbers that occur, ascending; a part of a store is read for them."""
+        if self._elements is not None:
+            return self._elements
+        if self.indices is None:
+            return self.store.elements
+        return tuple(sorted({int(z) for frame in self for z in np.unique(frame.numbers)}))
+
+    def of_elements(self, known: Sequence[int]) -> "StoredFrames":
+        """Leave out the frames that hold other elements.
+
+        Args:
+            known: Atomic numbers.
+
+        Returns:
+            The others. Nothing is read where the whole store holds known elements only.
+        """
+        common = tuple(sorted(set(self.store.elements) & set(known)))
+        if common == self.store.elements:
+            return self._of(self.indices, common)
+        indices = np.arange(len(self.store)) if self.indices is None else self.indices
+        allowed = frozenset(known)
+        kept = [index for index in indices.tolist() if self._holds_only(index, allowed)]
+        return self._of(np.array(kept, dtype=np.int64), common)
+
+    def _of(
+        self, indices: Int[np.ndarray, " frames"] | None, elements: tuple[int, ...] | None
+    ) -> "StoredFrames":
+        return StoredFrames(self.store, indices, elements, relaxed=self.relaxed)
+
+    def _holds_only(self, index: int, allowed: frozenset[int]) -> bool:
+        if self.store.elements_of(index) <= allowed:
+            return True
+        return allowed.issuperset(self.store[index].numbers.tolist())
+
+
+class StoredDataset(AtomicDataset):
+    """Graphs of the frames of a store; nothing is kept in memory.
+
+    Args:
+        frames: Of a store.
+        cutoff: Å.
+        name: What to call the set in messages.
+        max_neighbors: Keep the shortest edges that end at an atom; see :func:`neighbor_list`.
+        tie_tolerance: Å², likewise.
+
+    Raises:
+        DataError: There are no frames, or only some of the store's have energies or forces.
+    """
+
+    frames: StoredFrames
+
+    def __init__(
+        self,
+        frames: StoredFrames,
+        cutoff: float,
+        *,
+        name: str = "data",
+        max_neighbors: int | None = None,
+        tie_tolerance: float | None = None,
+    ) -> None:
+        if not len(frames):
+            raise DataError(f"{name}: there are no frames")
+        labels, count = frames.labels, len(frames.store)
+        for label in ("energy", "forces"):
+            if 0 < labels.get(label, 0) < count:
+                raise DataError(
+                    f"{name}: {count - labels[label]} of {count} frames of {frames.store.folder} "
+                    f"have no {label}"
+                )
+        build = partial(
+            to_graph, cutoff=cutoff, max_neighbors=max_neighbors, tie_tolerance=tie_tolerance
+        )
+        GraphDataset.__init__(self, _Graphs(frames, build), name=name)
+        self.frames = frames
+        self.cutoff = cutoff
+        self.max_neighbors = max_neighbors
+        self._build = build
+
+    @property
+    def elements(self) -> tuple[int, ...]:
+        """Atomic numbers that occur, ascending."""
+        return self.frames.elements
+
+    @property
+    def sizes(self) -> Int[np.ndarray, " frames"]:
+        """Atoms of every frame."""
+        return self.frames.atoms
+
+    @property
+    def edge_counts(self) -> Int[np.ndarray, " frames"] | None:
+        """Edges of every graph, where the conversion counted them with the same bounds.
+
+        Raises:
+            DataError: It counted with others.
+        """
+        options = self.frames.store.header["source"]["options"]
+        counted = (options["cutoff"], options["max_neighbors"])
+        if counted[0] is not None and counted != (self.cutoff, self.max_neighbors):
+            own = f"--cutoff {self.cutoff:g}"
+            own += f" --max-neighbors {self.max_neighbors}" if self.max_neighbors else ""
+            raise DataError(
+                f"{self.frames.store.folder}: edges were counted within {counted[0]:g} Å, at most "
+                f"{counted[1]} an atom, which are not those of the graphs; convert with {own}"
+            )
+        return self.frames.edges
+
+    @cached_property
+    def average_neighbors(self) -> float:
+        """Directed edges per atom, over a few hundred frames drawn at random."""
+        frames = self.sample()[:_SAMPLED_GRAPHS]
+        edges = sum(int(self._build(frame).edge_index.shape[1]) for frame in frames)
+        return edges / sum(len(frame) for frame in frames)
+
+    def sample(self) -> list[Frame]:
+        """Draw frames that stand for the set: all, or ten thousand, the same ones every time."""
+        if len(self.frames) <= _SAMPLE:
+            return list(self.frames)
+        chosen = np.random.default_rng(0).integers(len(self.frames), size=_SAMPLE)
+        return [self.frames[int(index)] for index in chosen]
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the store's checksums and of which frames are used."""
+        digest = hashlib.sha256(self.frames.store.fingerprint().encode())
+        if self.frames.relaxed:
+            digest.update(b"relaxed")
+        if self.frames.indices is not None:
+            digest.update(self.frames.indices.astype("<i8").tobytes())
+        return digest.hexdigest()
+
+
+class _Graphs(Sequence[Data]):
+    """Graphs that are built anew every time."""
+
+    def __init__(self, frames: StoredFrames, build: Callable[[Frame], Data]) -> None:
+        self._frames = frames
+        self._build = build
+        labels, count = frames.labels, len(frames.store)
+        self._mixed = {name for name, there in labels.items() if there < count}
+        self._sometimes = self._mixed & {"tags", "fixed"}
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    @overload
+    def __getitem__(self, index: int) -> Data: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Data]: ...
+    def __getitem__(self, index: int | slice) -> Data | list[Data]:
+        if isinstance(index, slice):
+            return [self[place] for place in range(*index.indices(len(self)))]
+        graph = self._build(self._frames[index])
+        # All graphs of a batch must have the same fields.
+        if "tags" in self._sometimes and "tags" not in graph:
+            graph.tags = torch.zeros_like(graph.atomic_numbers)
+        if "fixed" in self._sometimes and "fixed" not in graph:
+            graph.fixed = torch.zeros_like(graph.atomic_numbers, dtype=torch.bool)
+        if "stress" in self._mixed:
+            graph.pop("stress", None)
+        return graph

@@ -1,0 +1,37 @@
+"""OC20: its errors and splits, submissions to its leaderboard, relaxations."""
+
+from equinet.evaluation.oc20.errors import (
+    IS2RE_UNITS,
+    S2EF_COLUMNS,
+    S2EF_UNITS,
+    RelaxedEnergyErrors,
+    S2EFErrors,
+)
+from equinet.evaluation.oc20.is2re_submission import write_is2re_submission, write_is2rs_submission
+from equinet.evaluation.oc20.relaxation import gather
+from equinet.evaluation.oc20.s2ef_submission import SPLITS, write_s2ef_submission
+from equinet.evaluation.oc20.splits import (
+    is2re_table,
+    predict_relaxed_energies,
+    predict_split,
+    s2ef_table,
+    split_of,
+)
+
+__all__ = [
+    "IS2RE_UNITS",
+    "S2EF_COLUMNS",
+    "S2EF_UNITS",
+    "SPLITS",
+    "RelaxedEnergyErrors",
+    "S2EFErrors",
+    "gather",
+    "is2re_table",
+    "predict_relaxed_energies",
+    "predict_split",
+    "s2ef_table",
+    "split_of",
+    "write_is2re_submission",
+    "write_is2rs_submission",
+    "write_s2ef_submission",
+]

@@ -1,0 +1,199 @@
+"""Files of predictions in the form in which OC20's leaderboard takes them."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from equinet.errors import DataError
+from equinet.files import whole_file
+
+SPLITS = ("id", "ood_ads", "ood_cat", "ood_both")
+"""The four test splits, as keys of a submission begin."""
+
+
+@dataclass(frozen=True)
+class SplitPredictions:
+    """Predictions for the structures of one split, in any order.
+
+    Attributes:
+        ids: ``"system_frame"`` of each structure.
+        energy: eV.
+        atoms: Atoms of each structure.
+        forces: Of all atoms, structure after structure, eV/Å.
+        fixed: Atoms that are held; their forces are not handed in.
+    """
+
+    ids: list[str]
+    energy: Float[np.ndarray, " structure"]
+    atoms: Int[np.ndarray, " structure"]
+    forces: Float[np.ndarray, "atom 3"]
+    fixed: Bool[np.ndarray, " atom"]
+
+
+def write_s2ef_submission(
+    path: str | Path, splits: Mapping[str, SplitPredictions], *, dtype: str = "float32"
+) -> None:
+    """Write a submission of the S2EF task, and read it back.
+
+    For every split the file holds ``SPLIT_ids`` in the order of their characters,
+    ``SPLIT_energy``, ``SPLIT_forces`` of the free atoms of all structures and ``SPLIT_chunk_idx``,
+    where the forces of one structure end and those of the next begin. A structure that is there
+    more than once is written once.
+
+    Args:
+        path: What to write, ending in ``.npz``.
+        splits: By name; a submission that counts has all of :data:`SPLITS`.
+        dtype: ``float32``, or ``float16``, which resolves 0.004 eV between 4 and 8 eV.
+
+    Raises:
+        DataError: A split is none of those known, a prediction is not finite or too large for
+            ``dtype``, or the file does not hold what was written.
+    """
+    packed = {name: _packed(found, dtype) for name, found in splits.items()}
+    path = write_splits(path, packed)
+    read = read_s2ef_submission(path)
+    if list(read) != list(splits):
+        raise DataError(f"{path}: holds {list(read)}, not {list(splits)}")
+    for name, found in splits.items():
+        _compare(read[name], found, dtype, f"{path}, {name}")
+
+
+def read_s2ef_submission(
+    path: str | Path,
+) -> dict[str, dict[str, tuple[float, Float[np.ndarray, "free 3"]]]]:
+    """Read a submission of the S2EF task.
+
+    Args:
+        path: The file.
+
+    Returns:
+        By split and id: energy, eV, and forces on the free atoms, eV/Å.
+
+    Raises:
+        DataError: An array is missing, misshapen or not finite, or ids repeat or are out of order.
+    """
+    result = {}
+    for split, arrays in read_splits(path, ("ids", "energy", "forces", "chunk_idx")).items():
+        ids, energy, forces, ends = arrays
+        place = f"{path}, {split}"
+        shapes = (ids.ndim, energy.shape, forces.ndim, forces.shape[-1], ends.shape)
+        if shapes != (1, ids.shape, 2, 3, (max(len(ids) - 1, 0),)):
+            raise DataError(f"{place}: ids, energy, forces and chunk_idx do not fit together")
+        if not np.array_equal(ids, np.unique(ids)):
+            raise DataError(f"{place}: ids repeat, or are not in order")
+        bounds = np.concatenate([[0], ends, [len(forces)]])
+        if (np.diff(bounds) < 0).any():
+            raise DataError(f"{place}: chunk_idx does not ascend to the {len(forces)} forces")
+        if not (np.isfinite(energy).all() and np.isfinite(forces).all()):
+            raise DataError(f"{place}: a prediction is not finite, as if too large for its type")
+        chunks = np.split(forces.astype(np.float64), ends)
+        values = zip(ids.tolist(), energy.astype(np.float64).tolist(), chunks, strict=True)
+        result[split] = {key: (value, chunk) for key, value, chunk in values}
+    return result
+
+
+def write_splits(path: str | Path, splits: Mapping[str, Mapping[str, np.ndarray]]) -> Path:
+    """Write arrays as ``SPLIT_NAME`` into a compressed file that appears once it is whole.
+
+    Args:
+        path: What to write, ending in ``.npz``.
+        splits: Arrays by name, of each split.
+
+    Returns:
+        The path, without a tilde.
+
+    Raises:
+        DataError: The path ends in something else, or a split is none of :data:`SPLITS`.
+    """
+    path = Path(path).expanduser()
+    if path.suffix != ".npz":
+        raise DataError(f"{path}: a submission must end in .npz")
+    arrays: dict[str, np.ndarray] = {}
+    for name, found in splits.items():
+        if name not in SPLITS:
+            raise DataError(f"split {name!r} is none of {', '.join(SPLITS)}")
+        arrays |= {f"{name}_{key}": value for key, value in found.items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(path) as partial, partial.open("wb") as file:
+        np.savez_compressed(file, allow_pickle=False, **arrays)
+    return path
+
+
+def read_splits(path: str | Path, names: Sequence[str]) -> dict[str, list[np.ndarray]]:
+    """Read what :func:`write_splits` wrote.
+
+    Args:
+        path: The file.
+        names: Of the arrays that each split must have.
+
+    Returns:
+        By split, in the order of :data:`SPLITS`, those arrays.
+
+    Raises:
+        DataError: An array is missing.
+    """
+    with np.load(Path(path).expanduser(), allow_pickle=False) as file:
+        arrays = {name: file[name] for name in file.files}
+    result = {}
+    for split in [name for name in SPLITS if f"{name}_ids" in arrays]:
+        try:
+            result[split] = [arrays[f"{split}_{name}"] for name in names]
+        except KeyError as error:
+            raise DataError(f"{path}: no {error.args[0]}") from None
+    return result
+
+
+def ids_of(systems: Iterable[int], steps: Iterable[int]) -> list[str]:
+    """Name structures as the leaderboard does.
+
+    Args:
+        systems: ``sid`` of each.
+        steps: ``fid`` of each.
+
+    Example:
+        >>> ids_of([7, 8], [0, 12])
+        ['7_0', '8_12']
+    """
+    return [f"{system}_{step}" for system, step in zip(systems, steps, strict=True)]
+
+
+def _packed(found: SplitPredictions, dtype: str) -> dict[str, np.ndarray]:
+    ids, places = np.unique(np.array(found.ids), return_index=True)
+    ends = np.cumsum(found.atoms)
+    pieces = [
+        found.forces[end - count : end][~found.fixed[end - count : end]]
+        for end, count in zip(ends[places], found.atoms[places], strict=True)
+    ]
+    with np.errstate(over="ignore"):  # reading back finds what is too large
+        return {
+            "ids": ids,
+            "energy": found.energy[places].astype(dtype),
+            "forces": np.concatenate([np.zeros((0, 3)), *pieces]).astype(dtype),
+            "chunk_idx": np.cumsum([len(piece) for piece in pieces])[:-1].astype(np.int64),
+        }
+
+
+def _compare(
+    read: Mapping[str, tuple[float, np.ndarray]], found: SplitPredictions, dtype: str, place: str
+) -> None:
+    """See that every structure came back with its own energy and forces."""
+    if set(read) != set(found.ids):
+        raise DataError(f"{place}: other ids came back than were written")
+    tolerance = 4 * float(np.finfo(dtype).eps)
+    seen: set[str] = set()
+    for key, energy, end, count in zip(
+        found.ids, found.energy, np.cumsum(found.atoms), found.atoms, strict=True
+    ):
+        if key in seen:
+            continue
+        seen.add(key)
+        forces = found.forces[end - count : end][~found.fixed[end - count : end]]
+        own_energy, own_forces = read[key]
+        if own_forces.shape != forces.shape or not (
+            np.isclose(own_energy, energy, rtol=tolerance, atol=tolerance)
+            and np.allclose(own_forces, forces, rtol=tolerance, atol=tolerance)
+        ):
+            raise DataError(f"{place}: structure {key} came back with other values")

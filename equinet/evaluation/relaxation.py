@@ -1,0 +1,209 @@
+"""Relax structures with a trained potential, many at a time."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch_geometric.data import Batch, Data
+
+from equinet.data import Frame, to_graph
+from equinet.errors import DataError
+from equinet.evaluation.lbfgs import PackedLBFGS
+
+CONVERGED, UNFINISHED, DIVERGED = "converged", "unfinished", "diverged"
+
+
+@dataclass(frozen=True)
+class Relaxed:
+    """Where a relaxation ended.
+
+    Attributes:
+        index: Of the structure among those that were given.
+        outcome: ``converged``; ``unfinished`` after the allowed steps; or ``diverged``, with the
+            last place that the model could evaluate.
+        positions: Å.
+        energy: At these positions, eV; NaN where the model could not even evaluate the beginning.
+        largest_force: Length of the largest force on a free atom there, eV/Å.
+        steps: Steps made.
+        reason: Why it diverged, with the structure's name.
+    """
+
+    index: int
+    outcome: str
+    positions: Float[np.ndarray, "atoms 3"]
+    energy: float
+    largest_force: float
+    steps: int
+    reason: str = ""
+
+
+@dataclass
+class _Active:
+    """A structure under way."""
+
+    index: int
+    frame: Frame
+    last: Frame  # as evaluated last
+    energy: float = float("nan")
+    largest_force: float = float("nan")
+    steps: int = 0
+    free: Tensor = field(default_factory=lambda: torch.zeros(0))
+
+    def ended(self, outcome: str, reason: str = "") -> Relaxed:
+        return Relaxed(
+            self.index,
+            outcome,
+            self.last.positions,
+            self.energy,
+            self.largest_force,
+            self.steps,
+            f"{self.frame.source}, step {self.steps}: {reason}" if reason else "",
+        )
+
+
+def relax(
+    model: Any,
+    frames: Sequence[Frame],
+    *,
+    fmax: float = 0.02,
+    max_steps: int = 300,
+    max_atoms: int = 2000,
+    device: torch.device | str = "cpu",
+) -> Iterator[Relaxed]:
+    """Move the free atoms of structures until no force on them is left; cells stay as they are.
+
+    Structures are relaxed side by side by :class:`~equinet.evaluation.lbfgs.PackedLBFGS`; one that
+    ends makes room for the next. Each goes the way that it would go alone. Graphs are built anew
+    at every step, as the model wants them.
+
+    Args:
+        model: A potential: ``model(graph) -> {"energy", "forces"}`` with a ``neighborhood``; it is
+            moved to ``device`` and left in evaluation mode.
+        frames: Read when their turn comes; atoms marked ``fixed`` stay where they are.
+        fmax: A structure is done when every force on a free atom is shorter, eV/Å.
+        max_steps: Steps after which it is given up.
+        max_atoms: Atoms of the structures under way together; a larger one is relaxed alone.
+        device: Where to evaluate.
+
+    Yields:
+        Results as relaxations end, in no particular order. A structure that the model cannot
+        evaluate, because two atoms meet or the energy or a force is not finite, ends as
+        ``diverged``, and the others go on.
+
+    Raises:
+        DataError: ``fmax``, ``max_steps`` or ``max_atoms`` is out of range.
+
+    Source: Chanussot et al., ACS Catal. 11, 6059 (2021); defaults as in OC20's relaxations.
+    """
+    if not fmax > 0 or max_steps < 0 or max_atoms < 1:
+        raise DataError(
+            "fmax must be positive, max_steps not negative and max_atoms at least 1, found "
+            f"{fmax}, {max_steps} and {max_atoms}"
+        )
+    model = model.to(device).eval()
+    optimizer = PackedLBFGS()
+    waiting = enumerate(frames)
+    upcoming = next(waiting, None)
+    active: list[_Active] = []
+    while active or upcoming is not None:
+        admitted: list[_Active] = []
+        room = max_atoms - sum(len(each.frame) for each in active)
+        while upcoming is not None and (len(upcoming[1]) <= room or not (active or admitted)):
+            index, frame = upcoming
+            admitted.append(_Active(index, frame, frame, free=_free(frame)))
+            room -= len(frame)
+            upcoming = next(waiting, None)
+        if admitted:
+            optimizer.admit(torch.tensor([len(each.frame) for each in admitted]))
+            active += admitted
+        graphs, ended = _build(active, model.neighborhood)
+        active = _without(active, ended, optimizer)
+        yield from ended.values()
+        if not active:
+            continue
+        forces = _evaluate(model, active, graphs, device)
+        ended = {
+            place: result
+            for place, each in enumerate(active)
+            if (result := _end(each, fmax, max_steps)) is not None
+        }
+        going = [force for place, force in enumerate(forces) if place not in ended]
+        active = _without(active, ended, optimizer)
+        yield from ended.values()
+        if active:
+            _move(active, going, optimizer)
+
+
+def _free(frame: Frame) -> Tensor:
+    if frame.fixed is None:
+        return torch.ones(len(frame), dtype=torch.bool)
+    return torch.from_numpy(~frame.fixed)
+
+
+def _build(
+    active: Sequence[_Active], neighborhood: dict[str, Any]
+) -> tuple[list[Data], dict[int, Relaxed]]:
+    """Build the graphs of all structures but those, by place, for which that cannot be done."""
+    graphs, ended = [], {}
+    for place, each in enumerate(active):
+        try:
+            graphs.append(to_graph(each.frame, **neighborhood))
+        except DataError as error:
+            reason = str(error).removeprefix(f"{each.frame.source}: ")
+            ended[place] = each.ended(DIVERGED, reason)
+    return graphs, ended
+
+
+def _evaluate(
+    model: Any, active: Sequence[_Active], graphs: Sequence[Data], device: torch.device | str
+) -> list[Tensor]:
+    """Evaluate all structures; note energies and largest forces, return those on free atoms."""
+    batch = Batch.from_data_list(_alike(graphs)).to(device)
+    with torch.no_grad():  # a model that differentiates its energy turns gradients on itself
+        found = model(batch)
+    energies = found["energy"].detach().double().cpu()
+    sizes = [len(each.frame) for each in active]
+    forces = list(found["forces"].detach().double().cpu().split(sizes))
+    for place, (each, energy) in enumerate(zip(active, energies.tolist(), strict=True)):
+        forces[place] = torch.where(each.free[:, None], forces[place], 0.0)
+        largest = float(torch.linalg.vector_norm(forces[place], dim=1).max())
+        if np.isfinite(energy) and np.isfinite(largest):
+            each.last, each.energy, each.largest_force = each.frame, energy, largest
+    return forces
+
+
+def _alike(graphs: Sequence[Data]) -> list[Data]:
+    """Leave out the labels, which not all structures need have."""
+    wanted = ("atomic_numbers", "pos", "cell", "pbc", "edge_index", "edge_shift")
+    return [Data(**{name: graph[name] for name in wanted}) for graph in graphs]
+
+
+def _end(each: _Active, fmax: float, max_steps: int) -> Relaxed | None:
+    if each.last is not each.frame or not np.isfinite(each.energy):
+        return each.ended(DIVERGED, "the model's energy or a force is not finite")
+    if each.largest_force < fmax:
+        return each.ended(CONVERGED)
+    if each.steps >= max_steps:
+        return each.ended(UNFINISHED)
+    return None
+
+
+def _without(
+    active: list[_Active], ended: dict[int, Relaxed], optimizer: PackedLBFGS
+) -> list[_Active]:
+    kept = torch.tensor([place not in ended for place in range(len(active))])
+    optimizer.keep(kept)
+    return [each for place, each in enumerate(active) if place not in ended]
+
+
+def _move(active: Sequence[_Active], forces: Sequence[Tensor], optimizer: PackedLBFGS) -> None:
+    positions = torch.cat([torch.from_numpy(each.frame.positions) for each in active])
+    moves = optimizer.step(positions, torch.cat(list(forces)))
+    sizes = [len(each.frame) for each in active]
+    for each, places in zip(active, (positions + moves).split(sizes), strict=True):
+        each.frame = replace(each.frame, positions=places.numpy())
+        each.steps += 1

@@ -1,0 +1,106 @@
+"""The frame of every edge: features turned so that the edge is the polar axis."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from equinet.o3 import constant_table, wigner_d_blocks
+from equinet.ops import rotation_to_pole, without_autocast
+
+
+class EdgeFrames(NamedTuple):
+    """Matrices that turn features into the frames of edges and back, made once for all layers.
+
+    In the frame of an edge, components are ordered by their order m: all of m = 0, then for each
+    m = 1 … mmax those of +m and those of -m, the degrees rising within each. A turn about the edge
+    mixes +m and -m alone; orders above ``mmax`` are left out.
+
+    Attributes:
+        to_edge: [E, row, (lmax+1)²], rows of Wigner D matrices.
+        from_edge: [E, (lmax+1)², row], their transposes; degrees above mmax, of whose components
+            some are missing, are multiplied by sqrt((2l+1) / (2 mmax+1)) to make up for them.
+    """
+
+    to_edge: Float[Tensor, "edge row lm"]
+    from_edge: Float[Tensor, "edge lm row"]
+
+    def into(self, x: Float[Tensor, "edge lm channel"]) -> Float[Tensor, "edge row channel"]:
+        """Turn features of edges into their frames, in the precision of the frames."""
+        with without_autocast(x.device.type):
+            return torch.bmm(self.to_edge, x.to(self.to_edge.dtype))
+
+    def back(self, x: Float[Tensor, "edge row channel"]) -> Float[Tensor, "edge lm channel"]:
+        """Turn features in the frames of edges back, in the precision of the frames."""
+        with without_autocast(x.device.type):
+            return torch.bmm(self.from_edge, x.to(self.from_edge.dtype))
+
+
+def edge_frames(vectors: Float[Tensor, "edge 3"], lmax: int, mmax: int) -> EdgeFrames:
+    """Choose a frame for every edge and build the matrices that turn features into it.
+
+    A frame is fixed up to a turn about the edge; layers that commute with such turns give the same
+    whichever is chosen.
+
+    Args:
+        vectors: Along the edges, of any length but zero.
+        lmax: Largest degree.
+        mmax: Largest order kept, at most ``lmax``.
+
+    Source: Passaro, Zitnick, Reducing SO(3) convolutions to SO(2) (ICML 2023).
+
+    Example:
+        >>> edge_frames(torch.randn(7, 3), lmax=3, mmax=1).to_edge.shape
+        torch.Size([7, 10, 16])
+    """
+    return frames_of(rotation_to_pole(vectors), lmax, mmax)
+
+
+def frames_of(rotations: Float[Tensor, "edge 3 3"], lmax: int, mmax: int) -> EdgeFrames:
+    """Build the matrices of given frames; see :func:`edge_frames`.
+
+    Args:
+        rotations: Take the direction of each edge to the polar axis y.
+        lmax: Largest degree.
+        mmax: Largest order kept.
+    """
+    device = rotations.device
+    place = _place(lmax, mmax, dtype=torch.int64, device=device)
+    size = (lmax + 1) ** 2
+    parts = []
+    for degree, block in enumerate(wigner_d_blocks(lmax, rotations)):
+        kept = min(degree, mmax)
+        rows = block[:, degree - kept : degree + kept + 1]
+        parts.append(torch.nn.functional.pad(rows, (degree**2, size - (degree + 1) ** 2)))
+    to_edge = torch.cat(parts, dim=1).index_select(1, place)
+    make_up = _make_up(lmax, mmax, dtype=rotations.dtype, device=device)
+    return EdgeFrames(to_edge, (to_edge * make_up).mT.contiguous())
+
+
+def frame_components(lmax: int, mmax: int) -> list[tuple[int, int]]:
+    """List degree and order of the components in the frame of an edge, in their order.
+
+    Example:
+        >>> frame_components(1, 1)
+        [(0, 0), (1, 0), (1, 1), (1, -1)]
+    """
+    if not 0 <= mmax <= lmax:
+        raise ValueError(f"mmax must lie between 0 and lmax = {lmax}, found {mmax}")
+    orders = [0] + [signed for order in range(1, mmax + 1) for signed in (order, -order)]
+    return [(degree, order) for order in orders for degree in range(abs(order), lmax + 1)]
+
+
+@constant_table
+def _place(lmax: int, mmax: int) -> np.ndarray:
+    """Where each component of a frame is among those ordered by degree."""
+    components = frame_components(lmax, mmax)
+    by_degree = sorted(components)
+    return np.array([by_degree.index(each) for each in components])
+
+
+@constant_table
+def _make_up(lmax: int, mmax: int) -> np.ndarray:
+    degrees = np.array([degree for degree, _ in frame_components(lmax, mmax)])
+    return np.sqrt(np.maximum((2 * degrees + 1) / (2 * mmax + 1), 1.0))[:, None]

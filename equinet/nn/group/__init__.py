@@ -1,0 +1,19 @@
+"""Layers for images on matrix Lie groups: lifting, group convolution, norm, pooling."""
+
+from equinet.nn.group.convolution import GroupConv, LiftingConv
+from equinet.nn.group.norm import EachMap, GroupLayerNorm
+from equinet.nn.group.pooling import GroupPool, GroupProjection
+from equinet.nn.group.presence import Presence
+from equinet.nn.group.tensor import EquivarianceWarning, GroupTensor
+
+__all__ = [
+    "EachMap",
+    "EquivarianceWarning",
+    "GroupConv",
+    "GroupLayerNorm",
+    "GroupPool",
+    "GroupProjection",
+    "GroupTensor",
+    "LiftingConv",
+    "Presence",
+]

@@ -1,0 +1,416 @@
+"""Convolutions on affine groups: images lifted to samples of the group, and maps of samples mixed.
+
+With x on the pixels, h over the samples of a quadrature with weights w, and o over pixel offsets,
+
+    lifting   (f * k)(x, h) = 1/det h  sum_o k(h⁻¹ o) f(x + o)
+    dense     (f * k)(x, h) = 1/det h  sum_j w_j sum_o k(h⁻¹ o, h⁻¹ h_j) f(x + o, h_j)
+    separable (f * k)(x, h) = sum_j w_j k_H(h⁻¹ h_j) 1/det h_j sum_o k_R(h_j⁻¹ o) f(x + o, h_j)
+
+up to a constant that makes unit-variance features of unit-variance features. The second is the
+integral over the left Haar measure dy dμ(h_j) / det h_j of a kernel that takes the ratio of the
+determinants up, the third has the kernel k_H(g) k_R(g⁻¹ u) at the relative element g.
+"""
+
+import itertools
+import math
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from equinet.lie import GroupQuadrature, named
+from equinet.nn.group.kernel import HarmonicKernel, Kernel, SineKernel
+from equinet.nn.group.tensor import (
+    EquivarianceWarning,
+    GroupTensor,
+    require_samples,
+)
+
+CONVOLUTIONS = {2: nn.functional.conv2d, 3: nn.functional.conv3d}
+MODULES: dict[int, type[nn.Conv2d | nn.Conv3d]] = {2: nn.Conv2d, 3: nn.Conv3d}
+
+
+class SampledConvolution(nn.Module):
+    """Base of the convolutions: taps, kernels, and what they cannot be equivariant on.
+
+    Kernels are evaluated once per call in training; in evaluation they are kept until a weight
+    changes.
+
+    Args:
+        quadrature: Samples of the group.
+        kernel_size: Taps in each direction.
+        stride: Of the pixels that are kept.
+        padding: Rows of zeros added on every side.
+        radius: Pixels at which kernels have fallen to zero; half of ``kernel_size`` unless given.
+            Stretched samples need ``kernel_size`` larger than twice that.
+
+    Raises:
+        ValueError: A number is out of range.
+    """
+
+    def __init__(
+        self,
+        quadrature: GroupQuadrature,
+        kernel_size: int,
+        *,
+        stride: int = 1,
+        padding: int = 0,
+        radius: float | None = None,
+    ) -> None:
+        super().__init__()
+        for name, value, least in (
+            ("kernel_size", kernel_size, 1),
+            ("stride", stride, 1),
+            ("padding", padding, 0),
+        ):
+            if value < least:
+                raise ValueError(f"{name} must be at least {least}, found {value}")
+        self.quadrature = quadrature
+        self.n = quadrature.group.n
+        self.kernel_size = kernel_size
+        self.stride = stride
+        self.padding = padding
+        self.radius = kernel_size / 2 if radius is None else radius
+        if not self.radius > 0:
+            raise ValueError(f"radius must be above 0, found {radius}")
+        self._advised: set[object] = set()
+        self._kept: tuple[object, tuple[Tensor, ...]] | None = None
+        self._check_crop()
+
+    def displacements(self, samples: GroupQuadrature) -> Float[Tensor, "sample tap n"]:
+        """Return h⁻¹ o for all samples and taps, in units of the radius, in float64 on the CPU.
+
+        Args:
+            samples: The quadrature of the layer, or its elements moved; so everywhere below.
+        """
+        # Rows of an image run downwards; the last axis is x.
+        line = torch.arange(self.kernel_size, dtype=torch.float64) - (self.kernel_size - 1) / 2
+        grid = torch.meshgrid(*[line] * self.n, indexing="ij")
+        offsets = torch.stack(grid[::-1], dim=-1).flatten(0, -2) / self.radius
+        return torch.einsum("kij,tj->kti", samples.inverses, offsets)
+
+    def weights(self, samples: GroupQuadrature) -> tuple[Tensor, ...]:
+        """Return the weights of the plain convolutions."""
+        raise NotImplementedError
+
+    def current_weights(self, samples: GroupQuadrature) -> tuple[Tensor, ...]:
+        """Return :meth:`weights`, from memory in evaluation without gradients."""
+        if self.training or samples is not self.quadrature or torch.is_grad_enabled():
+            return self.weights(samples)
+        tensors = itertools.chain(self.parameters(), self.buffers())
+        # Torch counts changes in place; nothing public tells of them.
+        state = tuple((t.data_ptr(), t._version, t.dtype) for t in tensors)  # noqa: SLF001
+        if self._kept is None or self._kept[0] != state:
+            self._kept = (state, self.weights(samples))
+        return self._kept[1]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Copies and files do without the kernels that are kept."""
+        return {**self.__dict__, "_kept": None}
+
+    def tap_shape(self, kernel: Float[Tensor, "*batch tap"]) -> Tensor:
+        """Give the taps their two or three dimensions."""
+        return kernel.unflatten(-1, (self.kernel_size,) * self.n)
+
+    def check_size(self, x: Tensor) -> None:
+        """Refuse images that are too small, and warn of those that lose the symmetry.
+
+        Raises:
+            ValueError: An image is smaller than the kernel.
+        """
+        sizes = tuple(x.shape[-self.n :])
+        if sizes in self._advised:
+            return
+        if min(sizes) + 2 * self.padding < self.kernel_size:
+            raise ValueError(
+                f"images of {' × '.join(map(str, sizes))} pixels with padding {self.padding} are "
+                f"smaller than the kernel of {self.kernel_size}: use larger images, a smaller "
+                "kernel_size or more padding"
+            )
+        self._advised.add(sizes)
+        rests = {(size + 2 * self.padding - self.kernel_size) % self.stride for size in sizes}
+        if rests != {0}:
+            warnings.warn(
+                f"stride {self.stride} with kernel_size {self.kernel_size} and padding "
+                f"{self.padding} leaves out {max(rests)} of {sizes[-1]} rows on one side only: "
+                "not equivariant even to quarter turns; let size + 2 padding - kernel_size be a "
+                "multiple of the stride",
+                EquivarianceWarning,
+                stacklevel=3,
+            )
+
+    def _check_crop(self) -> None:
+        stretch = float(torch.linalg.matrix_norm(self.quadrature.elements, ord=2).max())
+        needed = math.ceil(2 * self.radius * stretch - 0.5)
+        if needed > self.kernel_size and not math.isclose(stretch, 1, abs_tol=1e-9):
+            warnings.warn(
+                f"kernel_size {self.kernel_size} crops kernels of radius {self.radius:g}, which "
+                f"samples stretch by up to {stretch:.3g}: use kernel_size {needed} or radius "
+                f"{self.kernel_size / (2 * stretch):.2g}",
+                EquivarianceWarning,
+                stacklevel=4,
+            )
+
+
+class LiftingConv(SampledConvolution):
+    """Correlates an image with a kernel moved by every sample of a group.
+
+    Args:
+        in_channels: Of the image.
+        out_channels: Of the result.
+        kernel_size: Taps in each direction.
+        quadrature: Samples.
+        kernel: ``harmonic`` or ``sine``.
+        stride: See :class:`SampledConvolution`; also for the others.
+        padding: Likewise.
+        radius: Likewise.
+        options: Of the kernel.
+
+    Raises:
+        ValueError: A number is out of range, or the name of the kernel is unknown.
+
+    Example:
+        >>> from equinet.lie import SO, group_quadrature
+        >>> rule = group_quadrature(SO(2), rotations=8)
+        >>> LiftingConv(1, 4, 5, rule)(torch.zeros(2, 1, 12, 12)).values.shape
+        torch.Size([2, 4, 8, 8, 8])
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        quadrature: GroupQuadrature,
+        *,
+        kernel: str = "harmonic",
+        stride: int = 1,
+        padding: int = 0,
+        radius: float | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(quadrature, kernel_size, stride=stride, padding=padding, radius=radius)
+        self.in_channels = in_channels
+        self.out_channels = out_channels
+        kind = kernel_class(kernel)
+        outputs = (out_channels, in_channels)
+        self.kernel = kind(outputs, quadrature, self.displacements(quadrature), None, **options)
+
+    def weights(self, samples: GroupQuadrature) -> tuple[Tensor, ...]:
+        """Return [C_out K, C_in, ...]."""
+        values = self.kernel(self.displacements(samples), None) / math.sqrt(self.in_channels)
+        values = values / samples.determinants.to(values)[:, None, None]
+        values = values.unflatten(-1, (self.out_channels, self.in_channels))
+        return (self.tap_shape(torch.einsum("ktoi->okit", values).flatten(0, 1)),)
+
+    def forward(
+        self,
+        image: Float[Tensor, "batch channel *space"],
+        samples: GroupQuadrature | None = None,
+    ) -> GroupTensor:
+        """Lift images [B, C_in, ...].
+
+        Args:
+            image: The images.
+            samples: The elements of the layer's quadrature, moved; its own unless given.
+
+        Raises:
+            ValueError: The image has another shape, or is smaller than the kernel, or the samples
+                are of another quadrature.
+        """
+        if image.ndim != 2 + self.n or image.shape[1] != self.in_channels:
+            raise ValueError(
+                f"images must have shape [batch, {self.in_channels}{', size' * self.n}], found "
+                f"{list(image.shape)}"
+            )
+        samples = self.quadrature if samples is None else samples
+        if self.padding and not self._advised:
+            self._check_background(image)
+        self.check_size(image)
+        (weight,) = self.current_weights(samples)
+        convolve = CONVOLUTIONS[self.n]
+        maps = convolve(image, weight.to(image), stride=self.stride, padding=self.padding)
+        lifted = GroupTensor(maps.unflatten(1, (-1, len(samples))), samples)
+        require_samples(lifted, self.quadrature, "a lifting")
+        return lifted
+
+    def freeze(self) -> nn.Module:
+        """Return a plain convolution with the same values."""
+        return plain_convolution(self, self.weights(self.quadrature)[0])
+
+    def _check_background(self, image: Tensor) -> None:
+        corner = float(image.detach().flatten(-self.n)[..., 0].abs().median())
+        if corner > 1e-6:
+            warnings.warn(
+                f"padding continues images by zeros, but their background is {corner:.3g}: the "
+                "border becomes an edge that does not move with the image; shift the background "
+                "to zero, or use padding 0",
+                EquivarianceWarning,
+                stacklevel=3,
+            )
+
+
+class GroupConv(SampledConvolution):
+    """Convolves features on a group, from its samples to the same samples.
+
+    Args:
+        in_channels: Of the features.
+        out_channels: Of the result.
+        kernel_size: Taps in each direction.
+        quadrature: Samples, those of the features.
+        separable: A kernel of the displacement for every channel, then one of the group element
+            for every pair of channels; dense kernels depend on both at once.
+        kernel: ``harmonic`` or ``sine``.
+        stride: See :class:`SampledConvolution`.
+        padding: Likewise.
+        radius: Likewise.
+        options: Of the kernels; those of the harmonic kernel on displacements alone are ``rings``
+            and ``degree``, on group elements ``group_degree``.
+
+    Raises:
+        ValueError: A number is out of range, or the name of the kernel is unknown.
+
+    Example:
+        >>> from equinet.lie import SL, group_quadrature
+        >>> rule = group_quadrature(SL(2), rotations=4, stretches=1)
+        >>> x = GroupTensor(torch.randn(2, 3, 4, 9, 9), rule)
+        >>> GroupConv(3, 5, 5, rule)(x).values.shape
+        torch.Size([2, 5, 4, 5, 5])
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        quadrature: GroupQuadrature,
+        *,
+        separable: bool = True,
+        kernel: str = "harmonic",
+        stride: int = 1,
+        padding: int = 0,
+        radius: float | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(quadrature, kernel_size, stride=stride, padding=padding, radius=radius)
+        self.in_channels = in_channels
+        self.out_channels = out_channels
+        self.separable = separable
+        # Relative to their mean: a constant in front of the integral is the kernel's own.
+        share = quadrature.weights / quadrature.weights.mean()
+        self.register_buffer("share", share.to(torch.get_default_dtype()), persistent=False)
+        kind = kernel_class(kernel)
+        outputs = (out_channels, in_channels)
+        relative = quadrature.relative_coordinates
+        points = self.displacements(quadrature)
+        if separable:
+            self.kernel = kind(outputs, quadrature, None, relative, **options)
+            self.spatial = kind((in_channels,), quadrature, points, None, **options)
+        else:
+            pairs = (points[:, None], relative[:, :, None])
+            self.kernel = kind(outputs, quadrature, *pairs, **options)
+
+    share: Tensor
+
+    def weights(self, samples: GroupQuadrature) -> tuple[Tensor, ...]:
+        """Return depthwise [C_in K, 1, ...] and mixing [C_out K, C_in K, 1…], or dense ones."""
+        points, relative = self.displacements(samples), samples.relative_coordinates
+        channels = (self.out_channels, self.in_channels)
+        gain = 1 / math.sqrt(self.in_channels)
+        if not self.separable:
+            values = self.kernel(points[:, None], relative[:, :, None])
+            values = values.unflatten(-1, channels) * gain
+            values = values / samples.determinants.to(values)[:, None, None, None, None]
+            values = values * self.share.to(values)[:, None, None, None]
+            dense = torch.einsum("kjtoi->okijt", values).flatten(2, 3).flatten(0, 1)
+            return (self.tap_shape(dense),)
+        spatial = self.spatial(points, None)
+        spatial = spatial / samples.determinants.to(spatial)[:, None, None]
+        spatial = torch.einsum("kti->ikt", spatial).flatten(0, 1).unsqueeze(1)
+        mixing = self.kernel(None, relative).unflatten(-1, channels) * gain
+        mixing = mixing * self.share.to(mixing)[:, None, None]
+        mixing = torch.einsum("kjoi->okij", mixing).flatten(2, 3).flatten(0, 1)
+        return self.tap_shape(spatial), mixing.reshape(*mixing.shape, *[1] * self.n)
+
+    def forward(self, x: GroupTensor) -> GroupTensor:
+        """Convolve features.
+
+        Raises:
+            ValueError: They are on another quadrature, have another number of channels, or are
+                smaller than the kernel.
+        """
+        require_samples(x, self.quadrature, "a group convolution")
+        if x.values.shape[1] != self.in_channels:
+            raise ValueError(
+                f"features must have {self.in_channels} channels, found {x.values.shape[1]}"
+            )
+        maps = x.maps
+        self.check_size(maps)
+        convolve = CONVOLUTIONS[self.n]
+        first, *rest = self.current_weights(x.quadrature)
+        groups = maps.shape[1] if self.separable else 1
+        maps = convolve(
+            maps, first.to(maps), stride=self.stride, padding=self.padding, groups=groups
+        )
+        return x.like(convolve(maps, rest[0].to(maps)) if rest else maps)
+
+    def freeze(self) -> nn.Module:
+        """Return plain convolutions with the same values."""
+        first, *rest = self.weights(self.quadrature)
+        plain = plain_convolution(self, first)
+        if not rest:
+            return plain
+        mixing = MODULES[self.n](rest[0].shape[1], rest[0].shape[0], 1, bias=False)
+        return nn.Sequential(plain, holding(mixing, rest[0]))
+
+
+def kernel_class(name: str) -> Callable[..., Kernel]:
+    """Return the kernel of a name.
+
+    Args:
+        name: ``harmonic`` or ``sine``.
+
+    Raises:
+        ValueError: The name is unknown; names the nearest.
+
+    Example:
+        >>> kernel_class("sine").__name__
+        'SineKernel'
+    """
+    options: dict[str, Callable[..., Kernel]] = {"harmonic": HarmonicKernel, "sine": SineKernel}
+    return named(name, options, "kernel")
+
+
+def plain_convolution(layer: SampledConvolution, weight: Tensor) -> nn.Module:
+    """Return a convolution without bias that has given weights and a layer's stride and padding.
+
+    Args:
+        layer: Whose.
+        weight: [C_out, C_in, ...], or [C, 1, ...] of as many groups.
+    """
+    depthwise = isinstance(layer, GroupConv) and layer.separable
+    channels = weight.shape[0] if depthwise else weight.shape[1]
+    plain = MODULES[layer.n](
+        channels,
+        weight.shape[0],
+        layer.kernel_size,
+        stride=layer.stride,
+        padding=layer.padding,
+        groups=channels if depthwise else 1,
+        bias=False,
+    )
+    return holding(plain, weight)
+
+
+def holding(module: nn.Conv2d | nn.Conv3d, weight: Tensor) -> nn.Module:
+    """Give a convolution its weights, and return it in evaluation mode.
+
+    Args:
+        module: Without bias.
+        weight: Of its shape.
+    """
+    module.weight = nn.Parameter(weight.detach().clone(), requires_grad=False)
+    return module.eval()

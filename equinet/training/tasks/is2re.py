@@ -1,0 +1,112 @@
+"""The Lightning task of OC20's IS2RE: energies of relaxed structures from the initial ones."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from equinet.errors import ConfigError
+from equinet.evaluation import Column, Parity, lay_out
+from equinet.evaluation.oc20 import IS2RE_UNITS, RelaxedEnergyErrors
+from equinet.training.processes import mean_over_processes
+from equinet.training.tasks.task import Evaluation, Task
+
+_COLUMNS = (Column("energy_mae", "E MAE", "meV"), Column("ewt", "EwT", "%"))
+
+
+class RelaxedEnergyTask(Task):
+    """Trains ``model(graph) -> {"energy"}`` on the mean absolute error of energies.
+
+    The graph is that of the initial structure, its ``energy`` that of the relaxed one. The model
+    is a potential whose forces are the gradient of its energy, so that it has no part that only
+    forces would train; the forces themselves mean nothing here.
+
+    Args:
+        model: Called with a batch of graphs.
+        optimizer: Called with parameter groups, see :class:`equinet.training.Task`.
+
+    Source: Chanussot et al., ACS Catal. 11, 6059 (2021).
+    """
+
+    units: ClassVar[Mapping[str, str]] = {**IS2RE_UNITS, "loss": ""}
+    columns: ClassVar[tuple[str, ...]] = (
+        *("train_loss", "train_energy_mae_meV", "train_ewt_percent"),
+        *("val_loss", "val_energy_mae_meV", "val_ewt_percent"),
+    )
+    shown: ClassVar[Mapping[str, str]] = {
+        "energy_mae_meV": "E {:.1f} meV",
+        "ewt_percent": "EwT {:.2f} %",
+    }
+    curves: ClassVar[Mapping[str, str]] = {"energy_mae_meV": "energy MAE (meV)"}
+
+    def __init__(
+        self,
+        *,
+        model: nn.Module,
+        optimizer: Callable[[Iterable[Any]], torch.optim.Optimizer],
+    ) -> None:
+        super().__init__(
+            model=model,
+            optimizer=optimizer,
+            train_errors=RelaxedEnergyErrors(),
+            val_errors=RelaxedEnergyErrors(),
+        )
+
+    def forward(self, graph: Any) -> Float[Tensor, " graph"]:
+        """Predict energies, eV."""
+        energy: Tensor = self.model(graph, forces=False)["energy"]
+        return energy
+
+    def training_step(self, graph: Any, batch_idx: int) -> Float[Tensor, ""]:  # noqa: ARG002
+        """Return the loss of one batch; the progress bar shows it in meV."""
+        energy = self(graph)
+        off = (energy.double() - graph.energy.double()).abs()
+        # By the mean number of structures a process: gradients are then those of the joint batch.
+        (count,) = mean_over_processes([float(off.numel())], self.device)
+        loss = off.sum() / count
+        self.train_errors.update(energy, graph.energy)
+        self.log("train/loss", loss.detach(), batch_size=off.numel())
+        shown = {"E meV": 1000 * off.detach().mean()}
+        self.log_dict(shown, prog_bar=True, logger=False, batch_size=off.numel())
+        self.log("lr", self.trainer.optimizers[0].param_groups[0]["lr"], batch_size=1)
+        return loss
+
+    def validation_step(self, graph: Any, batch_idx: int) -> None:  # noqa: ARG002
+        """Add the errors of one validation batch."""
+        self.val_errors.update(self(graph), graph.energy)
+
+    def evaluate(self, loader: Iterable[Any], device: torch.device) -> Evaluation:
+        """Predict the energies of all batches."""
+        model = self.model.to(device).eval()
+        errors = RelaxedEnergyErrors(shared=False).to(device)
+        found, true = [], []
+        with torch.no_grad():
+            for graph in loader:
+                moved = graph.to(device)
+                energy = model(moved, forces=False)["energy"]
+                errors.update(energy, moved.energy)
+                found.append(energy.double().cpu())
+                true.append(moved.energy.double().cpu())
+        values = {name: float(value) for name, value in errors.compute().items() if name != "loss"}
+        pair = torch.cat(true).numpy(), torch.cat(found).numpy()
+        parity = Parity("energy of the relaxed structure (eV)", *pair)
+        return Evaluation(len(pair[0]), values, (parity,))
+
+    def table(self, rows: Sequence[Mapping[str, Any]]) -> str:
+        """Lay out errors with their units."""
+        return lay_out(rows, _COLUMNS)
+
+    def check_data(self, *sets: Any) -> None:  # noqa: ARG002
+        """Refuse a model that has a part for forces alone."""
+        if not getattr(self.model, "conservative", True):
+            raise ConfigError(
+                f"this {type(self.model).__name__} has direct forces, which energies alone do not "
+                "train; set model.forces=gradient"
+            )
+
+    def next_step(self, run: str, data: Any) -> str:
+        """Name the command that evaluates the run on all splits."""
+        stores = "STORES" if getattr(data, "root", None) is None else data.root
+        return f"python -m equinet oc20 evaluate {run} {stores} --task is2re"

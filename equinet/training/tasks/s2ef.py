@@ -1,0 +1,154 @@
+"""The Lightning task of OC20's structures to energies and forces: its loss, its errors."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from equinet.errors import ConfigError
+from equinet.evaluation import UNITS, lay_out, predict, residuals
+from equinet.evaluation.oc20 import S2EF_COLUMNS, S2EF_UNITS, S2EFErrors
+from equinet.models import Potential
+from equinet.training.tasks.potential import PotentialTask
+from equinet.training.tasks.task import Evaluation
+from equinet.training.tasks.transmutation import transmutable, transmute
+
+
+class S2EFTask(PotentialTask):
+    """Trains a potential by OC20's loss, and reports the four errors by which OC20 ranks models.
+
+    Those are the mean absolute errors of energies and of force components, the mean cosine between
+    true and predicted forces, and EFwT, all forces on free atoms; see
+    :class:`equinet.evaluation.oc20.errors.S2EFErrors`.
+
+    Args:
+        model: A potential; see :class:`equinet.models.Potential`.
+        optimizer: See :class:`PotentialTask`.
+        energy_weight: Of the mean absolute energy error of a structure, eV.
+        forces_weight: Of the mean length of a force error, eV/Å.
+        loss: ``absolute``, ``squared`` or ``huber``; see :class:`~equinet.training.LossWeights`.
+        huber_delta: Beyond it Huber's loss is linear, eV and eV/Å.
+        free_atoms_only: Leave atoms marked ``fixed`` out of the force loss.
+        transmuted_surfaces: Share of the training structures whose surface is given elements at
+            random and is at rest; see :func:`equinet.training.transmute`. Errors of training are
+            of these, too.
+        transmuted_adsorbates: Share of the training structures whose adsorbate is, drawn
+            independently.
+        members: Train so many networks as a committee; see :class:`PotentialTask`.
+
+    Raises:
+        ValueError: One of these is no share, or what :class:`PotentialTask` refuses.
+
+    Source: Chanussot et al., ACS Catal. 11, 6059 (2021), doi 10.1021/acscatal.0c04525.
+    """
+
+    model: Potential
+    units: ClassVar[Mapping[str, str]] = {**UNITS, **S2EF_UNITS}
+    columns: ClassVar[tuple[str, ...]] = (
+        "train_loss",
+        "train_energy_mae_meV",
+        "train_forces_mae_meV_per_A",
+        "val_loss",
+        "val_energy_mae_meV",
+        "val_forces_mae_meV_per_A",
+        "val_forces_cosine",
+        "val_efwt_percent",
+        "val_ewt_percent",
+        "val_forces_magnitude_error_meV_per_A",
+    )
+    shown: ClassVar[Mapping[str, str]] = {
+        "energy_mae_meV": "E {:.1f} meV",
+        "forces_mae_meV_per_A": "F {:.1f} meV/Å",
+        "forces_cosine": "cos {:.3f}",
+        "efwt_percent": "EFwT {:.2f} %",
+    }
+    curves: ClassVar[Mapping[str, str]] = {
+        "energy_mae_meV": "energy MAE (meV)",
+        "forces_mae_meV_per_A": "force MAE (meV/Å)",
+    }
+
+    def __init__(
+        self,
+        *,
+        model: Potential,
+        optimizer: Callable[[Iterable[Any]], torch.optim.Optimizer],
+        energy_weight: float = 2.0,
+        forces_weight: float = 100.0,
+        loss: str = "absolute",
+        huber_delta: float = 0.5,
+        free_atoms_only: bool = True,
+        transmuted_surfaces: float = 0.0,
+        transmuted_adsorbates: float = 0.0,
+        members: int = 1,
+    ) -> None:
+        for name, share in (
+            ("transmuted_surfaces", transmuted_surfaces),
+            ("transmuted_adsorbates", transmuted_adsorbates),
+        ):
+            if not 0 <= share <= 1:
+                raise ValueError(f"{name} must be between 0 and 1, found {share}")
+        super().__init__(
+            model=model,
+            optimizer=optimizer,
+            energy_weight=energy_weight,
+            forces_weight=forces_weight,
+            loss=loss,
+            huber_delta=huber_delta,
+            free_atoms_only=free_atoms_only,
+            members=members,
+        )
+        self.transmuted = (transmuted_surfaces, transmuted_adsorbates)
+        self.ranking_errors = S2EFErrors()
+
+    def training_step(self, graph: Any, batch_idx: int) -> Float[Tensor, ""]:
+        """Return the loss of one batch, of which a share is transmuted."""
+        if any(self.transmuted):
+            surfaces, adsorbates = (torch.rand(graph.num_graphs) < x for x in self.transmuted)
+            graph = transmute(graph, surfaces, adsorbates, self.networks[0])
+        return super().training_step(graph, batch_idx)
+
+    def check_data(self, *sets: Any) -> None:
+        """Refuse to transmute where there are fewer than two elements to draw from."""
+        super().check_data(*sets)
+        for option, where, share, elements in zip(
+            ("surfaces", "adsorbates"),
+            ("beside H, C, N and O", "among H, C, N and O"),
+            self.transmuted,
+            transmutable(self.model),
+            strict=True,
+        ):
+            if share and len(elements) < 2:
+                raise ConfigError(
+                    f"task.transmuted_{option} is set, but the training frames have fewer than two "
+                    f"elements {where} to draw from; set task.transmuted_{option}=0"
+                )
+
+    def validation_step(self, graph: Any, batch_idx: int) -> None:  # noqa: ARG002
+        """Add the errors of one validation batch."""
+        predicted = self(graph)
+        errors = residuals(predicted, graph, free_atoms_only=self.free_atoms_only)
+        self.val_errors.update(errors)
+        self.ranking_errors.update(predicted, graph)
+
+    def pop_validation_errors(self) -> dict[str, Tensor]:
+        """Return the errors of the validation batches, and start afresh."""
+        ranking = self.ranking_errors.compute()
+        self.ranking_errors.reset()
+        return {**super().pop_validation_errors(), **ranking}
+
+    def evaluate(self, loader: Iterable[Any], device: torch.device) -> Evaluation:
+        """Predict energies and forces, and compare them as OC20 does."""
+        found = predict(
+            self.model,
+            loader,
+            device=device,
+            free_atoms_only=self.free_atoms_only,
+            further=S2EFErrors(shared=False),
+        )
+        return Evaluation(len(found.energy), found.errors, found.parity)
+
+    def table(self, rows: Sequence[Mapping[str, Any]]) -> str:
+        """Lay out the four errors."""
+        return lay_out(rows, S2EF_COLUMNS)
