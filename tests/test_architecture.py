@@ -1,4 +1,4 @@
-"""The house keeps its rules: imports run downwards, files and functions stay small."""
+"""The house keeps its rules: imports run downwards and through doors, rooms stay small."""
 
 import ast
 import subprocess
@@ -9,8 +9,10 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "equinet"
 FILES = sorted(path for path in PACKAGE.rglob("*.py"))
+FOLDERS = sorted({path.parent for path in FILES})
 
-# What each room may import of the house; everything may use errors and elements.
+# What each room, and each module beside the rooms, may import of the house.
+GROUND = {"errors", "elements", "files", "neighborhood", "names", "__version__"}
 ROOMS = {
     "o3": set(),
     "lie": set(),
@@ -20,23 +22,36 @@ ROOMS = {
     "data": {"o3"},
     "zoo": {"models"},
     "integrations": {"zoo", "models", "data"},
-    "evaluation": {"models", "data", "ops", "o3"},
-    "training": {"evaluation", "models", "data", "zoo", "nn", "ops", "o3"},
     "testing": {"ops", "o3", "lie"},
+    "bench": {"ops", "o3", "testing"},
+    "evaluation": {"models", "data", "ops", "o3", "run_directory"},
+    "training": {
+        *("evaluation", "models", "data", "zoo", "nn", "ops", "o3"),
+        *("run_directory", "config"),
+    },
 }
-COMMON = {"errors", "elements", "files", "run_directory", "__version__"}
+# The entries and what they are made of see every room.
+ENTRIES = {
+    *("command_line", "train.py", "evaluate.py", "config.py", "run_directory.py"),
+    *("hydra_command.py", "stamp.py", "__main__.py", "__init__.py"),
+}
 # Third parties that are confined to a few rooms.
 CONFINED = {
-    "lightning": {"training", "train.py", "evaluate.py"},
-    "hydra": {"config.py", "train.py", "evaluate.py"},
-    "omegaconf": {"config.py", "train.py", "evaluate.py"},
+    "lightning": {"training", "train.py"},
+    "hydra": {"config.py", "hydra_command.py", "train.py", "evaluate.py"},
+    "omegaconf": {"config.py", "hydra_command.py", "train.py", "evaluate.py"},
     "ase": {"data", "integrations"},
-    "e3nn": {"o3", "bench.py", "bench"},
+    "e3nn": {"o3", "bench"},
 }
 
 
 def room_of(path: Path) -> str:
     return path.relative_to(PACKAGE).parts[0]
+
+
+def folder_of(path: Path) -> str:
+    """Dotted name of the folder that a file lies in."""
+    return ".".join(path.parent.relative_to(PACKAGE.parent).parts)
 
 
 def imported(path: Path) -> set[str]:
@@ -50,6 +65,42 @@ def imported(path: Path) -> set[str]:
     return names
 
 
+def is_folder(module: str) -> bool:
+    return (PACKAGE.parent.joinpath(*module.split(".")) / "__init__.py").is_file()
+
+
+def is_file(module: str) -> bool:
+    return PACKAGE.parent.joinpath(*module.split(".")).with_suffix(".py").is_file()
+
+
+def exported(folder: str) -> set[str]:
+    """Names in ``__all__`` of a folder."""
+    tree = ast.parse((PACKAGE.parent.joinpath(*folder.split(".")) / "__init__.py").read_text())
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
+            return {
+                str(each.value) for each in ast.walk(node.value) if isinstance(each, ast.Constant)
+            }
+    return set()
+
+
+def modules_entered(path: Path) -> set[str]:
+    """Modules whose inside a file looks into: all but folders that export what is imported."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names if is_file(alias.name)}
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            if is_file(node.module):
+                found.add(node.module)
+            elif is_folder(node.module):
+                names = {alias.name for alias in node.names} - exported(node.module)
+                found |= {
+                    f"{node.module}.{name}" for name in names if is_file(f"{node.module}.{name}")
+                }
+    return found
+
+
 def public_functions(tree: ast.Module) -> list[ast.FunctionDef]:
     return [
         node
@@ -58,16 +109,50 @@ def public_functions(tree: ast.Module) -> list[ast.FunctionDef]:
     ]
 
 
+def test_every_room_is_in_the_table() -> None:
+    rooms = {room_of(path) for path in FILES}
+    ground = {f"{name}.py" for name in GROUND}
+    assert rooms - set(ROOMS) - ENTRIES - ground == set()
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_imports_run_downwards(path: Path) -> None:
     room = room_of(path)
     for name in imported(path):
         head, *rest = name.split(".")
-        if head == "equinet" and rest and room in ROOMS:
+        if head == "equinet" and rest and room not in ENTRIES:
             target = rest[0]
-            assert target == room or target in ROOMS[room] | COMMON, f"{path} imports {name}"
+            allowed = ROOMS.get(room, set()) | GROUND | {room}
+            assert target in allowed, f"{path} imports {name}"
         if head in CONFINED:
             assert room in CONFINED[head], f"{path} imports {name}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_nobody_reaches_past_the_door_of_another_folder(path: Path) -> None:
+    """A module may enter modules of its own folder and of those around it, else exported names."""
+    own = folder_of(path)
+    for module in modules_entered(path):
+        folder = module.rpartition(".")[0]
+        is_inside = f"{own}.".startswith(f"{folder}.")
+        assert is_inside, f"{path} imports from {module}; export it from {folder} instead"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_nobody_imports_through_the_own_door(path: Path) -> None:
+    """A folder's ``__init__`` imports its modules; the other way round would be a circle."""
+    own = folder_of(path)
+    for node in ast.walk(ast.parse(path.read_text())):
+        if path.name != "__init__.py" and isinstance(node, ast.ImportFrom):
+            for name in (f"{own}.{alias.name}" for alias in node.names):
+                is_place = is_file(name) or is_folder(name)
+                assert node.module != own or own == "equinet" or is_place, f"{path} imports {name}"
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda path: str(path.relative_to(PACKAGE.parent)))
+def test_folders_stay_small(folder: Path) -> None:
+    modules = [path for path in folder.glob("*.py") if path.name != "__init__.py"]
+    assert len(modules) <= 15, f"{folder} wants a wing"
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
@@ -107,12 +192,27 @@ def test_every_room_of_the_package_is_installed() -> None:
     assert packed == set(configs.rglob("*.yaml")), "a wheel would lack some configurations"
 
 
-def test_import_is_light() -> None:
-    """Importing the package must load none of the heavy libraries."""
+@pytest.mark.parametrize(
+    ("modules", "heavy", "warnings"),
+    [
+        (
+            "equinet, equinet.lie, equinet.ops, equinet.nn, equinet.models",
+            "lightning hydra ase e3nn matplotlib torch_geometric",
+            "error",
+        ),
+        (
+            "equinet.evaluation, equinet.evaluation.oc20, equinet.command_line.oc20",
+            "lightning",
+            "ignore",
+        ),
+        ("equinet.__main__", "torch lightning hydra numpy", "error"),
+    ],
+)
+def test_imports_are_light(modules: str, heavy: str, warnings: str) -> None:
+    """A room loads none of the heavy libraries that it does not need."""
     script = (
-        "import sys, equinet, equinet.lie, equinet.ops, equinet.nn, equinet.models\n"
-        "heavy = {'lightning', 'hydra', 'ase', 'e3nn', 'matplotlib', 'torch_geometric'}\n"
-        "loaded = heavy & set(sys.modules)\n"
+        f"import sys, {modules}\n"
+        f"loaded = set({heavy.split()!r}) & set(sys.modules)\n"
         "sys.exit(f'loaded {loaded}' if loaded else 0)"
     )
-    subprocess.run([sys.executable, "-W", "error", "-c", script], check=True)
+    subprocess.run([sys.executable, "-W", warnings, "-c", script], check=True)
