@@ -23,7 +23,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 CPU_LIBRARY = "libequinet.so"
 
-# What each copy of the CPU kernels may use; cpu/isa.cpp asks the processor for exactly these.
+# What each copy of the CPU kernels may use. The processor is asked for exactly these in
+# common/isa.cpp.
 ISAS = {
     "baseline": (),
     "avx2": ("-mavx2", "-mfma"),
@@ -160,6 +161,14 @@ def find_compiler() -> tuple[str, ...]:
     raise MissingToolError("no C++ compiler was found on PATH (c++, g++ or clang++); install one")
 
 
+def object_of(source: Path, suffix: str) -> Path:
+    """Return the object file of a source: it lies in the build folder as the source does in csrc.
+
+    The ops have files of the same name, each op in a folder of its own.
+    """
+    return (build_folder() / source.relative_to(ROOT / "csrc")).with_suffix(suffix)
+
+
 def isas() -> list[str]:
     """List the instruction sets for which the CPU kernels are compiled on this machine."""
     return list(ISAS) if platform.machine() == "x86_64" else ["baseline"]
@@ -193,13 +202,12 @@ def _cpu_objects(compiler: Sequence[str], torch: Torch) -> Iterator[Object]:
     # Messages name files; where they lay on this machine is nobody's business later.
     places = [f"-ffile-prefix-map={ROOT}/=", f"-ffile-prefix-map={torch.folder}=torch"]
     command = (*compiler, *flags, *places, "-isystem", str(torch.folder / "include"))
-    folder = build_folder()
-    for source in [ROOT / "csrc/schemas.cpp", *sorted((ROOT / "csrc/cpu").glob("*.cpp"))]:
+    for source in [ROOT / "csrc/schemas.cpp", *sorted((ROOT / "csrc").glob("*/*.cpp"))]:
         if not source.stem.endswith("_kernels"):
-            yield Object(folder / f"{source.stem}.o", source, command)
+            yield Object(object_of(source, ".o"), source, command)
             continue
         for isa in isas():
-            path = folder / f"{source.stem}.{isa}.o"
+            path = object_of(source, f".{isa}.o")
             yield Object(path, source, (*command, *ISAS[isa], f"-DEQUINET_ISA={isa}"))
 
 
@@ -226,7 +234,8 @@ def make_objects(objects: Sequence[Object], toolchain: Toolchain) -> None:
     Raises:
         BuildError: The compiler refuses some; all of them have been tried.
     """
-    build_folder().mkdir(parents=True, exist_ok=True)
+    for each in objects:
+        each.path.parent.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         errors = list(pool.map(lambda each: _complaint(each, toolchain), objects))
     found = [error for error in errors if error]
@@ -285,7 +294,8 @@ def _complaint(each: Object, toolchain: Toolchain) -> str:
         _record(each.path, key, inputs)
     warnings = said.count("warning:")
     note = f", {warnings} warnings in {log_of(each.path).relative_to(ROOT)}" if warnings else ""
-    print(f"{time.time() - start:6.1f} s  {each.path.name}{note}", flush=True)
+    name = each.path.relative_to(build_folder())
+    print(f"{time.time() - start:6.1f} s  {name}{note}", flush=True)
     return ""
 
 

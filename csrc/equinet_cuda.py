@@ -20,6 +20,7 @@ from equinet_compile import (
     link,
     log_of,
     make_objects,
+    object_of,
     run,
 )
 
@@ -124,7 +125,7 @@ def build_cuda(torch: Torch) -> dict[str, object]:
 
 
 def _cuda_objects(nvcc: str, host: str, targets: Sequence[str], torch: Torch) -> list[Object]:
-    sources = sorted((ROOT / "csrc/cuda").glob("*.cu"))
+    sources = sorted((ROOT / "csrc").glob("*/*.cu"))
     binaries = [f"-gencode=arch=compute_{name},code=sm_{name}" for name in targets]
     portable = f"-gencode=arch=compute_{targets[-1]},code=compute_{targets[-1]}"
     command = (
@@ -143,7 +144,7 @@ def _cuda_objects(nvcc: str, host: str, targets: Sequence[str], torch: Torch) ->
         "-isystem",
         str(torch.folder / "include"),
     )
-    return [Object(build_folder() / f"{each.stem}.cuda.o", each, command) for each in sources]
+    return [Object(object_of(each, ".cu.o"), each, command) for each in sources]
 
 
 def check_kernels(logs: Iterable[Path]) -> list[Kernel]:

@@ -1,4 +1,4 @@
-"""Write common/couplings.h: the nonzero couplings of low degrees, for the unrolled kernels.
+"""Write sphere_forms/couplings.h: the nonzero couplings of low degrees, for the unrolled kernels.
 
 Run ``python csrc/generate_couplings.py`` after a change; the header is kept in the repository.
 """
@@ -11,7 +11,7 @@ from torch import Tensor
 from equinet.o3 import bracket_tensor, gaunt_tensor
 
 LMAX = 4
-HEADER = Path(__file__).parent / "common" / "couplings.h"
+HEADER = Path(__file__).parent / "sphere_forms" / "couplings.h"
 
 _TEXT = """\
 // Made by generate_couplings.py: integrals of products of three real harmonics up to degree {lmax},

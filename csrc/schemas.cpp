@@ -6,11 +6,11 @@ STABLE_TORCH_LIBRARY(equinet, m) {
   m.def("cpu_capability() -> str");
 
   // Sums of products (and brackets) of functions on the sphere, projected on degrees: an einsum of
-  // functions. See common/sphere_plan.h for the grammar of `forms`.
+  // functions. See sphere_forms/plan.h for the grammar of `forms`.
   m.def("sphere_forms(Tensor[] functions, str forms, SymInt[] lmax_out) -> Tensor[]");
 
   // The sum over edges of the convolution, with one filter or two, and its derivatives by the
-  // filter; common/filter.h has the form behind both.
+  // filter; filter_sum/form.h has the form behind both.
   m.def(
       "filter_sum(Tensor harmonics, Tensor radial, Tensor? other_harmonics, Tensor? other_radial, "
       "Tensor samples, Tensor? table, Tensor source, Tensor target, SymInt targets) -> Tensor");

@@ -6,8 +6,8 @@
 #include <limits>
 #include <vector>
 
-#include "../../../csrc/common/forms_lane.h"
-#include "../../../csrc/common/product_steps.h"
+#include "../../../csrc/sphere_forms/forms_lane.h"
+#include "../../../csrc/sphere_forms/product_steps.h"
 
 namespace equinet {
 namespace {

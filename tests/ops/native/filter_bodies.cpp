@@ -5,7 +5,7 @@
 #include <memory>
 #include <vector>
 
-#include "../../../csrc/common/filter_blocks.h"
+#include "../../../csrc/filter_sum/blocks.h"
 
 namespace equinet {
 namespace {

@@ -27,7 +27,7 @@ while [ $# -gt 0 ]; do
   shift
 done
 case "$source" in
-  *isa.cpp) header={csrc}/cpu/isa.h;;
+  *isa.cpp) header={csrc}/common/isa.h;;
 esac
 test -z "$rule" || echo "object: $source $header" > "$rule"
 {and_then}
@@ -49,7 +49,7 @@ class Project:
         self.csrc = self.root / "csrc"
         self.package = self.root / "equinet" / "ops" / "native"
         self.package.mkdir(parents=True)
-        shutil.copytree(ROOT / "csrc" / "cpu", self.csrc / "cpu", ignore=_all_but_isa)
+        shutil.copytree(ROOT / "csrc" / "common", self.csrc / "common", ignore=_all_but_isa)
         for path in (*(ROOT / "csrc").glob("equinet_*.py"), ROOT / "csrc" / "schemas.cpp"):
             shutil.copy(path, self.csrc)
         shutil.copy(ROOT / "constraints.txt", self.root)
@@ -79,11 +79,16 @@ class Project:
         path.write_text(FAKE.format(log=self.log, csrc=self.csrc, and_then=and_then))
         path.chmod(0o755)
 
+    def add_source(self, name: str) -> None:
+        """Put an empty source into the folder of an op."""
+        path = self.csrc / name
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+
     def add_cuda(self, spills: int = 0) -> None:
         """Put a fake nvcc on the PATH and a source for it into the project."""
         self.add_tool("nvcc", PTXAS.format(spills=spills))
-        (self.csrc / "cuda").mkdir()
-        (self.csrc / "cuda" / "product.cu").touch()
+        self.add_source("product/cuda.cu")
 
     def run(self, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
         """Run the project's Python with nothing but the tools that were added."""

@@ -35,7 +35,7 @@ def test_without_a_compiler_nothing_is_built_and_the_reason_kept(project):
 def test_with_a_compiler_the_kernels_are_compiled_for_each_instruction_set(project):
     project.add_torch()
     project.add_tool("g++")
-    (project.csrc / "cpu" / "product_kernels.cpp").touch()
+    project.add_source("product/cpu_kernels.cpp")
     report = project.build()
     assert report["cpu"]["compiler"] == "fake release 13.0"
     assert report["cpu"]["targets"] == equinet_compile.isas()
@@ -43,12 +43,28 @@ def test_with_a_compiler_the_kernels_are_compiled_for_each_instruction_set(proje
     assert report["cpu"]["reason"] == ""
     assert (project.package / "libequinet.so").is_file()
     commands = project.log.read_text().splitlines()
-    kernels = [line for line in commands if "product_kernels.cpp" in line]
+    kernels = [line for line in commands if "product/cpu_kernels.cpp" in line]
     assert len(kernels) == len(equinet_compile.isas())
     # They are compiled side by side, in any order.
     for isa in equinet_compile.isas():
         assert sum(f"-DEQUINET_ISA={isa} " in line for line in kernels) == 1
     assert "rpath=" not in project.log.read_text()
+
+
+def test_files_of_one_name_in_two_ops_have_objects_of_their_own(project):
+    project.add_torch(cuda="'13.0'")
+    project.add_tool("c++")
+    project.add_cuda()
+    for op in ("product", "sum"):
+        for name in ("cpu.cpp", "cpu_kernels.cpp", "cuda.cu"):
+            project.add_source(f"{op}/{name}")
+    project.build(CUDA_HOME="")
+    linked = [line for line in project.log.read_text().splitlines() if "-shared" in line]
+    kernels = [f"cpu_kernels.{isa}.o" for isa in equinet_compile.isas()]
+    for op in ("product", "sum"):
+        objects = list((project.root / "build" / "native" / op).glob("*.o"))
+        assert {path.name for path in objects} == {"cpu.o", *kernels, "cuda.cu.o"}
+        assert all(any(str(path) in line for line in linked) for path in objects)
 
 
 def test_with_nvcc_the_cuda_kernels_are_compiled_too(project):
@@ -86,7 +102,7 @@ def test_spilling_kernels_are_counted_or_refused(project):
     variables = {"CUDA_HOME": "", "EQUINET_BUILD": "cuda"}
     assert project.build(**variables)["cuda"]["spilling"] == 1
     # Nothing is compiled again: the log of the first time is read.
-    assert "product.cu" in project.compiled()
+    assert "cuda.cu" in project.compiled()
     message = project.refusal(EQUINET_FAIL_ON_SPILLS="1", **variables)
     assert message.endswith(
         "1 of 1 CUDA kernels spill: product for sm_90 (16 bytes, 255 registers)"
@@ -127,7 +143,7 @@ def test_only_what_has_changed_is_compiled_again(project):
     assert sorted(project.compiled()) == ["isa.cpp", "schemas.cpp"]
     project.build()
     assert project.compiled() == []
-    header = project.csrc / "cpu" / "isa.h"
+    header = project.csrc / "common" / "isa.h"
     text = header.read_text()
     header.write_text(text)
     project.build()
@@ -147,7 +163,7 @@ def test_what_does_not_compile_stops_a_developer_and_not_a_user(project):
     project.add_tool("c++", 'test -z "$rule" || { echo "f.h:3: error: no such thing"; exit 1; }')
     message = project.refusal()
     assert "csrc/schemas.cpp does not compile" in message
-    assert "csrc/cpu/isa.cpp does not compile" in message
+    assert "csrc/common/isa.cpp does not compile" in message
     assert project.hook("b.build(keep_going=True)").returncode == 0
     report = json.loads((project.root / "build/native/build.json").read_text())
     assert report["cpu"]["reason"].endswith("f.h:3: error: no such thing")
@@ -177,7 +193,7 @@ def test_torch_is_required_only_where_it_is_of_use_and_not_there(project):
 
 
 def test_the_processor_is_asked_for_what_the_compiler_may_use():
-    text = (ROOT / "csrc" / "cpu" / "isa.cpp").read_text()
+    text = (ROOT / "csrc" / "common" / "isa.cpp").read_text()
     asked = set(re.findall(r'cpu_supports\("(\w+)"\)', text))
     flags = {flag for flags in equinet_compile.ISAS.values() for flag in flags}
     assert asked == {flag[2:] for flag in flags if not flag.startswith("-mprefer")}
@@ -187,7 +203,7 @@ def test_the_processor_is_asked_for_what_the_compiler_may_use():
 @pytest.mark.parametrize("isa", ["avx2", "avx512"])
 def test_no_copy_of_a_kernel_can_take_the_place_of_another(isa):
     """Of functions that several objects define, the linker keeps one: maybe the AVX-512 one."""
-    objects = sorted((ROOT / "build" / "native").glob(f"*_kernels.{isa}.o"))
+    objects = sorted((ROOT / "build" / "native").glob(f"*/*_kernels.{isa}.o"))
     if not objects:
         pytest.skip("the native engine was not compiled here")
     for path in objects:

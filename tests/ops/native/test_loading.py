@@ -151,7 +151,7 @@ def sources(tmp_path):
     left_out = shutil.ignore_patterns("__pycache__", "*.so", "build.json")
     for name in ("equinet", "configs"):
         shutil.copytree(ROOT / name, target / name, ignore=left_out)
-    slow = shutil.ignore_patterns("__pycache__", "cuda", "[!i]*.cpp")
+    slow = shutil.ignore_patterns("__pycache__", "*.cu", "[!i]*.cpp")
     shutil.copytree(ROOT / "csrc", target / "csrc", ignore=slow)
     shutil.copy(ROOT / "csrc" / "schemas.cpp", target / "csrc")
     return target

@@ -10,9 +10,9 @@
 #include <new>
 #include <unordered_map>
 
-#include "../common/sphere_call.h"
-#include "../common/sphere_plan.h"
-#include "sphere_forms_kernels.h"
+#include "call.h"
+#include "cpu_kernels.h"
+#include "plan.h"
 
 namespace equinet {
 namespace {

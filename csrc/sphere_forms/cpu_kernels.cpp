@@ -1,8 +1,8 @@
 // Forms on the sphere for one instruction set: a vector of channels at a time, all of it in cache.
 
-#include "../common/sparse_product.h"
-#include "lanes.h"
-#include "sphere_forms_kernels.h"
+#include "cpu_kernels.h"
+#include "cpu_lanes.h"
+#include "sparse_product.h"
 
 namespace equinet {
 namespace EQUINET_ISA {

@@ -1,8 +1,8 @@
 // Entry point of the kernels that evaluate forms on the sphere.
 #pragma once
 
-#include "../common/sphere_forms.h"
-#include "isa.h"
+#include "../common/isa.h"
+#include "job.h"
 
 namespace equinet {
 

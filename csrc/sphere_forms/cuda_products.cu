@@ -26,7 +26,7 @@
 //
 // A backward pass is two of these products. One kernel for both would read the output's gradient
 // once: 5 instead of 6 functions move (-17 %), and 3 + 2 instead of 4 + 2 transforms are made.
-#include "products.cuh"
+#include "cuda_products.cuh"
 
 namespace equinet {
 namespace {

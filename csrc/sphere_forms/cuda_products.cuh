@@ -6,7 +6,7 @@
 #include <stdexcept>
 #include <string>
 
-#include "../common/product_steps.h"
+#include "product_steps.h"
 
 namespace equinet {
 

@@ -11,7 +11,7 @@
 #include <utility>
 #include <vector>
 
-#include "new_tensor.h"
+#include "../common/new_tensor.h"
 
 namespace equinet {
 

@@ -1,11 +1,11 @@
 // Entry points of the kernels behind equinet::filter_sum and equinet::filter_correlation; the form
-// that they compute is in common/filter.h.
+// that they compute is in form.h.
 #pragma once
 
 #include <stdint.h>
 
-#include "../common/filter.h"
-#include "isa.h"
+#include "../common/isa.h"
+#include "form.h"
 
 namespace equinet {
 

@@ -8,7 +8,7 @@
 #include <torch/headeronly/util/BFloat16.h>
 #include <torch/headeronly/util/Half.h>
 
-#include "sphere_forms.h"
+#include "job.h"
 
 namespace equinet {
 

@@ -7,7 +7,7 @@
 // are the same on every run.
 #pragma once
 
-#include "filter.h"
+#include "form.h"
 
 namespace equinet {
 

@@ -12,8 +12,8 @@
 #include <string>
 #include <vector>
 
-#include "filter.h"
-#include "new_tensor.h"
+#include "../common/new_tensor.h"
+#include "form.h"
 
 namespace equinet {
 

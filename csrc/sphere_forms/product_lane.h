@@ -8,8 +8,8 @@
 #pragma once
 
 #include "lane.h"
+#include "plan.h"
 #include "sparse_product.h"
-#include "sphere_plan.h"
 
 namespace equinet {
 

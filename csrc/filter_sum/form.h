@@ -14,7 +14,7 @@
 
 #include <stdint.h>
 
-#include "inline.h"
+#include "../common/inline.h"
 
 namespace equinet {
 

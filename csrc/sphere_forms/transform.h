@@ -18,7 +18,7 @@
 #include <type_traits>
 #include <utility>
 
-#include "inline.h"
+#include "../common/inline.h"
 
 namespace equinet {
 

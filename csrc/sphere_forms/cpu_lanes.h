@@ -7,7 +7,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "../common/sphere_transform.h"
+#include "transform.h"
 
 namespace equinet {
 namespace EQUINET_ISA {

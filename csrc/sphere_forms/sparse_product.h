@@ -8,7 +8,7 @@
 #include <utility>
 
 #include "couplings.h"
-#include "sphere_transform.h"
+#include "transform.h"
 
 namespace equinet {
 

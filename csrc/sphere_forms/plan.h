@@ -9,8 +9,8 @@
 #include <utility>
 #include <vector>
 
+#include "job.h"
 #include "sparse_product.h"
-#include "sphere_forms.h"
 
 namespace equinet {
 

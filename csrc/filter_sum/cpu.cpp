@@ -12,8 +12,8 @@
 #include <string>
 #include <vector>
 
-#include "../common/filter_call.h"
-#include "filter_sum_kernels.h"
+#include "call.h"
+#include "cpu_kernels.h"
 
 namespace equinet {
 namespace {

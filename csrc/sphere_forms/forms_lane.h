@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "lane.h"
-#include "sphere_plan.h"
+#include "plan.h"
 
 namespace equinet {
 

@@ -1,6 +1,6 @@
 // equinet::sphere_forms on CUDA: checks, plans and launches, on torch's current stream.
 //
-// Terms of two functions whose degrees are compiled in are a launch each (products.cu); all other
+// Terms of two functions whose degrees are compiled in are a launch each (cuda_products.cu); all other
 // forms are interpreted by one. Each thread owns one lane; sums have one order, so the result is
 // the same on every run.
 
@@ -14,9 +14,9 @@
 #include <mutex>
 #include <unordered_map>
 
-#include "../common/forms_lane.h"
-#include "../common/sphere_call.h"
-#include "products.cuh"
+#include "call.h"
+#include "cuda_products.cuh"
+#include "forms_lane.h"
 
 namespace equinet {
 namespace {

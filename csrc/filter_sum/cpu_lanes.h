@@ -10,7 +10,7 @@
 
 #include <utility>
 
-#include "filter_sum_kernels.h"
+#include "cpu_kernels.h"
 
 namespace equinet {
 namespace EQUINET_ISA {

@@ -3,7 +3,7 @@
 //
 // On a grid, a sum has a block of threads for each target, 32 channels and 20 pairs of points: it
 // makes the kernels of 8 edges in shared memory, then adds the edges to sums in registers. A
-// correlation has a block for each edge. What a thread does is in common/filter_blocks.h.
+// correlation has a block for each edge. What a thread does is in blocks.h.
 //
 // Expected on an H200 (4.8 TB/s, 67 TFLOP/s in float32, 5.5 TB/s from L2): a sum reads r once,
 // E K C numbers, and u once an edge, E P C, mostly from L2, for E P C (K / 2 + 2) multiply-adds.
@@ -19,8 +19,8 @@
 #include <cstdio>
 #include <string>
 
-#include "../common/filter_blocks.h"
-#include "../common/filter_call.h"
+#include "blocks.h"
+#include "call.h"
 
 namespace equinet {
 namespace {

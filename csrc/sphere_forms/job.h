@@ -3,7 +3,7 @@
 
 #include <stdint.h>
 
-#include "sphere_transform.h"
+#include "transform.h"
 
 namespace equinet {
 
