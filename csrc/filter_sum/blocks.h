@@ -11,7 +11,7 @@
 
 namespace equinet {
 
-// A block has LANES channels by PAIR_GROUPS groups of threads, each with PAIRS pairs of points.
+// A block has PAIR_GROUPS warps, each with PAIRS pairs of points; each lane of a warp has a channel.
 constexpr int LANES = 32;
 constexpr int PAIR_GROUPS = 4;
 constexpr int PAIRS = 5;

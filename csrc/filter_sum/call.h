@@ -21,6 +21,11 @@ using torch::headeronly::ScalarType;
 using torch::stable::Tensor;
 using OptionalTensor = std::optional<Tensor>;
 
+template <class T>
+const T* data_of(const Tensor& x) {
+  return static_cast<const T*>(x.const_data_ptr());
+}
+
 inline std::string text_of(const char* text) { return text; }
 inline std::string text_of(int64_t number) { return std::to_string(number); }
 inline std::string text_of(const std::vector<int64_t>& shape) {

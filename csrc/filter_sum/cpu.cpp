@@ -12,13 +12,13 @@
 #include <string>
 #include <vector>
 
+#include "../common/vectors.h"
 #include "call.h"
 #include "cpu_kernels.h"
 
 namespace equinet {
 namespace {
 
-constexpr int64_t WIDEST_VECTOR = 64;  // bytes
 // Multiplications that a thread should at least have, so that starting it pays.
 constexpr int64_t WORK_PER_TASK = 1 << 17;
 
@@ -34,11 +34,6 @@ Buffer<T> aligned_buffer(int64_t count) {
   void* memory = std::aligned_alloc(WIDEST_VECTOR, bytes);
   if (memory == nullptr) throw std::bad_alloc();
   return Buffer<T>(static_cast<T*>(memory));
-}
-
-template <class T>
-const T* data_of(const Tensor& x) {
-  return static_cast<const T*>(x.const_data_ptr());
 }
 
 // Reads an index and refuses what lies outside of 0 <= i < size.

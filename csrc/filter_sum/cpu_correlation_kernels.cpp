@@ -4,7 +4,7 @@
 // With h = u(source) v(target), folded over the pairs of points, a term (q, l) gives r its sum
 // over points of k h, and gives k the dots over channels of h and r, which H takes back to Y.
 
-#include "cpu_lanes.h"
+#include "cpu_vectors.h"
 
 namespace equinet {
 namespace EQUINET_ISA {

@@ -3,7 +3,7 @@
 // All samples of a node are accumulated in cache while its edges pass by. The zonal kernel of an
 // edge is made when its turn comes.
 
-#include "cpu_lanes.h"
+#include "cpu_vectors.h"
 
 namespace equinet {
 namespace EQUINET_ISA {

@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include "../common/isa.h"
+#include "../common/vectors.h"
 #include "form.h"
 
 namespace equinet {
@@ -13,8 +14,8 @@ namespace equinet {
 // the identity, for features of degree 0: u has one point, which all components share.
 template <class T>
 struct FilterTable {
-  const T* values;  // H [degrees^2, stride], zero from `half` on; aligned to 64 bytes
-  int64_t stride;   // a multiple of 64 bytes
+  const T* values;  // H [degrees^2, stride], zero from `half` on; aligned to WIDEST_VECTOR
+  int64_t stride;   // a multiple of WIDEST_VECTOR
   int64_t half;     // pairs of opposite points
 };
 
@@ -47,10 +48,10 @@ struct FilterCorrelationJob {
   T* by_radial;                     // like r; where Y is given
 };
 
-// Numbers of working memory, aligned to 64 bytes, that is enough for each of the kernels.
+// Numbers of working memory, aligned to WIDEST_VECTOR, that is enough for each of the kernels.
 template <class T>
 int64_t filter_scratch(const FilterTable<T>& table, int64_t degrees, int64_t channels) {
-  const int64_t widest = 64 / sizeof(T), components = degrees * degrees;
+  const int64_t widest = WIDEST_VECTOR / sizeof(T), components = degrees * degrees;
   const int64_t points = table.values ? 2 * table.half : components;
   const int64_t rows = (points + 2 * MAX_TERMS) * (channels + 8 * widest);
   const int64_t vectors = MAX_TERMS * table.stride + components + 4 * widest;

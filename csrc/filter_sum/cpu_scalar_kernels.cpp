@@ -1,7 +1,7 @@
 // The form where u has one point and H is the identity: features of degree 0, for one instruction
 // set. Points are the components lm, and k[lm] = Y[lm] belongs to one degree alone.
 
-#include "cpu_lanes.h"
+#include "cpu_vectors.h"
 
 namespace equinet {
 namespace EQUINET_ISA {

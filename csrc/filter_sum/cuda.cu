@@ -9,7 +9,6 @@
 // E K C numbers, and u once an edge, E P C, mostly from L2, for E P C (K / 2 + 2) multiply-adds.
 // With K = 4 and P = 38 that is 4 bytes from L2 for 8 FLOP: bound by L2 at 60 % of the arithmetic.
 
-#include <cuda_runtime_api.h>
 #include <torch/csrc/stable/accelerator.h>
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
@@ -17,8 +16,8 @@
 
 #include <array>
 #include <cstdio>
-#include <string>
 
+#include "../common/launch.cuh"
 #include "blocks.h"
 #include "call.h"
 
@@ -26,13 +25,6 @@ namespace equinet {
 namespace {
 
 constexpr int THREADS = 128;
-
-void check_launch() {
-  const cudaError_t code = cudaGetLastError();
-  if (code != cudaSuccess) {
-    throw std::runtime_error(std::string("filter_sum on CUDA: ") + cudaGetErrorString(code));
-  }
-}
 
 template <int EVEN, int ODD, class T>
 __global__ void __launch_bounds__(FILTER_THREADS)
@@ -134,25 +126,13 @@ __global__ void __launch_bounds__(THREADS)
   for (int64_t i = first; i <= last; ++i) starts[i] = e;
 }
 
-unsigned blocks_for(int64_t count) { return unsigned((count + THREADS - 1) / THREADS); }
-
-template <class T>
-const T* data_of(const Tensor& x) {
-  return static_cast<const T*>(x.const_data_ptr());
-}
-
-cudaStream_t current_stream(const Tensor& x) {
-  void* stream = nullptr;
-  TORCH_ERROR_CODE_CHECK(aoti_torch_get_current_cuda_stream(x.get_device_index(), &stream));
-  return static_cast<cudaStream_t>(stream);
-}
-
 Tensor checked_index(const Tensor& index, int64_t size, cudaStream_t stream) {
   const Tensor values = torch::stable::contiguous(torch::stable::to(index, ScalarType::Long));
   const int64_t edges = values.size(0);
   if (edges > 0) {
-    check_range<<<blocks_for(edges), THREADS, 0, stream>>>(data_of<int64_t>(values), edges, size);
-    check_launch();
+    check_range<<<blocks_for(edges, THREADS), THREADS, 0, stream>>>(data_of<int64_t>(values), edges,
+                                                                    size);
+    check_cuda(cudaGetLastError());
   }
   return values;
 }
@@ -171,9 +151,9 @@ struct SortedEdges {
     const auto sorted = torch::stable::detail::to<Tensor>(stack[0]);
     edges = torch::stable::detail::to<Tensor>(stack[1]);
     const int64_t count = target.size(0);
-    find_starts<<<blocks_for(count + 1), THREADS, 0, stream>>>(
+    find_starts<<<blocks_for(count + 1, THREADS), THREADS, 0, stream>>>(
         data_of<int64_t>(sorted), count, targets, static_cast<int64_t*>(starts.mutable_data_ptr()));
-    check_launch();
+    check_cuda(cudaGetLastError());
   }
 };
 
@@ -188,7 +168,7 @@ struct SumLaunch {
     const unsigned tiles = (job.channels + LANES - 1) / LANES;
     const dim3 grid(targets, tiles * ((job.half + BLOCK_PAIRS - 1) / BLOCK_PAIRS));
     sum_on_grid<EVEN, ODD, T><<<grid, FILTER_THREADS, 0, stream>>>(job);
-    check_launch();
+    check_cuda(cudaGetLastError());
   }
 };
 
@@ -201,7 +181,7 @@ struct CorrelationLaunch {
   template <int EVEN, int ODD>
   void operator()(Terms<EVEN, ODD>) const {
     correlate_on_grid<EVEN, ODD, T><<<edges, FILTER_THREADS, 0, stream>>>(job);
-    check_launch();
+    check_cuda(cudaGetLastError());
   }
 };
 
@@ -231,11 +211,11 @@ void sum(FilterSumCall& call, const Tensor& source, const SortedEdges& sorted,
       job.adds = true;
     });
   } else if (call.spreads()) {
-    spread<T><<<blocks_for(count), THREADS, 0, stream>>>(job, count);
+    spread<T><<<blocks_for(count, THREADS), THREADS, 0, stream>>>(job, count);
   } else {
-    collect<T><<<blocks_for(count), THREADS, 0, stream>>>(job, count);
+    collect<T><<<blocks_for(count, THREADS), THREADS, 0, stream>>>(job, count);
   }
-  check_launch();
+  check_cuda(cudaGetLastError());
 }
 
 template <class T>
@@ -264,13 +244,13 @@ void correlate(FilterCorrelationCall& call, const Tensor& source, const Tensor& 
   }
   if (call.harmonics) {
     const int64_t count = call.by_radial.numel();
-    correlate_weights<T><<<blocks_for(count), THREADS, 0, stream>>>(job, count);
+    correlate_weights<T><<<blocks_for(count, THREADS), THREADS, 0, stream>>>(job, count);
   }
   if (call.radial) {
     const unsigned tiles = unsigned((call.sizes.components() + BLOCK_PAIRS - 1) / BLOCK_PAIRS);
     correlate_components<T><<<dim3(edges, tiles), FILTER_THREADS, 0, stream>>>(job);
   }
-  check_launch();
+  check_cuda(cudaGetLastError());
 }
 
 Tensor filter_sum(const Tensor& harmonics, const Tensor& radial,
@@ -280,7 +260,7 @@ Tensor filter_sum(const Tensor& harmonics, const Tensor& radial,
   const torch::stable::accelerator::DeviceGuard guard(samples.get_device_index());
   FilterSumCall call(harmonics, radial, other_harmonics, other_radial, samples, table, source,
                      target, targets);
-  const cudaStream_t stream = current_stream(samples);
+  const cudaStream_t stream = current_stream(samples.get_device_index());
   const Tensor sources = checked_index(source, samples.size(0), stream);
   const SortedEdges sorted(checked_index(target, targets, stream), targets, stream);
   if (call.result.numel() == 0) return call.result;
@@ -298,7 +278,7 @@ std::tuple<Tensor, Tensor> filter_correlation(const OptionalTensor& harmonics,
                                               const Tensor& source, const Tensor& target) {
   const torch::stable::accelerator::DeviceGuard guard(u.get_device_index());
   FilterCorrelationCall call(harmonics, radial, u, v, table, source, target);
-  const cudaStream_t stream = current_stream(u);
+  const cudaStream_t stream = current_stream(u.get_device_index());
   const Tensor sources = checked_index(call.source, call.u.size(0), stream);
   const Tensor targets = checked_index(call.target, call.v.size(0), stream);
   if (call.sizes.edges > 0 && call.sizes.channels > 0) {

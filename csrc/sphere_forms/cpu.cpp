@@ -10,6 +10,7 @@
 #include <new>
 #include <unordered_map>
 
+#include "../common/vectors.h"
 #include "call.h"
 #include "cpu_kernels.h"
 #include "plan.h"
@@ -20,7 +21,6 @@ namespace {
 using torch::headeronly::ScalarType;
 using torch::stable::Tensor;
 
-constexpr int WIDEST_VECTOR = 64;  // bytes
 // Vector operations that a thread should at least do, so that starting it pays: some 20 us.
 constexpr int64_t COST_PER_TASK = 1 << 16;
 

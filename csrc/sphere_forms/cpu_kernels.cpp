@@ -9,9 +9,6 @@ namespace EQUINET_ISA {
 
 namespace {
 
-template <class T>
-using Vector = typename Lanes<T>::Vector;
-
 // Calls f with the degree as a constant expression where it is compiled in, else with DYNAMIC.
 template <class F>
 EQUINET_INLINE void with_degree(int lmax, const F& f) {
@@ -147,12 +144,12 @@ class Coefficients {
   template <class F>
   void for_each_vector(int64_t first, int64_t last, const F& compute) {
     const auto count_at = [&](int64_t lane) {
-      return last - lane < Lanes<T>::COUNT ? last - lane : Lanes<T>::COUNT;
+      return last - lane < NATIVE_WIDTH<T> ? last - lane : NATIVE_WIDTH<T>;
     };
     if (first < last) load(first, count_at(first));
-    for (int64_t lane = first; lane < last; lane += Lanes<T>::COUNT) {
+    for (int64_t lane = first; lane < last; lane += NATIVE_WIDTH<T>) {
       compute(lane, count_at(lane));
-      const int64_t next = lane + Lanes<T>::COUNT;
+      const int64_t next = lane + NATIVE_WIDTH<T>;
       if (next < last) load(next, count_at(next));
       store(lane, count_at(lane));
     }

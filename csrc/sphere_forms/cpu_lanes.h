@@ -7,31 +7,17 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "transform.h"
+#include "../common/vectors.h"
 
 namespace equinet {
 namespace EQUINET_ISA {
-
-#if defined(__AVX512F__)
-constexpr int VECTOR_BYTES = 64;
-#elif defined(__AVX2__)
-constexpr int VECTOR_BYTES = 32;
-#else
-constexpr int VECTOR_BYTES = 16;
-#endif
-
-template <class T>
-struct Lanes {
-  static constexpr int COUNT = VECTOR_BYTES / sizeof(T);
-  typedef T Vector __attribute__((vector_size(VECTOR_BYTES)));
-};
 
 // Reads components [components] of `count` lanes from lane `first` on; further lanes are zero.
 template <class T>
 inline void load_lanes(const T* data, int64_t batch_stride, int64_t component_stride,
                        int64_t channel_stride, int64_t channels, int64_t components, int64_t first,
-                       int64_t count, typename Lanes<T>::Vector* x) {
-  constexpr int COUNT = Lanes<T>::COUNT;
+                       int64_t count, Vector<T>* x) {
+  constexpr int COUNT = NATIVE_WIDTH<T>;
   int64_t batch = first / channels, channel = first % channels;
   if (count == COUNT && channel + COUNT <= channels && channel_stride == 1) {
     const T* source = data + batch * batch_stride + channel;
@@ -43,7 +29,7 @@ inline void load_lanes(const T* data, int64_t batch_stride, int64_t component_st
   if (channel + count <= channels && channel_stride == 0) {
     const T* source = data + batch * batch_stride;
     for (int64_t i = 0; i < components; ++i) {
-      x[i] = source[i * component_stride] + typename Lanes<T>::Vector{};
+      x[i] = source[i * component_stride] + Vector<T>{};
     }
     return;
   }
@@ -56,7 +42,7 @@ inline void load_lanes(const T* data, int64_t batch_stride, int64_t component_st
     }
   }
   for (int64_t i = 0; i < components; ++i) {
-    typename Lanes<T>::Vector value = {};
+    Vector<T> value = {};
     for (int lane = 0; lane < count; ++lane) value[lane] = sources[lane][i * component_stride];
     x[i] = value;
   }
@@ -64,9 +50,9 @@ inline void load_lanes(const T* data, int64_t batch_stride, int64_t component_st
 
 // Writes `count` lanes to contiguous [batch, components, channels].
 template <class T>
-inline void store_lanes(const typename Lanes<T>::Vector* x, int64_t channels, int64_t components,
+inline void store_lanes(const Vector<T>* x, int64_t channels, int64_t components,
                         int64_t first, int64_t count, T* data) {
-  constexpr int COUNT = Lanes<T>::COUNT;
+  constexpr int COUNT = NATIVE_WIDTH<T>;
   int64_t batch = first / channels, channel = first % channels;
   T* target = data + batch * components * channels + channel;
   if (count == COUNT && channel + COUNT <= channels) {

@@ -14,6 +14,7 @@
 #include <mutex>
 #include <unordered_map>
 
+#include "../common/launch.cuh"
 #include "call.h"
 #include "cuda_products.cuh"
 #include "forms_lane.h"
@@ -180,9 +181,7 @@ void run(const std::string& forms, const std::vector<int>& lmax, const std::vect
          const std::vector<Tensor>& functions, const std::vector<Tensor>& results) {
   const int device = functions[0].get_device_index();
   const torch::stable::accelerator::DeviceGuard guard(device);
-  void* current = nullptr;
-  TORCH_ERROR_CODE_CHECK(aoti_torch_get_current_cuda_stream(device, &current));
-  const auto stream = static_cast<cudaStream_t>(current);
+  const cudaStream_t stream = current_stream(device);
   const ScalarType element = functions[0].scalar_type();
   const bool is_half = element == ScalarType::Half || element == ScalarType::BFloat16;
   const auto prepared = prepare<T>(forms, lmax, lmax_out, is_half, device);

@@ -28,6 +28,8 @@
 // once: 5 instead of 6 functions move (-17 %), and 3 + 2 instead of 4 + 2 transforms are made.
 #include "cuda_products.cuh"
 
+#include "../common/launch.cuh"
+
 namespace equinet {
 namespace {
 

@@ -1,8 +1,8 @@
 // Vectors of channels for the kernels of the convolution.
 //
-// A row of channels is covered by groups of W lanes. The last group is moved back to end with the
-// row, so it shares channels with the one before and no lane lies outside; both compute the same
-// there. W is the widest power of two that the instruction set and the row allow.
+// A row of channels is covered by groups of W channels, a vector each. The last group is moved back
+// to end with the row, so it shares channels with the one before and no lane lies outside; both
+// compute the same there. W is the widest power of two that the instruction set and the row allow.
 #pragma once
 
 #include <stdint.h>
@@ -10,18 +10,11 @@
 
 #include <utility>
 
+#include "../common/vectors.h"
 #include "cpu_kernels.h"
 
 namespace equinet {
 namespace EQUINET_ISA {
-
-#if defined(__AVX512F__)
-constexpr int FILTER_VECTOR_BYTES = 64;
-#elif defined(__AVX2__)
-constexpr int FILTER_VECTOR_BYTES = 32;
-#else
-constexpr int FILTER_VECTOR_BYTES = 16;
-#endif
 
 // Vectors of radial weights that stay in registers: half of them.
 #if defined(__AVX512F__) || defined(__aarch64__)
@@ -29,20 +22,6 @@ constexpr int RESIDENT_VECTORS = 16;
 #else
 constexpr int RESIDENT_VECTORS = 8;
 #endif
-
-template <class T>
-constexpr int NATIVE_WIDTH = FILTER_VECTOR_BYTES / int(sizeof(T));
-
-template <class T, int W>
-struct Lane {
-  typedef T Vector __attribute__((vector_size(W * sizeof(T))));
-};
-template <class T>
-struct Lane<T, 1> {
-  typedef T Vector;
-};
-template <class T, int W>
-using Vector = typename Lane<T, W>::Vector;
 
 template <class V, class T>
 EQUINET_INLINE V load(const T* data) {
@@ -152,13 +131,13 @@ EQUINET_INLINE void sums_of_lanes(const Vector<T, W>* vectors, int64_t count, T*
   }
 }
 
-// Working memory, handed out in pieces that are aligned to 64 bytes.
+// Working memory, handed out in pieces that are aligned to the widest vector.
 template <class T>
 struct Scratch {
   T* next;
   EQUINET_INLINE T* take(int64_t count) {
     T* piece = next;
-    next += (count * sizeof(T) + 63) / 64 * 64 / sizeof(T);
+    next += (count * sizeof(T) + WIDEST_VECTOR - 1) / WIDEST_VECTOR * WIDEST_VECTOR / sizeof(T);
     return piece;
   }
   template <int W>
