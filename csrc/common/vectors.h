@@ -1,6 +1,7 @@
 // The vectors of the CPU kernels: how wide they are.
 //
-// A lane is one place in a vector; on CUDA it is one of the 32 threads of a warp.
+// A lane is one place in a vector, and on CUDA it is one of the 32 threads of a warp. What is
+// computed there is not called a lane; each op has a name of its own for it.
 #pragma once
 
 #include <stdint.h>

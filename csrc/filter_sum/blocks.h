@@ -11,7 +11,8 @@
 
 namespace equinet {
 
-// A block has PAIR_GROUPS warps, each with PAIRS pairs of points; each lane of a warp has a channel.
+// A block has PAIR_GROUPS warps of LANES threads: each warp has PAIRS pairs of points, and each
+// lane of a warp has one channel.
 constexpr int LANES = 32;
 constexpr int PAIR_GROUPS = 4;
 constexpr int PAIRS = 5;

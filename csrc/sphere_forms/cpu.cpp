@@ -73,7 +73,7 @@ int64_t scratch_bytes(const FormsJob<T>& job) {
   return vectors * WIDEST_VECTOR;
 }
 
-// Multiplications a lane costs, roughly: how work is shared out among threads.
+// Multiplications a column costs, roughly: how work is shared out among threads.
 int64_t cost_of(const SpherePlan& plan) {
   if (!plan.sparse_terms.empty()) return 256 * int64_t(plan.sparse_terms.size());
   const int64_t parts = int64_t{2} * plan.ring_pairs * PARTS * plan.azimuths;
@@ -112,17 +112,17 @@ void run(const PreparedPlan& prepared, const std::vector<int>& lmax,
   job.has_equator = plan.has_equator;
   job.azimuths = plan.azimuths;
   job.channels = functions[0].size(2);
-  const int64_t lanes = functions[0].size(0) * job.channels;
+  const int64_t columns = functions[0].size(0) * job.channels;
   // Whole vectors to each thread, whatever the instruction set.
   constexpr int64_t BLOCK = WIDEST_VECTOR / sizeof(T);
   const int64_t grain = std::max<int64_t>(1, COST_PER_TASK / cost_of(plan));
   const auto kernel = EQUINET_BEST(evaluate_forms<T>);
   const int64_t bytes = scratch_bytes(job);
   torch::stable::parallel_for(
-      0, (lanes + BLOCK - 1) / BLOCK, grain, [&](int64_t first, int64_t last) {
+      0, (columns + BLOCK - 1) / BLOCK, grain, [&](int64_t first, int64_t last) {
         const std::align_val_t alignment{WIDEST_VECTOR};
         void* scratch = ::operator new(bytes, alignment);
-        kernel(job, first * BLOCK, std::min(last * BLOCK, lanes), scratch);
+        kernel(job, first * BLOCK, std::min(last * BLOCK, columns), scratch);
         ::operator delete(scratch, alignment);
       });
 }

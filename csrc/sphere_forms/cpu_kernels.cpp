@@ -1,7 +1,7 @@
 // Forms on the sphere for one instruction set: a vector of channels at a time, all of it in cache.
 
 #include "cpu_kernels.h"
-#include "cpu_lanes.h"
+#include "cpu_columns.h"
 #include "sparse_product.h"
 
 namespace equinet {
@@ -136,22 +136,22 @@ class Coefficients {
     for (Vector<T>* z = z_; z < end_; ++z) *z = Vector<T>{};
   }
 
-  // Calls compute(first, count), which writes the outputs, for all vectors of lanes.
+  // Calls compute(first, count), which writes the outputs, for all vectors of columns.
   //
   // The next operands are read before results are written: an operand and a result often lie at the
   // same place within their pages, and a processor that looks at the lower twelve bits of addresses
   // lets a load wait for the store before it.
   template <class F>
   void for_each_vector(int64_t first, int64_t last, const F& compute) {
-    const auto count_at = [&](int64_t lane) {
-      return last - lane < NATIVE_WIDTH<T> ? last - lane : NATIVE_WIDTH<T>;
+    const auto count_at = [&](int64_t column) {
+      return last - column < NATIVE_WIDTH<T> ? last - column : NATIVE_WIDTH<T>;
     };
     if (first < last) load(first, count_at(first));
-    for (int64_t lane = first; lane < last; lane += NATIVE_WIDTH<T>) {
-      compute(lane, count_at(lane));
-      const int64_t next = lane + NATIVE_WIDTH<T>;
+    for (int64_t column = first; column < last; column += NATIVE_WIDTH<T>) {
+      compute(column, count_at(column));
+      const int64_t next = column + NATIVE_WIDTH<T>;
       if (next < last) load(next, count_at(next));
-      store(lane, count_at(lane));
+      store(column, count_at(column));
     }
   }
 
@@ -160,16 +160,16 @@ class Coefficients {
     Vector<T>* x = x_;
     for (int i = 0; i < job_.function_count; ++i) {
       const Operand<T>& f = job_.functions[i];
-      load_lanes<T>(f.data, f.batch_stride, f.component_stride, f.channel_stride, job_.channels,
-                    components_of(f.lmax), first, count, x);
+      load_columns<T>(f.data, f.batch_stride, f.component_stride, f.channel_stride, job_.channels,
+                      components_of(f.lmax), first, count, x);
       x += components_of(f.lmax);
     }
   }
 
   void store(int64_t first, int64_t count) const {
     for (int o = 0; o < job_.output_count; ++o) {
-      store_lanes<T>(output(o), job_.channels, components_of(job_.outputs[o].lmax), first, count,
-                     job_.results[o]);
+      store_columns<T>(output(o), job_.channels, components_of(job_.outputs[o].lmax), first, count,
+                       job_.results[o]);
     }
   }
 
@@ -193,8 +193,8 @@ class Evaluation {
   }
 
   void run(int64_t first, int64_t last) {
-    coefficients_.for_each_vector(first, last, [&](int64_t lane, int64_t count) {
-      evaluate(lane, count);
+    coefficients_.for_each_vector(first, last, [&](int64_t column, int64_t count) {
+      evaluate(column, count);
     });
   }
 

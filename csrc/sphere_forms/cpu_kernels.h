@@ -26,7 +26,7 @@ int64_t parts_of(const FormsJob<T>& job, const Field& field) {
   return rings * PARTS * job.azimuths;
 }
 
-// Evaluates the lanes first <= lane < last for T = float and double; first is a multiple of the
+// Evaluates the columns first <= column < last for T = float and double; first is a multiple of the
 // vector's width, `scratch` is aligned to WIDEST_VECTOR and as large as the driver reckons.
 EQUINET_DECLARE(template <class T> void evaluate_forms(const FormsJob<T>&, int64_t first,
                                                        int64_t last, void* scratch))

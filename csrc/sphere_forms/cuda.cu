@@ -1,8 +1,8 @@
 // equinet::sphere_forms on CUDA: checks, plans and launches, on torch's current stream.
 //
-// Terms of two functions whose degrees are compiled in are a launch each (cuda_products.cu); all other
-// forms are interpreted by one. Each thread owns one lane; sums have one order, so the result is
-// the same on every run.
+// Terms of two functions whose degrees are compiled in are a launch each (cuda_products.cu); all
+// other forms are interpreted by one. Each thread owns one column; sums have one order, so the
+// result is the same on every run.
 
 #include <torch/csrc/stable/accelerator.h>
 #include <torch/csrc/stable/library.h>
@@ -17,7 +17,7 @@
 #include "../common/launch.cuh"
 #include "call.h"
 #include "cuda_products.cuh"
-#include "forms_lane.h"
+#include "forms_column.h"
 
 namespace equinet {
 namespace {
@@ -31,21 +31,21 @@ constexpr int64_t BLOCKS_PER_PROCESSOR = 16;
 // One minimum block: more registers, instead of more blocks than their scratch memory allows.
 template <class T>
 __global__ void __launch_bounds__(Scratch<T>::THREADS, 1)
-    interpret_in_shared_memory(const __grid_constant__ FormsLaneJob<T> job) {
+    interpret_in_shared_memory(const __grid_constant__ FormsColumnJob<T> job) {
   extern __shared__ __align__(16) unsigned char shared[];
-  const FormsLane<T> forms(job, reinterpret_cast<T*>(shared) + threadIdx.x);
+  const FormsColumn<T> forms(job, reinterpret_cast<T*>(shared) + threadIdx.x);
   const int64_t index = int64_t{blockIdx.x} * Scratch<T>::THREADS + threadIdx.x;
-  if (index < job.lanes) forms.run(index);
+  if (index < job.columns) forms.run(index);
 }
 
 template <class T>
 __global__ void __launch_bounds__(Scratch<T>::THREADS, 1)
-    interpret_in_workspace(const __grid_constant__ FormsLaneJob<T> job, T* workspace,
+    interpret_in_workspace(const __grid_constant__ FormsColumnJob<T> job, T* workspace,
                            int64_t scratch) {
   constexpr int THREADS = Scratch<T>::THREADS;
-  const FormsLane<T> forms(job, workspace + blockIdx.x * scratch * THREADS + threadIdx.x);
+  const FormsColumn<T> forms(job, workspace + blockIdx.x * scratch * THREADS + threadIdx.x);
   const int64_t step = int64_t{gridDim.x} * THREADS;
-  for (int64_t index = int64_t{blockIdx.x} * THREADS + threadIdx.x; index < job.lanes;
+  for (int64_t index = int64_t{blockIdx.x} * THREADS + threadIdx.x; index < job.columns;
        index += step) {
     forms.run(index);
   }
@@ -150,14 +150,14 @@ void interpret(const PreparedForms<T>& prepared, const std::vector<int>& lmax,
   for (size_t f = 0; f < functions.size(); ++f) {
     operands.push_back(operand_of(functions[f], lmax[f]));
   }
-  FormsLaneJob<T> job = job_of(prepared.plan, prepared.arrays, operands);
+  FormsColumnJob<T> job = job_of(prepared.plan, prepared.arrays, operands);
   for (size_t o = 0; o < results.size(); ++o) job.results[o] = results[o].mutable_data_ptr();
   job.element = functions[0].scalar_type();
   job.channels = functions[0].size(2);
-  job.lanes = functions[0].size(0) * job.channels;
+  job.columns = functions[0].size(0) * job.channels;
   const int64_t scratch = scratch_size(prepared.plan, job);
   const int64_t bytes = scratch * THREADS * int64_t{sizeof(T)};
-  const unsigned blocks = blocks_for(job.lanes, THREADS);
+  const unsigned blocks = blocks_for(job.columns, THREADS);
   int most = 0, processors = 0;
   check_cuda(cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin, device));
   check_cuda(cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, device));
@@ -198,7 +198,7 @@ void run(const std::string& forms, const std::vector<int>& lmax, const std::vect
     job.coefficient = step.coefficient;
     job.adds = step.adds;
     job.channels = functions[0].size(2);
-    job.lanes = functions[0].size(0) * job.channels;
+    job.columns = functions[0].size(0) * job.channels;
     launch_product<T>(step, job, lmax_out[step.output], stream);
   }
 }

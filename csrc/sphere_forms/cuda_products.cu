@@ -1,6 +1,6 @@
-// The compiled products: each kernel one product of two functions, a thread for each lane.
+// The compiled products: each kernel one product of two functions, a thread for each column.
 //
-// What an H200 can do at best (4.8 TB/s; 33.5e12 issue slots of a lane a second), for a lane in
+// What an H200 can do at best (4.8 TB/s; 33.5e12 issue slots of a lane a second), for a column in
 // float32, forward: bytes that must move, and slots counted in the machine code for sm_90, of which
 // those that multiply and add are some 88 %. Measured on one, with 32 768 functions of 128 channels
 // (experiments/gpu/results.json, and kernels.py beside it for those in brackets, launch included).
@@ -37,7 +37,7 @@ template <bool IS_BRACKET, int L1, int L2, int L3, class T>
 __global__ void __launch_bounds__(BLOCK_THREADS)
     multiply_sparse(const __grid_constant__ ProductJob job) {
   const int64_t index = int64_t{blockIdx.x} * BLOCK_THREADS + threadIdx.x;
-  if (index < job.lanes) sparse_lane<IS_BRACKET, L1, L2, L3, T>(job, index);
+  if (index < job.columns) sparse_column<IS_BRACKET, L1, L2, L3, T>(job, index);
 }
 
 template <int L1, int L2, int L3, class T>
@@ -58,7 +58,7 @@ struct SparseLaunch {
   template <int L1, int L2, int L3>
   void operator()(Degrees<L1, L2, L3>) const {
     multiply_sparse<IS_BRACKET, L1, L2, L3, T>
-        <<<blocks_for(job.lanes, BLOCK_THREADS), BLOCK_THREADS, 0, stream>>>(job);
+        <<<blocks_for(job.columns, BLOCK_THREADS), BLOCK_THREADS, 0, stream>>>(job);
   }
 };
 
@@ -75,7 +75,7 @@ struct SampledLaunch {
     // As many blocks at once as the registers allow, where the cache would take their memory.
     check_cuda(cudaFuncSetAttribute(kernel, cudaFuncAttributePreferredSharedMemoryCarveout,
                                     cudaSharedmemCarveoutMaxShared));
-    kernel<<<blocks_for(job.lanes, THREADS), THREADS, 0, stream>>>(job, tables);
+    kernel<<<blocks_for(job.columns, THREADS), THREADS, 0, stream>>>(job, tables);
   }
 };
 

@@ -5,7 +5,7 @@
 #include <utility>
 #include <vector>
 
-#include "product_lane.h"
+#include "product_column.h"
 
 namespace equinet {
 

@@ -10,9 +10,9 @@
 // functions has parts that are sums of products of parts, for fewer operations.
 //
 // A value is a vector of channels (CPU) or a single number (CUDA), T its element. One value belongs
-// to each coefficient; nothing here mixes the lanes. X (coefficients on the sphere) and A (in the
-// azimuth) are arrays of values: pointers, or what is indexed like them. LMAX is the degree where
-// it is compiled in, or DYNAMIC.
+// to each coefficient; nothing here mixes the lanes of a vector. X (coefficients on the sphere) and
+// A (in the azimuth) are arrays of values: pointers, or what is indexed like them. LMAX is the
+// degree where it is compiled in, or DYNAMIC.
 #pragma once
 
 #include <type_traits>

@@ -6,7 +6,7 @@
 #include <limits>
 #include <vector>
 
-#include "../../../csrc/sphere_forms/forms_lane.h"
+#include "../../../csrc/sphere_forms/forms_column.h"
 #include "../../../csrc/sphere_forms/product_steps.h"
 
 namespace equinet {
@@ -25,10 +25,10 @@ struct SparseLoop {
 
   template <int L1, int L2, int L3>
   void operator()(Degrees<L1, L2, L3>) const {
-    for (int64_t block = 0; block * BLOCK_THREADS < job.lanes; ++block) {
+    for (int64_t block = 0; block * BLOCK_THREADS < job.columns; ++block) {
       for (int thread = 0; thread < BLOCK_THREADS; ++thread) {
         const int64_t index = block * BLOCK_THREADS + thread;
-        if (index < job.lanes) sparse_lane<IS_BRACKET, L1, L2, L3, T>(job, index);
+        if (index < job.columns) sparse_column<IS_BRACKET, L1, L2, L3, T>(job, index);
       }
     }
   }
@@ -42,7 +42,7 @@ struct SampledLoop {
   void operator()(Degrees<L1, L2, L3>) const {
     using Product = SampledProduct<L1, L2, L3, T>;
     const auto tables = ProductTables<L1, L2, L3, T>::make();
-    for (int64_t block = 0; block * Product::THREADS < job.lanes; ++block) {
+    for (int64_t block = 0; block * Product::THREADS < job.columns; ++block) {
       std::vector<T> shared = poisoned<T>(Product::SHARED_SIZE);
       for (int thread = 0; thread < Product::THREADS; ++thread) {
         Product::run(job, tables, block * Product::THREADS + thread, thread, shared.data());
@@ -89,17 +89,17 @@ void interpret(const Call& call) {
   const std::vector<T> waves(plan.waves.begin(), plan.waves.end());
   const PlanArrays<T> arrays{plan.fields.data(),  plan.terms.data(), plan.outputs.data(),
                              plan.factors.data(), polar.data(),      waves.data()};
-  FormsLaneJob<T> job = job_of(plan, arrays, call.functions);
+  FormsColumnJob<T> job = job_of(plan, arrays, call.functions);
   std::copy_n(call.results, call.lmax_out.size(), job.results);
   job.element = call.element;
   job.channels = call.channels;
-  job.lanes = call.batch * call.channels;
+  job.columns = call.batch * call.channels;
   constexpr int THREADS = Scratch<T>::THREADS;
-  for (int64_t block = 0; block * THREADS < job.lanes; ++block) {
+  for (int64_t block = 0; block * THREADS < job.columns; ++block) {
     std::vector<T> scratch = poisoned<T>(scratch_size(plan, job) * THREADS);
     for (int thread = 0; thread < THREADS; ++thread) {
       const int64_t index = block * THREADS + thread;
-      if (index < job.lanes) FormsLane<T>(job, scratch.data() + thread).run(index);
+      if (index < job.columns) FormsColumn<T>(job, scratch.data() + thread).run(index);
     }
   }
 }

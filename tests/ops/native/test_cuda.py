@@ -83,7 +83,7 @@ def test_sums_of_several_terms(lmax):
 @pytest.mark.parametrize("channels", [1, 2, 33, 128])
 @pytest.mark.parametrize("batch", [1, 1000])
 @pytest.mark.parametrize("lmax", [3, 6, 9])
-def test_any_number_of_lanes(lmax, batch, channels):
+def test_any_number_of_columns(lmax, batch, channels):
     x, y = (draw(lmax, batch=batch, channels=channels, dtype=torch.float32) for _ in "xy")
     z = gaunt_product(x, y, lmax, backend="native")
     assert relative_error(z, on_cpu(gaunt_product, x, y, lmax=lmax)) < 2e-6
@@ -183,7 +183,7 @@ def test_is_a_well_behaved_operator(lmax, forms):
 @pytest.mark.slow
 @pytest.mark.parametrize(("lmax", "lmax_out"), [(1, 1), (5, 5), (4, 0)])
 def test_more_elements_than_32_bits_count(lmax, lmax_out):
-    # Components too far apart for 32 bits, or a batch; in both, the last lanes tell.
+    # Components too far apart for 32 bits, or a batch; in both, the last columns tell.
     for shape in ((1, 2**31 // (lmax + 1) ** 2 + 5), (2**31 // 32 // (lmax + 1) ** 2 + 5, 32)):
         batch, channels = shape
         elements = batch * channels * (2 * (lmax + 1) ** 2 + (lmax_out + 1) ** 2)

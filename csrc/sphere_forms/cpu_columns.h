@@ -1,7 +1,7 @@
-// Vectors of channels in the width of an instruction set, and how they are loaded and stored.
+// How columns of coefficients are loaded into the lanes of vectors, and stored.
 //
-// Batch and channels are counted through, lane = batch index * channels + channel, so that no lane
-// is idle whatever the number of channels.
+// A column is one channel of one batch entry. Batch and channels are counted through, as
+// column = batch index * channels + channel, so that no lane is idle whatever their number.
 #pragma once
 
 #include <stdint.h>
@@ -12,11 +12,11 @@
 namespace equinet {
 namespace EQUINET_ISA {
 
-// Reads components [components] of `count` lanes from lane `first` on; further lanes are zero.
+// Reads components [components] of `count` columns from column `first` on; further lanes are zero.
 template <class T>
-inline void load_lanes(const T* data, int64_t batch_stride, int64_t component_stride,
-                       int64_t channel_stride, int64_t channels, int64_t components, int64_t first,
-                       int64_t count, Vector<T>* x) {
+inline void load_columns(const T* data, int64_t batch_stride, int64_t component_stride,
+                         int64_t channel_stride, int64_t channels, int64_t components,
+                         int64_t first, int64_t count, Vector<T>* x) {
   constexpr int COUNT = NATIVE_WIDTH<T>;
   int64_t batch = first / channels, channel = first % channels;
   if (count == COUNT && channel + COUNT <= channels && channel_stride == 1) {
@@ -48,10 +48,10 @@ inline void load_lanes(const T* data, int64_t batch_stride, int64_t component_st
   }
 }
 
-// Writes `count` lanes to contiguous [batch, components, channels].
+// Writes `count` columns to contiguous [batch, components, channels].
 template <class T>
-inline void store_lanes(const Vector<T>* x, int64_t channels, int64_t components,
-                        int64_t first, int64_t count, T* data) {
+inline void store_columns(const Vector<T>* x, int64_t channels, int64_t components, int64_t first,
+                          int64_t count, T* data) {
   constexpr int COUNT = NATIVE_WIDTH<T>;
   int64_t batch = first / channels, channel = first % channels;
   T* target = data + batch * components * channels + channel;

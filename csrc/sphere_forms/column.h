@@ -1,7 +1,8 @@
-// One lane on a device, that is one channel of one batch entry, and its coefficients in memory.
+// One column of coefficients, that is one channel of one batch entry, as a thread on a device reads
+// and writes it.
 //
 // Tensors hold float32, float64 or, in half the space, float16 and bfloat16; T is the type that
-// lanes are computed in, double for float64 and float for the others.
+// columns are computed in, double for float64 and float for the others.
 #pragma once
 
 #include <torch/headeronly/core/ScalarType.h>
@@ -16,11 +17,11 @@ using torch::headeronly::ScalarType;
 
 EQUINET_INLINE constexpr int components_of(int lmax) { return (lmax + 1) * (lmax + 1); }
 
-struct Lane {
+struct Column {
   int64_t batch;
   int64_t channel;
 
-  EQUINET_INLINE Lane(int64_t index, int64_t channels)
+  EQUINET_INLINE Column(int64_t index, int64_t channels)
       : batch(index / channels), channel(index % channels) {}
 };
 
@@ -46,10 +47,10 @@ EQUINET_INLINE void with_element(ScalarType element, const F& f) {
 // Reads a function of degree L of elements E; x is indexed like an array. All loads are started
 // before the first value is used.
 template <int L, class T, class E, class X>
-EQUINET_INLINE void read_lane(const Operand<void>& f, const Lane& lane, X x) {
+EQUINET_INLINE void read_column(const Operand<void>& f, const Column& column, X x) {
   constexpr int COUNT = components_of(L);
-  const E* const source = static_cast<const E*>(f.data) + lane.batch * f.batch_stride +
-                          lane.channel * f.channel_stride;
+  const E* const source = static_cast<const E*>(f.data) + column.batch * f.batch_stride +
+                          column.channel * f.channel_stride;
   T values[COUNT];
   EQUINET_UNROLL
   for (int i = 0; i < COUNT; ++i) values[i] = static_cast<T>(source[i * f.component_stride]);
@@ -60,13 +61,13 @@ EQUINET_INLINE void read_lane(const Operand<void>& f, const Lane& lane, X x) {
 // Writes coefficient * z as a function of degree L to contiguous [batch, component, channel], or
 // adds it to what is there.
 template <int L, class T, class Z>
-EQUINET_INLINE void write_lane(
-    Z z, T coefficient, void* result, ScalarType element, bool adds, const Lane& lane,
+EQUINET_INLINE void write_column(
+    Z z, T coefficient, void* result, ScalarType element, bool adds, const Column& column,
     int64_t channels) {
   constexpr int COUNT = components_of(L);
   with_element<T>(element, [&](auto type) EQUINET_LAMBDA_INLINE {
     using E = typename decltype(type)::Type;
-    E* const target = static_cast<E*>(result) + lane.batch * COUNT * channels + lane.channel;
+    E* const target = static_cast<E*>(result) + column.batch * COUNT * channels + column.channel;
     T before[COUNT] = {};
     if (adds) {
       EQUINET_UNROLL

@@ -1,12 +1,12 @@
-// Any forms on the sphere for one lane, by interpreting a plan: what a thread of a CUDA kernel does
-// where no compiled product serves. Plan and tables lie in memory that all threads read alike; a
-// thread's own values lie in scratch memory, those of 32 threads side by side.
+// Any forms on the sphere for one column, by interpreting a plan: what a thread of a CUDA kernel
+// does where no compiled product serves. Plan and tables lie in memory that all threads read alike;
+// a thread's own values lie in scratch memory, those of 32 threads side by side.
 #pragma once
 
 #include <algorithm>
 #include <vector>
 
-#include "lane.h"
+#include "column.h"
 #include "plan.h"
 
 namespace equinet {
@@ -30,7 +30,7 @@ struct PlanArrays {
 };
 
 template <class T>
-struct FormsLaneJob {
+struct FormsColumnJob {
   Operand<void> functions[MAX_FUNCTIONS];
   void* results[MAX_OUTPUTS];  // contiguous [batch, (lmax + 1)^2, channels]
   PlanArrays<T> plan;
@@ -45,7 +45,7 @@ struct FormsLaneJob {
   int widest;  // degree of all fields and outputs
   ScalarType element;
   int64_t channels;
-  int64_t lanes;
+  int64_t columns;
 };
 
 // A thread's values: every 32nd, so that the threads of a warp read adjacent ones.
@@ -86,9 +86,9 @@ struct RingValues<DYNAMIC, T> {
 };
 
 template <class T>
-class FormsLane {
+class FormsColumn {
  public:
-  EQUINET_INLINE FormsLane(const FormsLaneJob<T>& job, T* scratch)
+  EQUINET_INLINE FormsColumn(const FormsColumnJob<T>& job, T* scratch)
       : job_(job), count_(PARTS * job.azimuths), x_{scratch} {
     z_ = x_;
     for (int f = 0; f < job.function_count; ++f) z_ = z_ + components_of(job.functions[f].lmax);
@@ -100,8 +100,8 @@ class FormsLane {
   }
 
   EQUINET_INLINE void run(int64_t index) const {
-    const Lane lane(index, job_.channels);
-    read(lane);
+    const Column column(index, job_.channels);
+    read(column);
     for (int pair = 0; pair < job_.ring_pairs; ++pair) {
       const bool is_equator = job_.has_equator && pair == job_.ring_pairs - 1;
       for (int f = 0; f < job_.field_count; ++f) synthesize(f, pair);
@@ -112,19 +112,19 @@ class FormsLane {
         z = z + components_of(job_.plan.outputs[o].lmax);
       }
     }
-    write(lane);
+    write(column);
   }
 
  private:
-  EQUINET_INLINE void read(const Lane& lane) const {
+  EQUINET_INLINE void read(const Column& column) const {
     Scratch<T> x = x_;
     for (int i = 0; i < job_.function_count; ++i) {
       const Operand<void>& f = job_.functions[i];
       const int components = components_of(f.lmax);
       with_element<T>(job_.element, [&](auto type) EQUINET_LAMBDA_INLINE {
         using E = typename decltype(type)::Type;
-        const E* const source = static_cast<const E*>(f.data) + lane.batch * f.batch_stride +
-                                lane.channel * f.channel_stride;
+        const E* const source = static_cast<const E*>(f.data) + column.batch * f.batch_stride +
+                                column.channel * f.channel_stride;
         for (int k = 0; k < components; ++k) x[k] = static_cast<T>(source[k * f.component_stride]);
       });
       x = x + components;
@@ -132,14 +132,14 @@ class FormsLane {
     for (Scratch<T> z = z_; z.start < parts_.start; z = z + 1) z[0] = 0;
   }
 
-  EQUINET_INLINE void write(const Lane& lane) const {
+  EQUINET_INLINE void write(const Column& column) const {
     Scratch<T> z = z_;
     for (int o = 0; o < job_.output_count; ++o) {
       const int components = components_of(job_.plan.outputs[o].lmax);
       with_element<T>(job_.element, [&](auto type) EQUINET_LAMBDA_INLINE {
         using E = typename decltype(type)::Type;
         E* const target = static_cast<E*>(job_.results[o]) +
-                          lane.batch * components * job_.channels + lane.channel;
+                          column.batch * components * job_.channels + column.channel;
         for (int k = 0; k < components; ++k) target[k * job_.channels] = static_cast<E>(z[k]);
       });
       z = z + components;
@@ -219,7 +219,7 @@ class FormsLane {
 
   EQUINET_INLINE Scratch<T> south_rings() const { return rings_ + (2 * job_.widest + 1); }
 
-  const FormsLaneJob<T>& job_;
+  const FormsColumnJob<T>& job_;
   int count_;           // parts of a ring
   Scratch<T> x_;        // coefficients of the functions,
   Scratch<T> z_;        // of the outputs,
@@ -227,11 +227,11 @@ class FormsLane {
   Scratch<T> rings_;    // Fourier coefficients of degrees that are not compiled in
 };
 
-// A job that lacks only results, element, channels and lanes.
+// A job that lacks only results, element, channels and columns.
 template <class T>
-FormsLaneJob<T> job_of(const SpherePlan& plan, const PlanArrays<T>& arrays,
-                       const std::vector<Operand<void>>& functions) {
-  FormsLaneJob<T> job{};
+FormsColumnJob<T> job_of(const SpherePlan& plan, const PlanArrays<T>& arrays,
+                         const std::vector<Operand<void>>& functions) {
+  FormsColumnJob<T> job{};
   std::copy(functions.begin(), functions.end(), job.functions);
   job.plan = arrays;
   job.function_count = int(functions.size());
@@ -246,9 +246,9 @@ FormsLaneJob<T> job_of(const SpherePlan& plan, const PlanArrays<T>& arrays,
   return job;
 }
 
-// Numbers of scratch memory that a lane needs.
+// Numbers of scratch memory that a column needs.
 template <class T>
-int64_t scratch_size(const SpherePlan& plan, const FormsLaneJob<T>& job) {
+int64_t scratch_size(const SpherePlan& plan, const FormsColumnJob<T>& job) {
   int64_t size = int64_t{2} * PARTS * job.azimuths * job.field_count;
   for (int f = 0; f < job.function_count; ++f) size += components_of(job.functions[f].lmax);
   for (const Output& output : plan.outputs) size += components_of(output.lmax);

@@ -1,13 +1,13 @@
-// The product of two functions, or their bracket, for one lane and degrees known to the compiler:
+// The product of two functions, or their bracket, for one column and degrees known to the compiler:
 // what a thread of a CUDA kernel does.
 //
 // Low degrees multiply coefficients in registers. Higher ones go by way of values, one pair of
 // rings at a time, its Fourier coefficients and the sums in registers. The operands lie in shared
-// memory, where each thread has columns of its own: nothing passes between threads, and no barrier
+// memory, where each thread has places of its own: nothing passes between threads, and no barrier
 // is needed.
 #pragma once
 
-#include "lane.h"
+#include "column.h"
 #include "plan.h"
 #include "sparse_product.h"
 
@@ -22,7 +22,7 @@ struct ProductJob {
   double coefficient;
   bool adds;
   int64_t channels;
-  int64_t lanes;
+  int64_t columns;
 };
 
 // Which degrees are compiled with every coupling unrolled: those of the CPU, but for a kernel that
@@ -33,17 +33,17 @@ constexpr bool has_sparse_kernel(int l1, int l2, int l3) {
 }
 
 template <bool IS_BRACKET, int L1, int L2, int L3, class T>
-EQUINET_INLINE void sparse_lane(const ProductJob& job, int64_t index) {
-  const Lane lane(index, job.channels);
+EQUINET_INLINE void sparse_column(const ProductJob& job, int64_t index) {
+  const Column column(index, job.channels);
   T x[components_of(L1)], y[components_of(L2)], z[components_of(L3)];
   with_element<T>(job.element, [&](auto type) EQUINET_LAMBDA_INLINE {
     using E = typename decltype(type)::Type;
-    read_lane<L1, T, E>(job.first, lane, &x[0]);
-    read_lane<L2, T, E>(job.second, lane, &y[0]);
+    read_column<L1, T, E>(job.first, column, &x[0]);
+    read_column<L2, T, E>(job.second, column, &y[0]);
   });
   sparse_product<IS_BRACKET, L1, L2, L3, T>(x, y, z);
   const T coefficient = static_cast<T>(job.coefficient);
-  write_lane<L3, T>(&z[0], coefficient, job.result, job.element, job.adds, lane, job.channels);
+  write_column<L3, T>(&z[0], coefficient, job.result, job.element, job.adds, column, job.channels);
 }
 
 // Which degrees are compiled by way of values: what a layer of one degree needs, and the whole
@@ -107,16 +107,16 @@ struct ProductTables {
 // A thread's own values in shared memory, 16 bytes of it side by side, so that four numbers are
 // read at once and no two threads want the same bank.
 template <class T, int THREADS>
-struct Column {
+struct SharedValues {
   static constexpr int GROUP = 16 / sizeof(T);
   T* start;
 
-  // Values that the columns of all threads take.
+  // Numbers that a function of this degree takes, all threads together.
   EQUINET_INLINE static constexpr int size(int lmax) {
     return (components_of(lmax) + GROUP - 1) / GROUP * GROUP * THREADS;
   }
 
-  EQUINET_INLINE Column(T* memory, int thread) : start(memory + thread * GROUP) {}
+  EQUINET_INLINE SharedValues(T* memory, int thread) : start(memory + thread * GROUP) {}
 
   EQUINET_INLINE T& operator[](int i) const {
     return start[i / GROUP * (GROUP * THREADS) + i % GROUP];
@@ -130,35 +130,35 @@ struct SampledProduct {
   static constexpr bool SUMS_ARE_SHARED = sizeof(T) == 8;
   static constexpr int THREADS = sizeof(T) == 8 ? 32 : 64;
   using Tables = ProductTables<L1, L2, L3, T>;
-  using Shared = Column<T, THREADS>;
+  using Shared = SharedValues<T, THREADS>;
 
   // Numbers in shared memory, all threads together: below 48 KB, which every device has.
   static constexpr int SHARED_SIZE =
       Shared::size(L1) + Shared::size(L2) + (SUMS_ARE_SHARED ? Shared::size(L3) : 0);
   static_assert(SHARED_SIZE * sizeof(T) <= 48 * 1024, "too much shared memory");
 
-  // Threads beyond the last lane repeat its work without writing, so that all of a warp stay
+  // Threads beyond the last column repeat its work without writing, so that all of a warp stay
   // together and the tables are read once for all of them.
   EQUINET_INLINE static void run(
       const ProductJob& job, const Tables& tables, int64_t index, int thread, T* shared) {
-    const bool is_lane = index < job.lanes;
-    const Lane lane(is_lane ? index : job.lanes - 1, job.channels);
+    const bool is_inside = index < job.columns;
+    const Column column(is_inside ? index : job.columns - 1, job.channels);
     const Shared x(shared, thread), y(shared + Shared::size(L1), thread);
     with_element<T>(job.element, [&](auto type) EQUINET_LAMBDA_INLINE {
       using E = typename decltype(type)::Type;
-      read_lane<L1, T, E>(job.first, lane, x);
-      read_lane<L2, T, E>(job.second, lane, y);
+      read_column<L1, T, E>(job.first, column, x);
+      read_column<L2, T, E>(job.second, column, y);
     });
     if constexpr (SUMS_ARE_SHARED) {
       const Shared z(shared + Shared::size(L1) + Shared::size(L2), thread);
       EQUINET_UNROLL
       for (int i = 0; i < components_of(L3); ++i) z[i] = 0;
       add_rings(tables, x, y, z);
-      if (is_lane) write(job, lane, z);
+      if (is_inside) write(job, column, z);
     } else {
       T z[components_of(L3)] = {};
       add_rings(tables, x, y, &z[0]);
-      if (is_lane) write(job, lane, &z[0]);
+      if (is_inside) write(job, column, &z[0]);
     }
   }
 
@@ -193,9 +193,9 @@ struct SampledProduct {
   }
 
   template <class Z>
-  EQUINET_INLINE static void write(const ProductJob& job, const Lane& lane, Z z) {
+  EQUINET_INLINE static void write(const ProductJob& job, const Column& column, Z z) {
     const T coefficient = static_cast<T>(job.coefficient);
-    write_lane<L3, T>(z, coefficient, job.result, job.element, job.adds, lane, job.channels);
+    write_column<L3, T>(z, coefficient, job.result, job.element, job.adds, column, job.channels);
   }
 };
 
