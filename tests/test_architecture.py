@@ -1,6 +1,7 @@
 """The house keeps its rules: imports run downwards and through doors, rooms stay small."""
 
 import ast
+import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -216,3 +217,17 @@ def test_imports_are_light(modules: str, heavy: str, warnings: str) -> None:
         "sys.exit(f'loaded {loaded}' if loaded else 0)"
     )
     subprocess.run([sys.executable, "-W", warnings, "-c", script], check=True)
+
+
+def test_the_picture_shows_todays_imports() -> None:
+    path = PACKAGE.parent / "docs" / "draw_architecture.py"
+    spec = importlib.util.spec_from_file_location("draw_architecture", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert module.PICTURE.read_text() == module.draw(), "run python docs/draw_architecture.py"
+    text = (PACKAGE.parent / "docs" / "architecture.md").read_text()
+    rooms = {room for room in module.rooms() if (PACKAGE / room.replace(".", "/")).is_dir()}
+    untold = {room for room in rooms if f"`{room.replace('.', '/')}`" not in text}
+    assert untold <= {"data"}, f"docs/architecture.md has no row for {untold}"

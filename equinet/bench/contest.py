@@ -35,24 +35,24 @@ class Result:
     """One implementation in one stage of one problem.
 
     Attributes:
-        series: Whose problem size it is; "" for that of the command line.
+        series: Publication that the problem size is from; "" for a size of the command line.
         op: Name of the op.
-        lmax: Of the first operand.
-        lmax_y: Of the second operand or the filter.
-        lmax_out: Of the result.
-        batch: Functions to multiply, or edges.
-        channels: Of the first operand and the result.
-        implementation: As of :func:`implementations`.
+        lmax: Highest degree of the first operand.
+        lmax_y: Highest degree of the second operand or of the filter.
+        lmax_out: Highest degree of the result.
+        batch: Number of functions to multiply, or of edges.
+        channels: Number of channels of the first operand and of the result.
+        implementation: Name of a backend or a library, one of :func:`implementations`.
         stage: One of :data:`STAGES`.
-        median_ms: Milliseconds.
-        best_ms: Smallest sample, milliseconds.
+        median_ms: Median time of one call, milliseconds.
+        best_ms: Shortest time of one call, milliseconds.
         spread_ms: Distance of the quartiles, milliseconds.
         rounds: Number of samples.
         speedup: Time of e3nn over this one; None where e3nn did not run.
         minimal_bytes: Operands and results.
-        multiply_adds: Of the cheapest algorithm that has been counted; None where none has.
+        multiply_adds: Number of multiply-adds of the cheapest known algorithm; None if unknown.
         bandwidth: Limit of this machine for this working set, bytes a second.
-        multiply_add_rate: Likewise, multiply-adds a second.
+        multiply_add_rate: Limit of this machine for this working set, multiply-adds a second.
         limit_ms: The larger of the times that the two limits allow.
         of_bandwidth: Minimal bytes a second, as a fraction of the limit.
         of_multiply_add_rate: Multiply-adds a second, likewise; None where unknown.
@@ -93,9 +93,9 @@ def compete(
 
     Args:
         series: Problems, small ones first.
-        dtype: Of all operands.
-        device: "cpu" or "cuda".
-        seconds: To spend on each implementation and stage.
+        dtype: Floating-point type of all operands.
+        device: Type of the device, "cpu" or "cuda".
+        seconds: Time to spend on each implementation and stage.
         only: Leave out others than these, if any are named.
 
     Yields:
@@ -133,7 +133,7 @@ def implementations(op: str, device: str) -> list[str]:
 
     Args:
         op: One of :data:`equinet.ops.OPS`.
-        device: "cpu" or "cuda".
+        device: Type of the device, "cpu" or "cuda".
     """
     names = [name for name, reason in available_backends(op, device).items() if not reason]
     if op == "gaunt_convolution":

@@ -53,10 +53,10 @@ def tensor_product(
     """Build the product of functions, channel by channel, as a sum over paths.
 
     Args:
-        lmax: Of both operands and of the result.
-        channels: Of both operands: the same number ("uuu"), or one for the second ("uvu").
-        dtype: Of operands and result.
-        device: Of operands and result.
+        lmax: Highest degree of both operands and of the result.
+        channels: Number of channels of the operands: equal ("uuu"), or one in the second ("uvu").
+        dtype: Floating-point type of operands and result.
+        device: Device of operands and result.
         odd: Take the paths of the bracket in place of the Gaunt product's.
 
     Source:

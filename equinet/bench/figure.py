@@ -23,9 +23,9 @@ def draw(results: Sequence[Result], path: Path, title: str) -> None:
     The dashed line is the time that the machine's measured limits allow.
 
     Args:
-        results: Of any number of series and degrees.
-        path: PNG to write.
-        title: Above all panels.
+        results: Times to draw, of any number of series and degrees.
+        path: Name of the PNG file to write.
+        title: Line of text above all panels.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

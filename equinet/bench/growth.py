@@ -21,7 +21,7 @@ class Growth:
         implementation: A backend or a rival.
         stage: What was timed.
         exponent: By least squares in the logarithms of the medians.
-        degrees: lmax of the times that were fitted.
+        degrees: Degrees (lmax) of the times that were fitted.
     """
 
     series: str
@@ -36,7 +36,7 @@ def fit_growth(results: Sequence[Result]) -> list[Growth]:
     """Fit every implementation that was timed at three or more degrees from 4 to 10.
 
     Args:
-        results: Of any number of series and stages.
+        results: Times of any number of series and stages.
 
     Returns:
         One fit for each implementation and stage of each series.

@@ -45,9 +45,9 @@ def measure_limits(working_set: int, dtype: torch.dtype, device: str, seconds: f
 
     Args:
         working_set: Bytes of operands and result.
-        dtype: Of the numbers.
-        device: "cpu" or "cuda".
-        seconds: To spend on each.
+        dtype: Type of the numbers that are moved and multiplied.
+        device: Type of the device, "cpu" or "cuda".
+        seconds: Time to spend on each measurement.
     """
     size = max(_SMALLEST, 2 ** math.ceil(math.log2(working_set)))
     return _measure(size, dtype, device, seconds)
@@ -77,7 +77,7 @@ def free_memory(device: str) -> int:
     """Return the bytes of memory that are free; where the system does not tell, all of them.
 
     Args:
-        device: "cpu" or "cuda".
+        device: Type of the device, "cpu" or "cuda".
     """
     if device == "cuda":
         # What torch keeps for itself is free too.

@@ -25,9 +25,9 @@ class Problem:
 
     Attributes:
         op: Its name in equinet.ops.
-        lmax: Of the first operand; it has none where it is given at points.
-        lmax_y: Of the second operand, the filter or the kernel.
-        lmax_out: Of the result.
+        lmax: Highest degree of the first operand; not used for operands given at points.
+        lmax_y: Highest degree of the second operand, the filter or the kernel.
+        lmax_out: Highest degree of the result.
         inputs: Floating-point arguments, to be differentiated.
         edge_index: Senders and receivers [2, E] for the convolutions.
         points: Orientations [O / 2, 3], each of which stands for its opposite too.
@@ -104,15 +104,15 @@ def make_problem(
 
     Args:
         op: One of :data:`equinet.ops.OPS`.
-        lmax: Of the first operand.
+        lmax: Highest degree of the first operand.
         batch: Number of functions to multiply; of edges for the convolutions.
-        channels: Of all operands.
-        lmax_y: Of the second operand, the filter or the kernel; None is ``lmax``.
-        lmax_out: Of the result; None is ``lmax``.
+        channels: Number of channels of all operands.
+        lmax_y: Highest degree of the second operand, the filter or the kernel; None is ``lmax``.
+        lmax_out: Highest degree of the result; None is ``lmax``.
         is_shared: Give the second operand of a product one channel for all.
         neighbors: Edges that end at each node, for the convolutions.
-        seed: Of the numbers.
-        device: Where to draw; the numbers depend on it.
+        seed: Seed of the random numbers.
+        device: Device on which numbers are drawn; they depend on it.
     """
     generator = torch.Generator(device).manual_seed(seed)
 
@@ -147,9 +147,9 @@ def draw_probes(
     """Draw the vectors with which derivatives are contracted: one for the output and each input.
 
     Args:
-        output: Of the function.
-        inputs: By which it is differentiated.
-        seed: Of the numbers.
+        output: Value of the function at the inputs.
+        inputs: Tensors by which the function is differentiated.
+        seed: Seed of the random numbers.
         device: Where to draw, whatever that of the tensors is; the numbers depend on it.
     """
     generator = torch.Generator(device).manual_seed(seed)
@@ -168,12 +168,12 @@ def derivatives(
     """Evaluate a function and its contracted derivatives.
 
     Args:
-        function: Of the inputs.
-        inputs: Floating-point tensors.
-        probes: As of :func:`draw_probes`.
-        order: 0 for the value alone, without recording gradients; 1 adds the gradient by all
-            inputs of the value times the first probe; 2 adds the gradient, by all inputs and by
-            that probe, of the first gradient times the other probes.
+        function: Differentiable function of the inputs.
+        inputs: Floating-point tensors that the function takes.
+        probes: Random tensors from :func:`draw_probes`.
+        order: Number of derivatives: 0 for the value alone, without recording gradients; 1 adds
+            the gradient by all inputs of the value times the first probe; 2 adds the gradient, by
+            all inputs and by that probe, of the first gradient times the other probes.
 
     Returns:
         For each order from 0, its tensors.

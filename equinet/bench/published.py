@@ -10,8 +10,8 @@ class Series:
     """Problems of one op, of ascending degree.
 
     Attributes:
-        name: Whose they are; "" for those of the command line.
-        op: One of :data:`equinet.ops.OPS`.
+        name: Publication that the sizes are from; "" for sizes of the command line.
+        op: Name of the op, one of :data:`equinet.ops.OPS`.
         sizes: Keyword arguments of :func:`equinet.bench.problems.make_problem`.
     """
 

@@ -43,7 +43,7 @@ def synchronizer(device: str) -> Callable[[], Any]:
     """Return what waits until a device has finished.
 
     Args:
-        device: "cpu" or "cuda".
+        device: Type of the device, "cpu" or "cuda".
     """
     return torch.cuda.synchronize if device == "cuda" else lambda: None
 

@@ -26,9 +26,9 @@ def minimal_bytes(problem: Problem, order: int) -> int:
     """Count the bytes of operands and results: what every implementation must move.
 
     Args:
-        problem: Has the precision.
-        order: 0 for the value, 1 with gradients by all inputs, 2 with the gradients of those, as
-            in :func:`equinet.bench.problems.derivatives`.
+        problem: Problem to count; the precision of its inputs counts.
+        order: Number of derivatives: 0 for the value, 1 with gradients by all inputs, 2 with the
+            gradients of those, as in :func:`equinet.bench.problems.derivatives`.
     """
     inputs = sum(x.numel() for x in problem.inputs)
     result = math.prod(problem.result_shape)
@@ -44,8 +44,8 @@ def multiply_adds(problem: Problem, order: int) -> int | None:
     """Count the multiply-adds of the cheaper of two algorithms; a lone product counts as one.
 
     Args:
-        problem: Any.
-        order: As of :func:`minimal_bytes`.
+        problem: Problem to count, of any op.
+        order: Number of derivatives, as in :func:`minimal_bytes`.
 
     Returns:
         The lesser of sparse couplings and the separable transform, for all channels; None for

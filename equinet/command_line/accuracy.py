@@ -25,8 +25,8 @@ class Check:
     Attributes:
         op: Name of the op.
         backend: Name of the backend.
-        device: "cpu" or "cuda".
-        dtype: Of the arguments, without "torch.".
+        device: Type of the device, "cpu" or "cuda".
+        dtype: Name of the type of the arguments, without "torch.".
         errors: Largest error of the value, the gradient and the second gradient, relative to the
             largest true number; empty where it does not run.
         reason: Why it does not run, or "".
@@ -46,9 +46,9 @@ def check_ops(lmax: int = 4, batch: int = 32, channels: int = 8) -> Iterator[Che
     """Check all that says it runs here.
 
     Args:
-        lmax: Of the problems.
-        batch: Of the problems.
-        channels: Of the problems.
+        lmax: Highest degree of the operands.
+        batch: Number of functions, or of edges.
+        channels: Number of channels of the operands.
 
     Yields:
         One check for each op, backend, device and precision.
