@@ -17,6 +17,9 @@ _LEFT_OUT = {"__init__", "__main__", "errors", "elements"}
 # Inner folders that are a way to do what the folder around them does, not a room of their own.
 _INNER = {"ops.native", "ops.reference"}
 _WIDTH, _BOX, _HEIGHT, _FLOOR = 1180, 128, 30, 74
+_SVG = "http://www.w3.org/2000/svg"
+_FONT = 'font-family="sans-serif" font-size="12"'
+_FRAME = f'width="{_BOX}" height="{_HEIGHT}" rx="5" fill="#eef3f7" stroke="#1f5f8b"'
 
 
 def rooms() -> dict[str, set[str]]:
@@ -109,8 +112,7 @@ def draw() -> str:
             place[room] = (gap * (index + 0.5), (top - level) * _FLOOR + 10)
     height = top * _FLOOR + _HEIGHT + 20
     lines = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" '
-        'font-family="sans-serif" font-size="12">',
+        f'<svg xmlns="{_SVG}" viewBox="0 0 {_WIDTH} {height}" {_FONT}>',
         f'<rect width="{_WIDTH}" height="{height}" fill="white"/>',
     ]
     for room, below in arrows(imports):
@@ -123,8 +125,7 @@ def draw() -> str:
         )
     for room, (x, y) in place.items():
         lines += [
-            f'<rect x="{x - _BOX / 2:.0f}" y="{y:.0f}" width="{_BOX}" height="{_HEIGHT}" rx="5" '
-            'fill="#eef3f7" stroke="#1f5f8b"/>',
+            f'<rect x="{x - _BOX / 2:.0f}" y="{y:.0f}" {_FRAME}/>',
             f'<text x="{x:.0f}" y="{y + 19:.0f}" text-anchor="middle">{room}</text>',
         ]
     return "\n".join([*lines, "</svg>", ""])
