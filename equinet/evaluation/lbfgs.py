@@ -1,8 +1,6 @@
 """L-BFGS for many structures at once, each with a history of its own.
 
-There are libraries of batched relaxation, but the one that is kept well, torch-sim, needs a newer
-Python than equinet; ASE takes one structure at a time, and its optimizer is what this one is tested
-against, step by step.
+It is tested step by step against ASE's optimizer, which relaxes one structure at a time.
 """
 
 import torch
@@ -17,13 +15,14 @@ class PackedLBFGS:
 
     The inverse Hessian of each structure starts at ``1 / alpha`` and is updated from its own steps
     alone; a step is shortened so that no atom moves farther than ``max_step``. There is no line
-    search. Structures come and go between steps. The defaults are those of OC20's relaxations.
+    search. Structures can be added and removed between steps. The defaults are those of OC20's
+    relaxations.
 
     Args:
-        memory: Steps that are remembered.
-        max_step: Å.
+        memory: Number of steps from which the inverse Hessian is estimated.
+        max_step: Longest displacement of an atom in one step, Å.
         damping: Factor of every step.
-        alpha: Curvature to begin with, eV/Å².
+        alpha: Initial curvature, eV/Å².
 
     Source: Nocedal, Math. Comp. 35, 773 (1980); as in ``ase.optimize.LBFGS``.
 
@@ -56,10 +55,10 @@ class PackedLBFGS:
         self._inverse_curvatures: list[Tensor] = []
 
     def admit(self, atoms: Int[Tensor, " structure"]) -> None:
-        """Add structures behind those that are there.
+        """Add structures behind the present ones.
 
         Args:
-            atoms: Number of atoms of each.
+            atoms: Number of atoms of each structure.
         """
         count, places = len(self._known), torch.arange(len(atoms))
         added = (count + places).repeat_interleave(atoms)
@@ -77,7 +76,7 @@ class PackedLBFGS:
         self._inverse_curvatures = [pad(held, len(atoms)) for held in self._inverse_curvatures]
 
     def keep(self, kept: Bool[Tensor, " structure"]) -> None:
-        """Forget all other structures; those that stay close up.
+        """Remove structures.
 
         Args:
             kept: Whether each structure stays.
@@ -98,25 +97,25 @@ class PackedLBFGS:
         """Propose the next step of every structure.
 
         Args:
-            positions: Å, of all structures that are there.
-            forces: eV/Å; zero on atoms that are not to move.
+            positions: Positions of the atoms of all structures, Å.
+            forces: Forces, eV/Å; zero on atoms that stay in place.
 
         Returns:
-            Displacements, Å, which the caller makes before the next call.
+            Displacements, Å; the caller applies them before the next call.
         """
         positions, forces = positions.double(), forces.double()
         self._remember(positions, forces)
         gradient = -forces
         pairs = list(zip(self._moves, self._changes, self._inverse_curvatures, strict=True))
-        shares = []
+        coefficients = []
         for move, change, inverse in reversed(pairs):
-            share = inverse * self._dot(move, gradient)
-            gradient = gradient - share[self._batch, None] * change
-            shares.append(share)
+            coefficient = inverse * self._dot(move, gradient)
+            gradient = gradient - coefficient[self._batch, None] * change
+            coefficients.append(coefficient)
         step = -gradient / self.alpha
-        for (move, change, inverse), share in zip(pairs, reversed(shares), strict=True):
+        for (move, change, inverse), coefficient in zip(pairs, reversed(coefficients), strict=True):
             other = inverse * self._dot(change, step)
-            step = step - (share + other)[self._batch, None] * move
+            step = step - (coefficient + other)[self._batch, None] * move
         lengths = torch.linalg.vector_norm(step, dim=1)
         longest = segment_max(lengths, self._batch, len(self._known))
         factor = torch.where(longest >= self.max_step, self.max_step / longest, 1.0)
@@ -137,5 +136,5 @@ class PackedLBFGS:
         self._known = torch.ones_like(self._known)
 
     def _dot(self, first: Tensor, second: Tensor) -> Tensor:
-        """Inner products, a structure each."""
+        """Inner product of each structure."""
         return segment_sum((first * second).sum(dim=1), self._batch, len(self._known))

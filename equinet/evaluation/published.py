@@ -8,10 +8,10 @@ class PublishedRow:
     """Errors that a publication reports for one test set.
 
     Attributes:
-        model: Name, as published.
-        energy_rmse: Of the total energy per structure, meV.
-        forces_rmse: Over force components, meV/Å.
-        source: Publication.
+        model: Name of the model, as published.
+        energy_rmse: RMSE of the total energies of structures, meV.
+        forces_rmse: RMSE of the force components, meV/Å.
+        source: Publication that reports them.
     """
 
     model: str
@@ -48,7 +48,7 @@ _TESTS = ("test_300K.xyz", "test_600K.xyz", "test_1200K.xyz", "test_dih.xyz")
 
 
 def published_rows(official_name: str) -> list[PublishedRow]:
-    """Return what is published for an official test file of 3BPA, worst first.
+    """Return the published errors on an official test file of 3BPA, worst first.
 
     Args:
         official_name: Name of the file in the official set, such as ``test_300K.xyz``.

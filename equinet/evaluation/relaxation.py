@@ -1,4 +1,4 @@
-"""Relax structures with a trained potential, many at a time."""
+"""Relaxation of structures with a trained potential, many at a time."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,17 +19,18 @@ CONVERGED, UNFINISHED, DIVERGED = "converged", "unfinished", "diverged"
 
 @dataclass(frozen=True)
 class Relaxed:
-    """Where a relaxation ended.
+    """Result of the relaxation of one structure.
 
     Attributes:
-        index: Of the structure among those that were given.
+        index: Place of the structure among those that were given, from 0.
         outcome: ``converged``; ``unfinished`` after the allowed steps; or ``diverged``, with the
-            last place that the model could evaluate.
-        positions: Å.
-        energy: At these positions, eV; NaN where the model could not even evaluate the beginning.
-        largest_force: Length of the largest force on a free atom there, eV/Å.
-        steps: Steps made.
-        reason: Why it diverged, with the structure's name.
+            last positions that the model could evaluate.
+        positions: Final positions, Å.
+        energy: Energy at these positions, eV; NaN where the model could not evaluate the initial
+            ones.
+        largest_force: Length of the largest force on a free atom at these positions, eV/Å.
+        steps: Number of steps made.
+        reason: Reason why it diverged, with the structure's name; empty for other outcomes.
     """
 
     index: int
@@ -43,7 +44,7 @@ class Relaxed:
 
 @dataclass
 class _Active:
-    """A structure under way."""
+    """A structure that is being relaxed."""
 
     index: int
     frame: Frame
@@ -74,20 +75,21 @@ def relax(
     max_atoms: int = 2000,
     device: torch.device | str = "cpu",
 ) -> Iterator[Relaxed]:
-    """Move the free atoms of structures until no force on them is left; cells stay as they are.
+    """Move the free atoms of structures until the forces on them vanish; cells are kept.
 
     Structures are relaxed side by side by :class:`~equinet.evaluation.lbfgs.PackedLBFGS`; one that
-    ends makes room for the next. Each goes the way that it would go alone. Graphs are built anew
-    at every step, as the model wants them.
+    ends makes room for the next. Batching does not change any trajectory. Graphs are built anew
+    at every step with the neighborhood of the model.
 
     Args:
-        model: A potential: ``model(graph) -> {"energy", "forces"}`` with a ``neighborhood``; it is
+        model: Potential, ``model(graph) -> {"energy", "forces"}`` with a ``neighborhood``; it is
             moved to ``device`` and left in evaluation mode.
-        frames: Read when their turn comes; atoms marked ``fixed`` stay where they are.
-        fmax: A structure is done when every force on a free atom is shorter, eV/Å.
-        max_steps: Steps after which it is given up.
-        max_atoms: Atoms of the structures under way together; a larger one is relaxed alone.
-        device: Where to evaluate.
+        frames: Structures, each read when its relaxation begins; atoms marked ``fixed`` stay in
+            place.
+        fmax: Length below which every force on a free atom must fall for convergence, eV/Å.
+        max_steps: Number of steps after which a relaxation ends as ``unfinished``.
+        max_atoms: Number of atoms that are relaxed at once; a larger structure is relaxed alone.
+        device: Device on which to evaluate.
 
     Yields:
         Results as relaxations end, in no particular order. A structure that the model cannot

@@ -24,16 +24,16 @@ class ModelCheckError(EquinetError):
 
 @dataclass(frozen=True)
 class Measured:
-    """What :func:`measure` found on one structure, in float64.
+    """Results of :func:`measure` on one structure, in float64.
 
     Attributes:
         rotation_energy: Largest change of the energy under a rotation, or a reflection if the model
             is meant to be symmetric under those, eV.
-        rotation_forces: Largest difference between the forces of the turned structure and the
-            turned forces, eV/Å.
+        rotation_forces: Largest difference between the forces of the rotated structure and the
+            rotated forces, eV/Å.
         gradient: Largest difference between a force along a direction and the finite difference of
-            the energy, eV/Å; None where the model says that its forces are no gradient.
-        force_scale: Root mean square of the force components, eV/Å, to compare with.
+            the energy, eV/Å; None where the model says that its forces are not a gradient.
+        force_scale: Root mean square of the force components, eV/Å, for comparison.
     """
 
     rotation_energy: float
@@ -43,7 +43,7 @@ class Measured:
 
 
 def turned(graph: Any, rotation: Float[Tensor, "3 3"]) -> Any:
-    """Copy a graph with positions and lattice vectors turned; edges and shifts stay valid."""
+    """Copy a graph with rotated positions and lattice vectors; edges and shifts stay valid."""
     result = graph.clone()
     rotation = rotation.to(graph.pos)
     result.pos = graph.pos @ rotation.T
@@ -59,11 +59,11 @@ def measure(
     step: float = 1e-3,
     seed: int = 0,
 ) -> Measured:
-    r"""Turn a structure, and nudge it, and compare what the model says.
+    r"""Rotate a structure, displace its atoms, and compare energies and forces.
 
-    The structure is turned by two random matrices, one proper and one improper, of those that the
-    model names as its ``symmetry``; of all rotations and reflections where it names none. A model
-    that is not ``mirror_symmetric`` is spared the improper one.
+    The structure is transformed by two random matrices, one proper and one improper, out of those
+    that the model names as its ``symmetry``, or out of all rotations and reflections where it names
+    none. The improper one is left out for a model that is not ``mirror_symmetric``.
 
     The model is copied to float64. Derivatives are four-point central differences,
     :math:`(8[E(h) - E(-h)] - [E(2h) - E(-2h)]) / 12h`, whose error at :math:`h = 10^{-3}` Å is
@@ -71,11 +71,11 @@ def measure(
     -17 660 eV.
 
     Args:
-        model: ``model(graph) -> {"energy", "forces"}``; neither its weights nor its mode change.
+        model: Potential, ``model(graph) -> {"energy", "forces"}``; its weights and mode are kept.
         graph: One structure, or a batch of one.
         directions: Number of random directions in the space of all positions.
-        step: :math:`h`, Å, length of the displacement of all atoms together.
-        seed: Of directions and rotations; the global generator is left alone.
+        step: Length :math:`h` of the displacement of all atoms together, Å.
+        seed: Seed of directions and rotations; the global generator is not used.
     """
     generator = torch.Generator().manual_seed(seed)
     exact = copy.deepcopy(model).double().eval()
@@ -102,19 +102,18 @@ def measure(
 
 
 class FirstBatchCheck(Callback):
-    """Measure invariance and conservativeness on the first batch; stop the run if they are off.
+    """Measure invariance and conservativeness on the first batch; stop the run if they fail.
 
-    Three known ways to train on nonsense end here: kernels whose derivative is wrong, compiled
-    models whose forces are zero, and layers that mix the order of spherical components. Each gives
-    errors of the order of the forces themselves. What a sound model shows comes from rounding:
-    about 1e-12 relative where its tables are held in float64, 1e-6 where they were rounded to
-    float32. The default tolerance lies between, far from both.
+    Kernels whose derivative is wrong, compiled models whose forces are zero and layers that mix the
+    order of spherical components give errors of the order of the forces themselves. The errors of a
+    correct model come from rounding: about 1e-12 relative where its tables are held in float64,
+    1e-6 where they were rounded to float32. The default tolerance lies far above these.
 
     Args:
-        tolerance: Largest error relative to the root-mean-square force (for energies: times 1 Å).
-        floor: Errors below this are rounding whatever the forces, eV or eV/Å.
-        conservative: Whether the forces are meant to be the gradient of the energy; a model that
-            says otherwise is taken at its word.
+        tolerance: Largest error relative to the root-mean-square force; for energies times 1 Å.
+        floor: Error that counts as rounding whatever the forces, eV or eV/Å.
+        conservative: Whether the forces should be the gradient of the energy; ignored for a model
+            that says that they are not.
     """
 
     def __init__(
@@ -225,5 +224,5 @@ def _slope(model: nn.Module, graph: Any, direction: Tensor, step: float) -> floa
 
 
 def _largest(x: Tensor) -> float:
-    """Largest absolute value; NaN if there is one, which Python's max would pass over."""
+    """Largest absolute value; NaN if there is one, which Python's max would ignore."""
     return float(x.abs().max()) if x.numel() else 0.0

@@ -1,4 +1,4 @@
-"""A few steps of a run, taken to say what the run will need: memory, and time."""
+"""Probe of a run: a few steps from which its memory and time are predicted."""
 
 import logging
 import math
@@ -33,10 +33,11 @@ _GIB = 2**30
 
 
 def probe_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Change a trainer's settings into those of a probe: one short epoch that keeps nothing.
+    """Change a trainer's settings into those of a probe: one short epoch that writes nothing.
 
     Args:
-        settings: As configured; precision, devices, strategy, clipping and accumulation stay.
+        settings: Settings of the run's trainer; precision, devices, strategy, clipping and
+            accumulation are kept.
     """
     limit = settings.get("limit_val_batches")
     validated = min(limit, _VALIDATED) if isinstance(limit, int) else _VALIDATED
@@ -67,25 +68,25 @@ def probe(
     """Take some steps as a run would, on its largest and on typical batches, and extrapolate.
 
     The sizes of two thousand batches of the first epoch are compared. A fifth of the steps is taken
-    on the largest of them, for the memory. The others are taken on batches spread evenly over all
-    sizes, for the time. A few validation batches follow. The first step is not timed, and nothing
-    is written.
+    on the largest of them, to measure memory. The others are taken on batches spread evenly over
+    all sizes, to measure time. A few validation batches follow. The first step is not timed, and
+    nothing is written.
 
     Args:
-        task: What would be trained.
+        task: Task that would be trained.
         data: Data module, as for :func:`equinet.training.fit`.
         make_trainer: Builds the probing trainer, see :func:`probe_settings`, around callbacks.
-        callbacks: The run's own.
-        settings: Of the run's trainer: its budget and how often it validates.
-        steps: How many optimization steps.
-        seed: Of everything random in a step.
+        callbacks: Callbacks of the run.
+        settings: Settings of the run's trainer, with its budget and its validation interval.
+        steps: Number of optimization steps.
+        seed: Seed of everything random in a step.
 
     Returns:
-        What was measured and predicted, by name; empty on processes other than the first. Times in
-        s, memory in GiB.
+        Measured and predicted values by name, times in s, memory in GiB; empty on processes other
+        than the first.
 
     Raises:
-        ConfigError: Too few steps.
+        ConfigError: ``steps`` is too small to measure anything.
         DataError: The data lack what the task needs.
         EquinetError: The largest batch does not fit into the GPU; its size is named.
     """
@@ -124,7 +125,7 @@ def probe(
 
 
 class _ProbeBatches(Sampler[list[int]]):
-    """The largest batch of an epoch again and again, then batches spread over all sizes.
+    """The largest batch of an epoch repeated, then batches spread over all sizes.
 
     Sizes are compared when the batches are asked for, as the process knows its rank only then.
     """
@@ -175,7 +176,7 @@ class _Meter(Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Look at the batch."""
+        """Count the structures, atoms and edges of the batch."""
         self.batch = _counts(batch)
         if batch_idx == 0:
             self._largest = self.batch
@@ -198,7 +199,7 @@ class _Meter(Callback):
         self._last = now
 
     def on_validation_start(self, trainer: Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
-        """Read the memory of training, and start anew."""
+        """Read the peak memory of training, and reset it."""
         self._memory = _peak(trainer)
         self._validation = _now(trainer)
 
@@ -211,14 +212,14 @@ class _Meter(Callback):
         batch_idx: int,  # noqa: ARG002
         dataloader_idx: int = 0,  # noqa: ARG002
     ) -> None:
-        """Count what was validated so far, and the time it took."""
+        """Count the validated structures, and measure the time."""
         self._validated += _counts(batch)["frames"]
         self.measured["validation_seconds_per_frame"] = (
             _now(trainer) - self._validation
         ) / self._validated
 
     def on_train_end(self, trainer: Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
-        """Gather what all processes saw: the slowest and the fullest count."""
+        """Take the longest times and the largest memory over all processes."""
         device = trainer.strategy.root_device
         peak = _peak(trainer)
         typical = self._steps[self.largest_steps :]
@@ -331,7 +332,7 @@ def _say(found: Mapping[str, Any], trainer: Trainer) -> None:
 
 
 def _work(dataset: Any) -> Int[np.ndarray, " frames"] | None:
-    """What a step costs by frame: edges where they were counted, atoms, or None for all alike."""
+    """Cost of each structure: edges where they were counted, else atoms; None for equal costs."""
     try:
         edges = getattr(dataset, "edge_counts", None)
     except DataError:  # counted within another cutoff, which only packing minds
@@ -351,7 +352,7 @@ def _sizes(counts: Mapping[str, int]) -> str:
 
 
 def _limited(count: int, limit: float | None) -> int:
-    """As Lightning reads its limits: a number of batches, or a share of them."""
+    """Apply a limit of Lightning: a number of batches, or a fraction of them."""
     if limit is None:
         return count
     return min(count, limit) if isinstance(limit, int) else int(count * limit)
@@ -369,7 +370,7 @@ def _now(trainer: Trainer) -> float:
 
 
 def _peak(trainer: Trainer) -> float:
-    """GiB at most since the last call on a GPU, since the start of the process on a CPU."""
+    """Peak memory in GiB since the last call on a GPU, since the start of the process on a CPU."""
     device = trainer.strategy.root_device
     if device.type != "cuda":
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / _GIB  # KiB on Linux

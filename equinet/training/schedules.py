@@ -12,31 +12,31 @@ from equinet.training.processes import mean_over_processes
 
 
 def timers(trainer: Any) -> list[Timer]:
-    """The timers of a trainer; they count the seconds of all sessions of a resumed run."""
+    """Return the timers of a trainer; they count the seconds of all sessions of a resumed run."""
     return [callback for callback in trainer.callbacks if isinstance(callback, Timer)]
 
 
 def progress(trainer: Trainer) -> float | None:
-    """Share of the training budget that is spent, from 0 to 1; ``None`` without any budget.
+    """Fraction of the training budget that is spent, from 0 to 1; ``None`` without any budget.
 
     The budget is whichever of ``max_steps``, ``max_epochs`` and ``max_time`` runs out first. The
     time counts over all sessions of a resumed run.
     """
-    shares = []
+    fractions = []
     if trainer.max_steps > 0:
-        shares.append(trainer.global_step / trainer.max_steps)
+        fractions.append(trainer.global_step / trainer.max_steps)
     if trainer.max_epochs is not None and trainer.max_epochs > 0:
         loop: Any = trainer.fit_loop.epoch_loop
         batches = loop.batch_progress.current.processed
         epochs = trainer.current_epoch + batches / max(float(trainer.num_training_batches), 1.0)
-        shares.append(epochs / trainer.max_epochs)
+        fractions.append(epochs / trainer.max_epochs)
     for timer in timers(trainer):
         remaining = timer.time_remaining()
         if remaining is not None:
-            shares.append(timer.time_elapsed() / (timer.time_elapsed() + remaining))
-    if not shares:
+            fractions.append(timer.time_elapsed() / (timer.time_elapsed() + remaining))
+    if not fractions:
         return None
-    spent = min(max(shares), 1.0)
+    spent = min(max(fractions), 1.0)
     # Clocks differ; the processes must agree or their weights drift apart.
     return mean_over_processes([spent], trainer.strategy.root_device)[0]
 
@@ -46,13 +46,13 @@ class Cosine(Callback):
 
     .. math:: \eta(p) = \eta_0 \left[f + (1 - f)\,\tfrac12 (1 + \cos \pi p)\right]
 
-    with the spent share :math:`p` of the budget, see :func:`progress`. The rate is a function of
+    with the spent fraction :math:`p` of the budget, see :func:`progress`. The rate is a function of
     the progress alone, so a resumed run continues where it was, and a run that is given
     ``trainer.max_time="00:00:30:00"`` is annealed after thirty minutes on any machine.
 
     Args:
         warmup_steps: Steps over which the rate rises from zero.
-        final_fraction: :math:`f`, the last rate over the first.
+        final_fraction: Ratio :math:`f` of the last rate to the first.
 
     Source: Loshchilov, Hutter, SGDR (ICLR 2017), one period.
     """
@@ -62,13 +62,13 @@ class Cosine(Callback):
         self.final_fraction = final_fraction
 
     def factor(self, spent: float, step: int) -> float:
-        """Multiple of the optimizer's rate after a share of the budget and a number of steps."""
+        """Multiple of the optimizer's rate after a fraction of the budget and some steps."""
         rise = min(1.0, (step + 1) / max(self.warmup_steps, 1))
         fall = 0.5 * (1 + math.cos(math.pi * min(spent, 1.0)))
         return rise * (self.final_fraction + (1 - self.final_fraction) * fall)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
-        """Refuse to anneal over nothing.
+        """Refuse a training without a budget.
 
         Raises:
             ConfigError: The trainer has no limit of steps, epochs or time.
@@ -100,10 +100,10 @@ class Plateau(Callback):
     Torch's ``ReduceLROnPlateau``, stepped once per validation: patience counts validations.
 
     Args:
-        monitor: Metric to watch; smaller is better.
-        factor: Of the reduction.
-        patience: Validations without improvement before it.
-        minimum: The rate never falls below it.
+        monitor: Metric that is watched; smaller is better.
+        factor: Factor of the reduction, between 0 and 1.
+        patience: Number of validations without improvement before the rate is reduced.
+        minimum: Lower bound of the rate.
 
     Source: the 3BPA protocol of Batatia et al., MACE (NeurIPS 2022).
     """

@@ -17,9 +17,11 @@ class RelaxedPredictions:
 
     Attributes:
         ids: ``sid`` of each system.
-        energy: Of the relaxed structures, eV.
-        atoms: Atoms of each; None where energies were predicted without relaxing.
-        positions: Of all atoms of the relaxed structures, one after another, Å; None likewise.
+        energy: Energies of the relaxed structures, eV.
+        atoms: Number of atoms of each structure; None where energies were predicted without
+            relaxation.
+        positions: Positions of all atoms of the relaxed structures, one after another, Å; None
+            where energies were predicted without relaxation.
     """
 
     ids: list[str]
@@ -35,8 +37,8 @@ def write_is2re_submission(path: str | Path, splits: Mapping[str, RelaxedPredict
     ``SPLIT_energy`` in float32.
 
     Args:
-        path: What to write, ending in ``.npz``.
-        splits: By name; a submission that counts has all four.
+        path: File to write, ending in ``.npz``.
+        splits: Predictions by name of the split; a valid submission has all four.
 
     Raises:
         DataError: A split is not known, an energy is not finite, a system is there twice or has no
@@ -62,10 +64,10 @@ def read_is2re_submission(path: str | Path) -> dict[str, dict[str, float]]:
     """Read a submission of the IS2RE task.
 
     Args:
-        path: The file.
+        path: File to read.
 
     Returns:
-        By split and id: energy, eV.
+        Energies by split and id, eV.
 
     Raises:
         DataError: An array is missing, misshapen or not finite, or ids repeat or are out of order.
@@ -90,8 +92,8 @@ def write_is2rs_submission(path: str | Path, splits: Mapping[str, RelaxedPredict
     next begins.
 
     Args:
-        path: What to write, ending in ``.npz``.
-        splits: By name, with positions; a submission that counts has all four.
+        path: File to write, ending in ``.npz``.
+        splits: Predictions with positions by name of the split; a valid submission has all four.
 
     Raises:
         DataError: A split is not known, a position is not finite, a system is there twice or has
@@ -124,10 +126,10 @@ def read_is2rs_submission(path: str | Path) -> dict[str, dict[str, Float[np.ndar
     """Read a submission of the IS2RS task.
 
     Args:
-        path: The file.
+        path: File to read.
 
     Returns:
-        By split and id: positions of all atoms, Å.
+        Positions of all atoms by split and id, Å.
 
     Raises:
         DataError: An array is missing, misshapen or not finite, or ids repeat or are out of order.

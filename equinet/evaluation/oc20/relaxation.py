@@ -1,4 +1,4 @@
-"""What relaxations of an OC20 split come to: energies, errors, and what went wrong."""
+"""Results of the relaxations of an OC20 split: energies, errors, and structures that failed."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -20,13 +20,13 @@ class SplitRelaxation:
     """The relaxed structures of one split.
 
     Attributes:
-        predictions: Energies and positions of all but those that the model could not evaluate once.
-        errors: ``energy_mae`` (meV), ``ewt`` and ``adwt`` (%) by name, where labels are there, over
-            the same structures.
-        outcomes: How many converged, are unfinished and diverged.
+        predictions: Energies and positions of all structures that the model could evaluate.
+        errors: Errors ``energy_mae`` (meV), ``ewt`` and ``adwt`` (%) of the same structures by
+            name, as far as they are labeled.
+        outcomes: Number of structures by outcome: converged, unfinished, diverged.
         steps: Mean number of steps.
-        diverged: A sentence for each structure that diverged, with its system id and name.
-        lost: System ids of those that are left out.
+        diverged: One sentence for each structure that diverged, with its system id and name.
+        lost: System ids of the structures that the model could not evaluate.
     """
 
     predictions: RelaxedPredictions
@@ -41,11 +41,11 @@ def gather(frames: StoredFrames, results: Iterable[Relaxed]) -> SplitRelaxation:
     """Put results in order, and compare them with the relaxed structures of the store.
 
     Args:
-        frames: That were relaxed.
-        results: One for each of them, in any order.
+        frames: Structures that were relaxed.
+        results: Result of each of them, in any order.
 
     Returns:
-        All that is to be told of the split.
+        Predictions, errors and outcomes of the split.
     """
     ordered = sorted(results, key=lambda result: result.index)
     ids = list(map(str, frames.systems.tolist()))

@@ -1,4 +1,4 @@
-"""Files of predictions in the form in which OC20's leaderboard takes them."""
+"""Submissions of energies and forces (S2EF) to OC20's leaderboard."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,10 +20,10 @@ class SplitPredictions:
 
     Attributes:
         ids: ``"system_frame"`` of each structure.
-        energy: eV.
-        atoms: Atoms of each structure.
-        forces: Of all atoms, structure after structure, eV/Å.
-        fixed: Atoms that are held; their forces are not handed in.
+        energy: Energies, eV.
+        atoms: Number of atoms of each structure.
+        forces: Forces on all atoms, structure after structure, eV/Å.
+        fixed: Whether each atom is held in place; its force is not submitted.
     """
 
     ids: list[str]
@@ -44,9 +44,10 @@ def write_s2ef_submission(
     more than once is written once.
 
     Args:
-        path: What to write, ending in ``.npz``.
-        splits: By name; a submission that counts has all of :data:`SPLITS`.
-        dtype: ``float32``, or ``float16``, which resolves 0.004 eV between 4 and 8 eV.
+        path: File to write, ending in ``.npz``.
+        splits: Predictions by name of the split; a valid submission has all of :data:`SPLITS`.
+        dtype: Type of energies and forces: ``float32``, or ``float16``, which resolves 0.004 eV
+            between 4 and 8 eV.
 
     Raises:
         DataError: A split is none of those known, a prediction is not finite or too large for
@@ -67,10 +68,10 @@ def read_s2ef_submission(
     """Read a submission of the S2EF task.
 
     Args:
-        path: The file.
+        path: File to read.
 
     Returns:
-        By split and id: energy, eV, and forces on the free atoms, eV/Å.
+        Energy, eV, and forces on the free atoms, eV/Å, by split and id.
 
     Raises:
         DataError: An array is missing, misshapen or not finite, or ids repeat or are out of order.
@@ -99,8 +100,8 @@ def write_splits(path: str | Path, splits: Mapping[str, Mapping[str, np.ndarray]
     """Write arrays as ``SPLIT_NAME`` into a compressed file that appears once it is whole.
 
     Args:
-        path: What to write, ending in ``.npz``.
-        splits: Arrays by name, of each split.
+        path: File to write, ending in ``.npz``.
+        splits: Arrays by name for each split.
 
     Returns:
         The path, without a tilde.
@@ -126,7 +127,7 @@ def read_splits(path: str | Path, names: Sequence[str]) -> dict[str, list[np.nda
     """Read what :func:`write_splits` wrote.
 
     Args:
-        path: The file.
+        path: File to read.
         names: Of the arrays that each split must have.
 
     Returns:

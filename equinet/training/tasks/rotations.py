@@ -1,4 +1,4 @@
-"""Graphs in a batch, each turned by a rotation of its own."""
+"""Random rotations of the graphs in a batch."""
 
 import copy
 from typing import Any
@@ -17,9 +17,9 @@ def random_rotations(
     """Draw proper rotations uniformly (Haar measure), in float64 on the CPU.
 
     Args:
-        count: How many.
-        dimension: Of space.
-        generator: Source of randomness; torch's global one by default.
+        count: Number of rotations.
+        dimension: Dimension of space.
+        generator: Source of randomness; None for torch's global one.
 
     Source: Mezzadri, How to generate random matrices from the classical compact groups (2007).
 
@@ -38,13 +38,13 @@ def random_rotations(
 
 
 def turn_graphs(graph: Any, rotations: Float[Tensor, "graph n n"]) -> Any:
-    """Copy a batch with the vectors of each graph turned; what is no vector is shared.
+    """Copy a batch with the vectors of each graph rotated; all other fields are shared.
 
     Args:
         graph: Batch with ``batch`` and, as far as they are there, ``pos`` [N, n],
             ``vec`` [N, V, n], ``future_pos`` [N, n], ``forces`` [N, n], ``cell`` [G, n, n] of
             lattice vectors in rows and ``stress`` [G, n, n].
-        rotations: One for each graph.
+        rotations: Rotation of each graph.
     """
     result = copy.copy(graph)
     of_node = rotations.to(graph.pos)[graph.batch]

@@ -1,4 +1,4 @@
-"""Structures of other elements, at rest: what a force field should say of what it does not know."""
+"""Augmentation of OC20 by random elements with zero forces (outlier exposure)."""
 
 import copy
 from typing import Any
@@ -14,13 +14,13 @@ _OF_ADSORBATES = (1, 6, 7, 8)
 
 
 def transmutable(potential: Potential) -> tuple[list[int], list[int]]:
-    """Atomic numbers that change into one another: those of surfaces, and H, C, N and O.
+    """Return the atomic numbers that can replace one another: those of surfaces, and H, C, N, O.
 
     Args:
-        potential: Knows some elements.
+        potential: Potential, which knows some elements.
 
     Returns:
-        Elements of surfaces, elements of adsorbates. One alone cannot change.
+        Elements of surfaces and elements of adsorbates. A single element has no replacement.
     """
     surface = [z for z in potential.elements if z not in _OF_ADSORBATES]
     adsorbate = [z for z in potential.elements if z in _OF_ADSORBATES]
@@ -35,28 +35,28 @@ def transmute(
     *,
     generator: torch.Generator | None = None,
 ) -> Any:
-    """Copy a batch in which atoms of some structures are of other elements, and at rest.
+    """Copy a batch in which atoms of some structures get other elements and zero forces.
 
-    Few systems teach a network neither how other metals bind nor how other molecules hold
-    together. Where it has seen nothing it extrapolates, to forces far larger than there are. A
-    structure whose elements are drawn at random is such a place, and the best guess there is none:
-    that nothing pulls on an atom out of place. Atoms that stay what they are keep their forces, as
-    those inside an adsorbate are much the same on another surface.
+    Far from its training data a network extrapolates to forces that are much too large. A structure
+    with randomly drawn elements is far from the data, and zero is the best guess of its forces.
+    Atoms whose element stays keep their forces, since those inside an adsorbate change little on
+    another surface.
 
     Args:
         graph: Batch with ``atomic_numbers``, ``batch``, ``energy`` and ``forces``.
-        surfaces: Structures whose surface changes: all elements but H, C, N and O. Their energy is
-            that of reference energies and shift.
-        adsorbates: Structures whose H, C, N and O change. Their energy above the references stays,
-            unless the surface changes too.
-        potential: Its elements are drawn from, its reference energies and shift taken; none that is
-            made of others, which have shifts of their own.
-        generator: Source of randomness on the CPU; torch's global one by default.
+        surfaces: Whether the surface of each structure changes, which is all elements but H, C, N
+            and O. Its energy becomes the sum of reference energies and shift.
+        adsorbates: Whether H, C, N and O of each structure change. The energy relative to the
+            reference energies stays, unless the surface changes too.
+        potential: Potential whose elements are drawn and whose reference energies and shift are
+            used; a potential that is made of others has none.
+        generator: Source of randomness on the CPU; None for torch's global one.
 
-    Elements tell surface from adsorbate, so the nitrogen of a nitride counts as an adsorbate's.
+    Surface and adsorbate are told apart by element, so the nitrogen of a nitride counts as part of
+    an adsorbate.
 
     Returns:
-        The batch with other ``atomic_numbers``, ``energy`` and ``forces``; all else is shared.
+        The batch with other ``atomic_numbers``, ``energy`` and ``forces``; other fields are shared.
 
     Source: training on examples of the unknown is outlier exposure, Hendrycks, Mazeika, Dietterich
     (ICLR 2019); drawing elements for it is this package's own.
@@ -88,9 +88,10 @@ def transmute(
 def _other_elements(
     elements: list[int], structures: int, generator: torch.Generator | None
 ) -> Int[Tensor, "structure number"]:
-    """Draw what every element becomes in every structure: another one of them; 0 elsewhere.
+    """Draw the replacement of every element in every structure; 0 for other atomic numbers.
 
-    A cycle through all elements in random order: none stays, and different ones stay different.
+    It is a cycle through all elements in random order: every element changes, and different
+    elements stay different.
     """
     kinds = torch.tensor(elements, dtype=torch.long)
     order = torch.rand(structures, len(kinds), generator=generator).argsort(1)
