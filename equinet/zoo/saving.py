@@ -25,6 +25,7 @@ from equinet.models import (
     PonitaPotential,
 )
 from equinet.zoo.card import CARD, WEIGHTS, make_card, read_card
+from equinet.zoo.finite import not_finite
 from equinet.zoo.index import find, find_entry
 
 CLASSES: Mapping[str, type[Model]] = {
@@ -51,6 +52,7 @@ def save(model: Model, path: str | Path, card: Mapping[str, Any]) -> None:
     Raises:
         ValueError: The model's class is not known to the zoo, its parameters are of several dtypes,
             or an entry of the card cannot be written as JSON.
+        DataError: A weight is NaN or infinite.
     """
     if CLASSES.get(type(model).__name__) is not type(model):
         raise ValueError(
@@ -60,6 +62,7 @@ def save(model: Model, path: str | Path, card: Mapping[str, Any]) -> None:
     if len(dtypes) != 1:
         names = sorted(map(str, dtypes))
         raise ValueError(f"model must have parameters of one dtype, found {', '.join(names)}")
+    _refuse_not_finite(model.state_dict(), f"the model to be saved in {path}")
     # Copies, since safetensors refuses views of shared storage.
     tensors = {
         name: tensor.detach().to("cpu", copy=True).contiguous()
@@ -93,8 +96,8 @@ def load(
 
     Raises:
         ConfigError: There is no such model, or no such device.
-        DataError: The card or the weights are broken, do not fit each other, or name a class that
-            this version does not have.
+        DataError: The card or the weights are broken, do not fit each other, name a class that
+            this version does not have, or hold NaN or infinity.
 
     Example:
         >>> import tempfile
@@ -114,6 +117,7 @@ def load(
     for parameter in model.parameters():
         parameter.data = parameter.data.to(dtype_of_parameters)
     _check_fit(model, tensors, folder)
+    _refuse_not_finite(tensors, str(folder / WEIGHTS))
     model.load_state_dict(tensors)
     try:
         model.to(device=device, dtype=dtype)
@@ -215,6 +219,15 @@ def _check_fit(model: Model, found: Mapping[str, Tensor], folder: Path) -> None:
                 f"{folder / WEIGHTS} and card.json do not fit: {name} is {other.dtype} "
                 f"{list(other.shape)} instead of {tensor.dtype} {list(tensor.shape)}"
             )
+
+
+def _refuse_not_finite(tensors: Mapping[str, Tensor], place: str) -> None:
+    names = not_finite(tensors)
+    if names:
+        raise DataError(
+            f"{place} has weights that are not finite ({_some(names)}), as after a training that "
+            "diverged; take an earlier model, or train again with a lower optim.lr"
+        )
 
 
 def _some(names: list[str]) -> str:
