@@ -1,95 +1,19 @@
-"""A tiny labeled set, a tiny model and a short run."""
+"""A short run on a tiny set."""
 
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import EMAWeightAveraging, Timer
+from springs import TinyData, batch, make_model, tiny_data  # noqa: F401
 
-from equinet.data import (
-    AtomicDataset,
-    Frame,
-    PackedBatches,
-    Statistics,
-    evaluation_loader,
-    packed_loader,
-    training_loader,
-)
 from equinet.models import MACEGaunt
 from equinet.run_directory import RunDirectory
 from equinet.training import Cosine, PotentialTask, fit
-
-
-def harmonic_frames(count: int, *, seed: int, atoms: int = 4) -> list[Frame]:
-    """Clusters of H and O held together by springs between all pairs."""
-    rng = np.random.default_rng(seed)
-    frames = []
-    for index in range(count):
-        size = atoms + index % 2
-        pos = rng.normal(size=(size, 3)) * 0.2 + 1.5 * np.arange(size)[:, None] * np.eye(3)[0]
-        pos[:, 1] += 0.8 * (np.arange(size) % 2)
-        difference = pos[:, None] - pos[None]
-        distance = np.linalg.norm(difference, axis=-1) + np.eye(size)
-        stretch = (distance - 1.6) * (1 - np.eye(size))
-        energy = 0.25 * (0.5 * stretch**2).sum() - 100.0 * size
-        forces = -0.5 * (stretch[..., None] * difference / distance[..., None]).sum(1)
-        frames.append(
-            Frame(
-                numbers=np.where(np.arange(size) % 2 == 0, 8, 1).astype(np.int64),
-                positions=pos,
-                cell=np.zeros((3, 3)),
-                pbc=np.zeros(3, dtype=bool),
-                energy=float(energy),
-                forces=forces,
-                fixed=np.arange(size) == 0,
-                source=f"frame {index}",
-            )
-        )
-    return frames
-
-
-class TinyData:
-    """What :func:`equinet.training.fit` needs of a data module."""
-
-    def __init__(self, *, batch_size: int = 3, seed: int = 0, max_atoms: int | None = None) -> None:
-        self.cutoff, self.batch_size, self.seed = 3.0, batch_size, seed
-        self.max_atoms = max_atoms
-        self.train = AtomicDataset(harmonic_frames(14, seed=seed), self.cutoff)
-        self.val = AtomicDataset(harmonic_frames(4, seed=seed + 1), self.cutoff)
-        self.tests = {"test": AtomicDataset(harmonic_frames(5, seed=seed + 2), self.cutoff)}
-        self.statistics = Statistics.of(self.train)
-        self.files: dict[str, Path] = {}
-
-    def prepare(self) -> None:
-        pass
-
-    def train_loader(self) -> Any:
-        if self.max_atoms is not None:
-            batches = PackedBatches(self.train.sizes, max_atoms=self.max_atoms, seed=self.seed)
-            return packed_loader(self.train, batches)
-        return training_loader(self.train, self.batch_size, seed=self.seed)
-
-    def val_loader(self) -> Any:
-        return evaluation_loader(self.val, 3)
-
-    def test_loaders(self) -> dict[str, Any]:
-        return {name: evaluation_loader(data, 3) for name, data in self.tests.items()}
-
-    def describe(self) -> str:
-        return "springs: 14 training frames"
-
-    def fingerprint(self) -> str:
-        return self.train.fingerprint()
-
-
-@pytest.fixture(scope="session")
-def tiny_data() -> TinyData:
-    return TinyData()
 
 
 @pytest.fixture
@@ -97,34 +21,10 @@ def packed_data() -> TinyData:
     return TinyData(max_atoms=14)
 
 
-@pytest.fixture
-def batch(tiny_data: TinyData) -> Any:
-    return next(iter(tiny_data.val_loader()))
-
-
-@pytest.fixture(scope="session")
-def make_model(tiny_data: TinyData) -> Callable[..., MACEGaunt]:
-    def make(seed: int = 0, **changes: Any) -> MACEGaunt:
-        torch.manual_seed(seed)
-        options = {
-            "channels": 2,
-            "layers": 1,
-            "lmax_filter": 1,
-            "lmax_hidden": 1,
-            "correlation": 2,
-            "radial_basis": 3,
-            "radial_hidden": (4,),
-            "readout_hidden": 4,
-        }
-        measured = tiny_data.statistics.model_arguments()
-        return MACEGaunt(cutoff=tiny_data.cutoff, **measured, **options | changes)
-
-    return make
-
-
 @pytest.fixture(scope="session")
 def short_run(
-    tiny_data: TinyData, make_model: Callable[..., MACEGaunt]
+    tiny_data: TinyData,  # noqa: F811
+    make_model: Callable[..., MACEGaunt],  # noqa: F811
 ) -> Callable[..., SimpleNamespace]:
     """Train the tiny model on the tiny set; returns metrics, task and directory."""
 
@@ -138,6 +38,8 @@ def short_run(
         checkpoint_minutes: float = 5.0,
         members: int = 1,
         early_energy_weight: float | None = None,
+        lr: float = 0.01,
+        decay: float = 0.9,
         **trainer: Any,
     ) -> SimpleNamespace:
         directory = RunDirectory(path)
@@ -147,7 +49,7 @@ def short_run(
         torch.manual_seed(1)
         task = PotentialTask(
             model=make_model(),
-            optimizer=lambda groups: torch.optim.Adam(groups, lr=0.01),
+            optimizer=lambda groups: torch.optim.Adam(groups, lr=lr),
             members=members,
             early_energy_weight=early_energy_weight,
         )
@@ -171,7 +73,7 @@ def short_run(
             data,
             make_trainer=make_trainer,
             callbacks=[
-                EMAWeightAveraging(decay=0.9, use_buffers=False),
+                EMAWeightAveraging(decay=decay, use_buffers=False),
                 schedule or Cosine(warmup_steps=3),
                 *extra,
             ],
