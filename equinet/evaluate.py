@@ -12,7 +12,15 @@ from equinet import config, zoo
 from equinet.data import AtomicDataset, Frame, evaluation_loader, frame_to_atoms, official_3bpa_file
 from equinet.elements import symbol
 from equinet.errors import ConfigError, DataError
-from equinet.evaluation import UNITS, parity, published_rows
+from equinet.evaluation import (
+    POTENTIAL_ERRORS,
+    describe,
+    parity,
+    published_rows,
+    structure_errors,
+    summarize,
+    units,
+)
 from equinet.models import Potential
 from equinet.run_directory import RunDirectory, relative, write_json
 from equinet.training import Predictions, predict, table
@@ -27,7 +35,7 @@ def run(tree: Mapping[str, Any]) -> dict[str, Any]:
 
     Writes ``predictions.extxyz`` (the labels, and beside them ``predicted_energy`` and
     ``predicted_forces``, of a committee also ``energy_spread`` and ``forces_spread``, of a fallback
-    ``familiar``), ``metrics.json`` and ``parity.png``.
+    ``familiar``), ``metrics.json``, ``parity.png`` and ``errors.png``.
 
     Returns:
         The content of ``metrics.json``.
@@ -35,6 +43,7 @@ def run(tree: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ConfigError: There is no such model, device or precision.
         DataError: The file cannot be used, or holds elements that the model was not trained for.
+        EquinetError: A prediction is not finite.
     """
     config.check_kind(tree["batch_size"], int, "batch_size")
     if tree["batch_size"] < 1:
@@ -56,12 +65,14 @@ def run(tree: Mapping[str, Any]) -> dict[str, Any]:
     if free_atoms_only is None and directory and directory.config.is_file():
         free_atoms_only = config.load_yaml(directory.config)["task"].get("free_atoms_only")
     output = _output(tree["output"], directory, file)
+    loader = evaluation_loader(dataset, tree["batch_size"])
     found = predict(
         model,
-        evaluation_loader(dataset, tree["batch_size"]),
+        loader,
         device=_device(tree["device"]),
         free_atoms_only=bool(free_atoms_only),
     )
+    distribution = summarize(found.per_structure, loader)
     official = official_3bpa_file(file)
     metrics = {
         "checkpoint": name,
@@ -71,15 +82,19 @@ def run(tree: Mapping[str, Any]) -> dict[str, Any]:
         "structures": len(dataset),
         "free_atoms_only": bool(free_atoms_only),
         "errors": found.errors,
-        "units": {key: UNITS[key] for key in found.errors},
+        "units": {key: units(POTENTIAL_ERRORS)[key] for key in found.errors},
+        "per_structure": {} if distribution is None else {"forces_rmse": distribution},
     }
     write_json(metrics, output / "metrics.json")
     _write_predictions(dataset.frames, found, output / "predictions.extxyz")
     parity(found.parity, output / "parity.png", file.name)
+    structure_errors({file.stem: found.per_structure}, output / "errors.png")
     rows = [{"name": file.stem, "structures": len(dataset), **found.errors}]
     about = f"{file} (official {official})" if official else str(file)
     _log.info("%s on %s", name, about)
     _log.info("%s", table(rows, published_rows(official or "")))
+    if distribution is not None:
+        _log.info("%s", describe(file.stem, distribution))
     _log.info("Written to %s", relative(output))
     return metrics
 

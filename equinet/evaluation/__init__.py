@@ -1,40 +1,67 @@
-"""How far off a model is: residuals, errors over a set, predictions, tables, plots, relaxation.
+"""How far off a model is: errors, residuals, predictions, tables, plots, relaxation.
 
 Nothing here imports Lightning.
 """
 
-from equinet.evaluation.class_errors import COLUMNS, CURVES, SHOWN, TABLE, ClassificationErrors
-from equinet.evaluation.plots import Classified, Parity, classified, learning_curve, parity
-from equinet.evaluation.potential_errors import UNITS, PotentialErrors, column
+from equinet.evaluation.class_errors import CLASS_ERRORS, ClassificationErrors
+from equinet.evaluation.distribution import describe, summarize
+from equinet.evaluation.errors import (
+    LOSS,
+    Error,
+    SummedErrors,
+    columns,
+    curves,
+    log_forms,
+    tabulated,
+    units,
+)
+from equinet.evaluation.finite import refuse_not_finite, source_of
+from equinet.evaluation.plots import (
+    Classified,
+    Parity,
+    classified,
+    learning_curve,
+    parity,
+    structure_errors,
+)
+from equinet.evaluation.potential_errors import POTENTIAL_ERRORS, PotentialErrors
 from equinet.evaluation.predictions import Predictions, predict, table
 from equinet.evaluation.published import published_rows
 from equinet.evaluation.relaxation import Relaxed, relax
 from equinet.evaluation.residuals import LossWeights, Residuals, residuals
-from equinet.evaluation.tables import Column, lay_out
+from equinet.evaluation.tables import lay_out
 
 __all__ = [
-    "COLUMNS",
-    "CURVES",
-    "SHOWN",
-    "TABLE",
-    "UNITS",
+    "CLASS_ERRORS",
+    "LOSS",
+    "POTENTIAL_ERRORS",
     "ClassificationErrors",
     "Classified",
-    "Column",
+    "Error",
     "LossWeights",
     "Parity",
     "PotentialErrors",
     "Predictions",
     "Relaxed",
     "Residuals",
+    "SummedErrors",
     "classified",
-    "column",
+    "columns",
+    "curves",
+    "describe",
     "lay_out",
     "learning_curve",
+    "log_forms",
     "parity",
     "predict",
     "published_rows",
+    "refuse_not_finite",
     "relax",
     "residuals",
+    "source_of",
+    "structure_errors",
+    "summarize",
     "table",
+    "tabulated",
+    "units",
 ]

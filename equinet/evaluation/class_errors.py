@@ -1,95 +1,78 @@
-"""Errors of a classification, and how far it is from not noticing that its inputs are turned."""
+"""Errors of a classification, and how much its scores change when its inputs are rotated."""
 
 import math
-from collections.abc import Mapping
+from typing import ClassVar
 
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import cross_entropy, nll_loss
-from torchmetrics import Metric
 
-from equinet.evaluation.tables import Column
+from equinet.evaluation.errors import Error, SummedErrors
 
-UNITS: Mapping[str, str] = {
-    "cross_entropy": "",
-    "accuracy": "%",
-    "error": "%",
-    "error_averaged": "%",
-    "cross_entropy_averaged": "",
-    "equivariance_error": "",
-    "loss": "",
-}
-"""Unit of every error by name."""
+_BOTH = ("train", "val")
 
-COLUMNS: tuple[str, ...] = (
-    "train_loss",
-    "train_cross_entropy",
-    "train_error_percent",
-    "val_loss",
-    "val_cross_entropy",
-    "val_cross_entropy_averaged",
-    "val_accuracy_percent",
-    "val_error_percent",
-    "val_error_averaged_percent",
-    "val_equivariance_error",
+CLASS_ERRORS: tuple[Error, ...] = (
+    Error("loss", of="entropy", splits=_BOTH),
+    Error(
+        "cross_entropy",
+        "entropy",
+        of="entropy",
+        digits=4,
+        word="cross entropy",
+        log=".4f",
+        curve="cross entropy",
+        splits=_BOTH,
+        rank=1,
+    ),
+    Error("cross_entropy_averaged", of="averaged_entropy"),
+    Error("accuracy", "accuracy", "%", of="right"),
+    Error(
+        "error",
+        "error",
+        "%",
+        of="wrong",
+        word="error",
+        log=".2f",
+        curve="error",
+        splits=_BOTH,
+    ),
+    Error("error_averaged", "averaged", "%", of="averaged_wrong", word="averaged", log=".2f"),
+    Error(
+        "equivariance_error",
+        "equivariance",
+        of="change",
+        measure="root",
+        over="score",
+        digits=5,
+        word="equivariance error",
+        log=".1e",
+        curve="relative equivariance error",
+        rank=2,
+    ),
 )
-"""Columns of ``metrics.csv``."""
-
-SHOWN: Mapping[str, str] = {
-    "error_percent": "error {:.2f} %",
-    "error_averaged_percent": "averaged {:.2f} %",
-    "cross_entropy": "cross entropy {:.4f}",
-    "equivariance_error": "equivariance error {:.1e}",
-}
-"""How to write errors in the log."""
-
-CURVES: Mapping[str, str] = {
-    "error_percent": "error (%)",
-    "cross_entropy": "cross entropy",
-    "equivariance_error": "relative equivariance error",
-}
-"""Labels of the learning curve."""
-
-TABLE: tuple[Column, ...] = (
-    Column("accuracy", "accuracy", "%"),
-    Column("error", "error", "%"),
-    Column("error_averaged", "averaged", "%"),
-    Column("cross_entropy", "entropy", digits=4),
-    Column("equivariance_error", "equivariance", digits=5),
-)
-"""Columns of the final table."""
+"""Errors of a classification, in the order of ``metrics.csv``."""
 
 
-class ClassificationErrors(Metric):
+class ClassificationErrors(SummedErrors):
     """Cross entropy, accuracy and error over a whole set, summed over batches and processes.
 
-    Only sums and counts are kept, in float64: a mean of batch means would be wrong for batches of
-    unequal size.
+    ``averaged`` refers to the mean of the probabilities over the rotated examples;
+    ``equivariance_error`` is the root mean square change of a score when its example is rotated,
+    divided by the root mean square score, where the mean over the classes is subtracted from the
+    scores.
 
     Args:
-        shared: Sum over processes; false where only one of them evaluates.
+        shared: Whether sums are added up over processes; False where only one of them evaluates.
+
+    Example:
+        >>> import torch
+        >>> errors = ClassificationErrors()
+        >>> errors.update(torch.tensor([[2.0, 0.0], [2.0, 0.0]]), torch.tensor([0, 1]))
+        >>> float(errors.compute()["error"])
+        50.0
     """
 
-    full_state_update = False
-    higher_is_better = False
-
-    examples: Tensor
-    entropy: Tensor
-    wrong: Tensor
-    averaged_examples: Tensor
-    averaged_entropy: Tensor
-    averaged_wrong: Tensor
-    scores: Tensor
-    size: Tensor
-    turned_scores: Tensor
-    spread: Tensor
-
-    def __init__(self, *, shared: bool = True) -> None:
-        super().__init__(sync_on_compute=shared)
-        for name in ClassificationErrors.__annotations__:
-            zero = torch.zeros((), dtype=torch.float64)
-            self.add_state(name, default=zero, dist_reduce_fx="sum")
+    declared: ClassVar[tuple[Error, ...]] = CLASS_ERRORS
 
     def update(
         self,
@@ -100,46 +83,23 @@ class ClassificationErrors(Metric):
         """Add one batch.
 
         Args:
-            logits: Scores, up to a constant an example the logarithms of probabilities.
+            logits: Scores; logarithms of probabilities up to a constant for each example.
             labels: True classes.
-            turned: Scores of the same examples, turned in some ways.
+            turned: Scores of the same examples under some rotations; None where there are none.
         """
         logits = logits.detach().double()
-        self.examples += labels.numel()
-        self.entropy += cross_entropy(logits, labels, reduction="sum")
-        self.wrong += (logits.argmax(dim=-1) != labels).sum()
+        wrong = logits.argmax(dim=-1) != labels
+        entropy = cross_entropy(logits, labels, reduction="sum")
+        self.add(entropy=(entropy, labels.numel()), wrong=wrong, right=~wrong)
         if turned is not None:
             turned = turned.detach().double()
             mean = turned.log_softmax(dim=-1).logsumexp(dim=0) - math.log(len(turned))
-            self.averaged_examples += labels.numel()
-            self.averaged_entropy += nll_loss(mean, labels, reduction="sum")
-            self.averaged_wrong += (mean.argmax(dim=-1) != labels).sum()
             # A constant on all classes means nothing.
             logits = logits - logits.mean(dim=-1, keepdim=True)
             turned = turned - turned.mean(dim=-1, keepdim=True)
-            self.scores += logits.numel()
-            self.size += logits.square().sum()
-            self.turned_scores += turned.numel()
-            self.spread += (turned - logits).square().sum()
-
-    def compute(self) -> dict[str, Tensor]:
-        """Return the errors by name, in the units of :data:`UNITS`, and the loss.
-
-        ``averaged`` refers to the mean of the probabilities over the turned examples;
-        ``equivariance_error`` is the root mean square change of a score when its example is turned,
-        over the root mean square score, scores less their mean over the classes.
-        """
-        entropy = self.entropy / self.examples
-        error = 100 * self.wrong / self.examples
-        errors = {
-            "cross_entropy": entropy,
-            "loss": entropy,
-            "accuracy": 100 - error,
-            "error": error,
-        }
-        if bool(self.turned_scores > 0):
-            errors["cross_entropy_averaged"] = self.averaged_entropy / self.averaged_examples
-            errors["error_averaged"] = 100 * self.averaged_wrong / self.averaged_examples
-            change = self.spread / self.turned_scores
-            errors["equivariance_error"] = (change / (self.size / self.scores)).sqrt()
-        return errors
+            self.add(
+                averaged_entropy=(nll_loss(mean, labels, reduction="sum"), labels.numel()),
+                averaged_wrong=mean.argmax(dim=-1) != labels,
+                score=logits,
+                change=turned - logits,
+            )

@@ -1,4 +1,4 @@
-"""The pictures of a run: its learning curve, its parity plot, the images it takes for others."""
+"""Figures of a run: learning curve, parity plot, errors of structures, misclassified images."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,12 +18,12 @@ _MAX_POINTS = 20_000
 
 @dataclass(frozen=True)
 class Parity:
-    """Predicted against true values of one quantity.
+    """Predicted and true values of one quantity.
 
     Attributes:
-        label: Of the quantity, with its unit.
-        true: Values.
-        predicted: As many.
+        label: Name of the quantity, with its unit.
+        true: True values.
+        predicted: Predicted values, in the same order.
     """
 
     label: str
@@ -33,14 +33,14 @@ class Parity:
 
 @dataclass(frozen=True)
 class Classified:
-    """Images with their classes, true and predicted: any, and some that the model got wrong.
+    """Some images of a set with their classes, and some that were classified wrongly.
 
     Attributes:
-        images: Any, in [0, 1].
-        labels: Of them.
-        wrong: Images whose class was not recognized.
-        true: Their classes.
-        predicted: What the model took them for.
+        images: Gray values in [0, 1].
+        labels: Classes of ``images``.
+        wrong: Gray values of misclassified images, in [0, 1].
+        true: True classes of ``wrong``.
+        predicted: Predicted classes of ``wrong``.
     """
 
     images: Float[np.ndarray, "image height width"]
@@ -56,9 +56,9 @@ def learning_curve(
     """Draw errors against the training step.
 
     Args:
-        rows: Of ``metrics.csv``.
+        rows: Rows of ``metrics.csv``.
         curves: Labels of the errors to draw, by column without its split.
-        path: PNG to write.
+        path: PNG file to write.
     """
     figure, axes = _figure(len(curves))
     for axis, (name, label) in zip(axes, curves.items(), strict=True):
@@ -79,9 +79,9 @@ def parity(panels: Sequence[Parity], path: Path, title: str = "") -> None:
     """Draw predicted against true values.
 
     Args:
-        panels: One or more quantities.
-        path: PNG to write.
-        title: Above all panels.
+        panels: Quantities to draw, at least one.
+        path: PNG file to write.
+        title: Title above all panels.
     """
     figure, axes = _figure(len(panels))
     for axis, panel in zip(axes, panels, strict=True):
@@ -90,13 +90,34 @@ def parity(panels: Sequence[Parity], path: Path, title: str = "") -> None:
     figure.savefig(path)
 
 
-def classified(found: Classified, path: Path, title: str = "") -> None:
-    """Draw images of a set, and below them those whose class was not recognized.
+def structure_errors(values: Mapping[str, Float[np.ndarray, " structure"]], path: Path) -> None:
+    """Draw the sorted force errors of the structures of some sets.
 
     Args:
-        found: At most 16 of each are drawn.
-        path: PNG to write.
-        title: Above all images.
+        values: Force RMSE of each structure by name of the set, meV/Å; NaN is left out.
+        path: PNG file to write.
+    """
+    figure, (axis,) = _figure(1)
+    for name, given in values.items():
+        known = np.sort(given[~np.isnan(given)])
+        fractions = 100 * (np.arange(known.size) + 0.5) / max(known.size, 1)
+        axis.plot(fractions, known, label=name, marker="o" if known.size < 30 else None, ms=3)
+    axis.set(xlabel="percentile of the structures", ylabel="force RMSE (meV/Å)")
+    if any((given > 0).any() for given in values.values()):
+        axis.set_yscale("log")
+    axis.grid(visible=True, which="both", alpha=0.2)
+    if axis.lines:
+        axis.legend(frameon=False)
+    figure.savefig(path)
+
+
+def classified(found: Classified, path: Path, title: str = "") -> None:
+    """Draw images of a set, and below them misclassified ones.
+
+    Args:
+        found: Images; at most 16 of each kind are drawn.
+        path: PNG file to write.
+        title: Title above all images.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

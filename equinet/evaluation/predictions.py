@@ -10,11 +10,13 @@ from jaxtyping import Bool, Float
 from torch import nn
 from torchmetrics import Metric
 
+from equinet.evaluation.errors import tabulated
+from equinet.evaluation.finite import refuse_not_finite
 from equinet.evaluation.plots import Parity
-from equinet.evaluation.potential_errors import PotentialErrors
+from equinet.evaluation.potential_errors import POTENTIAL_ERRORS, PotentialErrors
 from equinet.evaluation.published import PublishedRow
-from equinet.evaluation.residuals import residuals
-from equinet.evaluation.tables import Column, lay_out
+from equinet.evaluation.residuals import counted_atoms, residuals
+from equinet.evaluation.tables import lay_out
 
 
 @dataclass(frozen=True)
@@ -27,10 +29,15 @@ class Predictions:
         atoms: Number of atoms of each structure.
         forces: Predicted forces of all atoms, structure after structure, eV/Å.
         true_forces: Labels, eV/Å.
-        errors: By name, in the units of :data:`equinet.evaluation.potential_errors.UNITS`.
-        energy_spread: Of a :class:`equinet.models.Committee`, for each structure, eV.
-        forces_spread: Likewise, for each atom, eV/Å.
-        familiar: Of a :class:`equinet.models.Fallback`, for each structure.
+        counted: Whether the force on each atom counts in the errors.
+        errors: Errors by name, in the units of
+            :data:`~equinet.evaluation.potential_errors.POTENTIAL_ERRORS`.
+        energy_spread: Spread of the energy of each structure over the members of a
+            :class:`equinet.models.Committee`, eV; None for other models.
+        forces_spread: Spread of the force on each atom over the members of a
+            :class:`equinet.models.Committee`, eV/Å; None for other models.
+        familiar: Whether a :class:`equinet.models.Fallback` knows each structure; None for other
+            models.
     """
 
     energy: Float[np.ndarray, " graph"]
@@ -38,14 +45,25 @@ class Predictions:
     atoms: np.ndarray
     forces: Float[np.ndarray, "atom 3"]
     true_forces: Float[np.ndarray, "atom 3"]
+    counted: Bool[np.ndarray, " atom"]
     errors: dict[str, float]
     energy_spread: Float[np.ndarray, " graph"] | None = None
     forces_spread: Float[np.ndarray, " atom"] | None = None
     familiar: Bool[np.ndarray, " graph"] | None = None
 
     def split(self, of_atoms: Float[np.ndarray, "atom *rest"]) -> list[np.ndarray]:
-        """Part what all atoms have, such as ``forces``, by structure."""
+        """Split the values of all atoms, such as ``forces``, by structure."""
         return np.split(of_atoms, np.cumsum(self.atoms)[:-1])
+
+    @property
+    def per_structure(self) -> Float[np.ndarray, " graph"]:
+        """Force RMSE of each structure, meV/Å; NaN where none of its forces counts."""
+        owners = np.repeat(np.arange(len(self.atoms)), self.atoms)[self.counted]
+        squares = np.square(self.forces - self.true_forces)[self.counted].mean(axis=1)
+        counts = np.bincount(owners, minlength=len(self.atoms))
+        totals = np.bincount(owners, weights=squares, minlength=len(self.atoms))
+        means = np.divide(totals, counts, out=np.full(len(counts), np.nan), where=counts > 0)
+        return 1000 * np.sqrt(means)
 
     @property
     def parity(self) -> tuple[Parity, Parity]:
@@ -69,25 +87,32 @@ def predict(
     """Evaluate a potential on every structure of a loader.
 
     Args:
-        model: ``model(graph) -> {"energy", "forces"}``; it is moved to ``device`` and left in
-            evaluation mode.
+        model: Potential, ``model(graph) -> {"energy", "forces"}``; it is moved to ``device`` and
+            left in evaluation mode.
         loader: Batches with energies and forces; stresses are compared where they are there.
-        device: Where to compute.
-        free_atoms_only: Leave atoms marked ``fixed`` out of the force errors.
-        further: Updated with every batch's results and the batch; its errors join the others, and
-            stand for those of the same name.
+        device: Device on which to compute.
+        free_atoms_only: Whether atoms marked ``fixed`` are left out of the force errors.
+        further: Metric that is updated with the results and the batch; its errors join the others
+            and replace those of the same name. None adds nothing.
+
+    Raises:
+        EquinetError: An energy or a force is not finite; the first such structure is named.
     """
     model = model.to(device).eval()
     errors = PotentialErrors(shared=False).to(device)
     parts: dict[str, list[torch.Tensor]] = {
-        name: [] for name in ("energy", "true_energy", "atoms", "forces", "true_forces")
+        name: [] for name in ("energy", "true_energy", "atoms", "forces", "true_forces", "counted")
     }
+    before = 0
     for graph in loader:
         graph = graph.to(device)  # noqa: PLW2901
         wanted = "stress" in graph and getattr(model, "conservative", True)
         options = {"stress": True} if wanted else {}
         with torch.no_grad():  # a model that differentiates its energy turns gradients on itself
             results = {name: value.detach() for name, value in model(graph, **options).items()}
+        checked = {name: results[name] for name in ("energy", "forces")}
+        refuse_not_finite(checked, graph.batch, loader=loader, before=before)
+        before += len(results["energy"])
         batch_residuals = residuals(results, graph, free_atoms_only=free_atoms_only)
         errors.update(batch_residuals)
         if further is not None:
@@ -102,6 +127,7 @@ def predict(
         if "familiar" in results:
             parts.setdefault("familiar", []).append(results["familiar"])
         parts["true_forces"].append(graph.forces)
+        parts["counted"].append(counted_atoms(graph, free_atoms_only=free_atoms_only))
     arrays = {name: torch.cat(tensors).cpu().numpy() for name, tensors in parts.items()}
     computed = {**errors.compute(), **({} if further is None else further.compute())}
     found = {name: float(value) for name, value in computed.items() if name != "loss"}
@@ -112,27 +138,16 @@ def table(rows: Sequence[Mapping[str, Any]], published: Sequence[PublishedRow] =
     """Lay out errors with their units, and published ones below.
 
     Args:
-        rows: Each with ``name``, ``structures`` and the errors of :class:`Predictions`.
-        published: To print beside them.
+        rows: Sets, each with ``name``, ``structures`` and the errors of :class:`Predictions`.
+        published: Published errors of the same set, printed below.
 
     Returns:
         Text of a few lines.
     """
-    columns = [
-        Column("energy_rmse", "E RMSE", "meV"),
-        Column("energy_mae", "E MAE", "meV"),
-        Column("energy_rmse_per_atom", "E RMSE/atom", "meV"),
-        Column("forces_rmse", "F RMSE", "meV/Å"),
-        Column("forces_mae", "F MAE", "meV/Å"),
-    ]
-    if any("stress_rmse" in row for row in rows):
-        columns += [
-            Column("stress_rmse", "S RMSE", "meV/Å³"),
-            Column("stress_mae", "S MAE", "meV/Å³"),
-        ]
+    errors = tabulated(POTENTIAL_ERRORS, rows)
     names = [str(row["name"]) for row in rows] + [row.model for row in published]
     width = max([len("set"), *map(len, names)])
-    lines = [lay_out(rows, columns, width)]
+    lines = [lay_out(rows, errors, width)]
     if published:
         lines.append("published, trained on train_300K:")
     for entry in published:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 _KINDS = ("squared", "absolute", "huber")
@@ -18,10 +18,11 @@ class Residuals:
     Energies are subtracted before any cast: float32 resolves only 2 meV at -17 660 eV.
 
     Attributes:
-        energy: Total energies [G], eV.
+        energy: Errors of the total energies [G], eV.
         atoms: Number of atoms of each structure [G].
-        forces: Force vectors [M, 3], eV/Å; M counts the free atoms where only those are asked for.
-        stress: Stress tensors [G, 3, 3], eV/Å³, where trained on.
+        forces: Errors of the forces [M, 3], eV/Å; M is the number of atoms, or of free atoms where
+            the others are left out.
+        stress: Errors of the stress tensors [G, 3, 3], eV/Å³; None where stress is not trained on.
     """
 
     energy: Float[Tensor, " graph"]
@@ -36,15 +37,15 @@ def residuals(
     """Compare a model's output with the labels of the batch it was computed from.
 
     Args:
-        predicted: ``energy`` [G] eV, ``forces`` [N, 3] eV/Å and maybe ``stress`` [G, 3, 3] eV/Å³.
+        predicted: Results ``energy`` [G], eV, ``forces`` [N, 3], eV/Å, and where asked for
+            ``stress`` [G, 3, 3], eV/Å³.
         graph: Batch with the same fields as labels.
-        free_atoms_only: Leave out the forces on atoms marked ``fixed``, as OC20 does.
+        free_atoms_only: Whether the forces on atoms marked ``fixed`` are left out, as in OC20.
     """
     energy = predicted["energy"].double() - graph.energy.double()
     forces = predicted["forces"].double() - graph.forces.double()
-    fixed = getattr(graph, "fixed", None)
-    if free_atoms_only and fixed is not None:
-        forces = forces[~fixed]
+    if free_atoms_only and getattr(graph, "fixed", None) is not None:
+        forces = forces[counted_atoms(graph, free_atoms_only=True)]
     stress = None
     if "stress" in predicted:
         stress = predicted["stress"].double() - graph.stress.double().reshape(-1, 3, 3)
@@ -53,6 +54,22 @@ def residuals(
         batch = torch.zeros_like(graph.atomic_numbers)
     atoms = torch.bincount(batch, minlength=energy.shape[0]).double()
     return Residuals(energy, atoms, forces, stress)
+
+
+def counted_atoms(graph: Any, *, free_atoms_only: bool) -> Bool[Tensor, " atom"]:
+    """Say on which atoms forces count in the errors.
+
+    Args:
+        graph: Batch, with ``fixed`` where atoms are held.
+        free_atoms_only: Whether the forces on atoms marked ``fixed`` are ignored.
+
+    Returns:
+        Mask over the atoms.
+    """
+    fixed = getattr(graph, "fixed", None)
+    if free_atoms_only and fixed is not None:
+        return ~fixed
+    return torch.ones_like(graph.atomic_numbers, dtype=torch.bool)
 
 
 @dataclass(frozen=True)
@@ -68,23 +85,23 @@ class LossWeights:
     in eV, eV/Å and eV/Å³. The energy error is divided by the root of the number of atoms, so that
     its expected size does not depend on the size of the structure.
 
-    Absolute, which few large errors do not rule:
+    Absolute, which a few large errors do not dominate:
 
     .. math:: L = w_E \frac1G \sum_g |\Delta E_g| + w_F \frac1M \sum_i \lVert\Delta F_i\rVert
               + w_S \frac1{9G} \sum_{gab} |\Delta\sigma_{gab}|
 
     Huber's is the squared loss, but where :math:`|\Delta E_g| / \sqrt{N_g}`, the length of
     :math:`\Delta F_i` or a component of the stress error exceeds :math:`\delta`, its square
-    :math:`u^2` is replaced by :math:`2 \delta u - \delta^2`, which goes on with the slope at
-    :math:`\delta`: frames with unphysical forces have no more to say than others, and those near
-    rest, whose small forces an absolute loss would chase one by one, have less.
+    :math:`u^2` is replaced by :math:`2 \delta u - \delta^2`, which continues with the slope at
+    :math:`\delta`. Gradients of large errors are thereby bounded, as in the absolute loss, and
+    those of small errors vanish smoothly, as in the squared loss.
 
     Attributes:
-        energy: :math:`w_E`.
-        forces: :math:`w_F`.
-        stress: :math:`w_S`; zero leaves the stress out.
-        kind: ``squared``, ``absolute`` or ``huber``.
-        delta: :math:`\delta` of Huber's loss, in eV, eV/Å and eV/Å³.
+        energy: Weight :math:`w_E` of the energy errors.
+        forces: Weight :math:`w_F` of the force errors.
+        stress: Weight :math:`w_S` of the stress errors; zero leaves the stress out.
+        kind: Kind of loss: ``squared``, ``absolute`` or ``huber``.
+        delta: Threshold :math:`\delta` of Huber's loss, in eV, eV/Å and eV/Å³.
 
     Raises:
         ValueError: A weight is negative or not finite, or all are zero, or delta is not positive.
@@ -116,9 +133,9 @@ class LossWeights:
         """Return the loss of one batch.
 
         Args:
-            errors: Of the batch.
-            graphs: Number of structures to divide by; the batch's own by default.
-            components: Number of force components to divide by; the batch's own by default.
+            errors: Residuals of the batch.
+            graphs: Number of structures to divide by; None for that of the batch.
+            components: Number of force components to divide by; None for that of the batch.
         """
         graphs = graphs or max(errors.energy.numel(), 1)
         components = components or max(errors.forces.numel(), 1)
@@ -132,7 +149,7 @@ class LossWeights:
         """Return the sums over structures, force components and stress components in the loss.
 
         Args:
-            errors: Of the batch.
+            errors: Residuals of the batch.
         """
         stresses = errors.energy.new_zeros(1) if errors.stress is None else errors.stress
         if self.kind == "absolute":

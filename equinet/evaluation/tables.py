@@ -1,37 +1,22 @@
 """Tables of errors, for people."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-
-@dataclass(frozen=True)
-class Column:
-    """One error in a table.
-
-    Attributes:
-        name: Of the error.
-        head: Above its values.
-        unit: Below the head.
-        digits: After the point.
-    """
-
-    name: str
-    head: str
-    unit: str = ""
-    digits: int = 2
+from equinet.evaluation.errors import Error
 
 
-def lay_out(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column], width: int = 0) -> str:
-    """Write errors under their names and units, a set a line.
+def lay_out(rows: Sequence[Mapping[str, Any]], errors: Sequence[Error], width: int = 0) -> str:
+    """Write errors under their labels and units, one line for each set.
 
     Args:
-        rows: Each with ``name``, ``structures`` and errors; those that it lacks are left blank.
-        columns: What to show.
-        width: Least width of the names.
+        rows: Sets, each with ``name``, ``structures`` and errors by name; errors that a row lacks
+            are left blank.
+        errors: Errors to show, a column each.
+        width: Least width of the column of names, in characters.
 
     Example:
-        >>> print(lay_out([{"name": "val", "structures": 7, "mse": 0.25}], [Column("mse", "MSE")]))
+        >>> print(lay_out([{"name": "val", "structures": 7, "mse": 0.25}], [Error("mse", "MSE")]))
         set  structures          MSE
         val           7         0.25
     """
@@ -41,10 +26,11 @@ def lay_out(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column], width:
         padded = "  ".join(f"{cell:>11}" for cell in cells)
         return f"{name:<{width}}  {structures:>10}  {padded}"
 
-    lines = [write("set", "structures", [column.head for column in columns])]
-    if any(column.unit for column in columns):
-        lines.append(write("", "", [column.unit for column in columns]))
+    labels, units = [error.head[0] for error in errors], [error.head[1] for error in errors]
+    lines = [write("set", "structures", labels)]
+    if any(units):
+        lines.append(write("", "", units))
     for row in rows:
-        cells = [f"{row[c.name]:.{c.digits}f}" if c.name in row else "" for c in columns]
+        cells = [f"{row[e.name]:.{e.digits}f}" if e.name in row else "" for e in errors]
         lines.append(write(row["name"], row["structures"], cells).rstrip())
     return "\n".join(lines)

@@ -14,6 +14,7 @@ from equinet.evaluation import (
 )
 from equinet.training.check import FirstBatchCheck, ModelCheckError, measure
 from equinet.training.checkpoints import RunCheckpoint, StepSeed, TrainingInterruptedError
+from equinet.training.divergence import TrainingDivergedError
 from equinet.training.loader import EpochLoader
 from equinet.training.muon import Muon
 from equinet.training.probe import probe, probe_settings
@@ -63,6 +64,7 @@ __all__ = [
     "S2EFTask",
     "StepSeed",
     "Task",
+    "TrainingDivergedError",
     "TrainingInterruptedError",
     "fit",
     "measure",

@@ -1,4 +1,4 @@
-"""Batches of one epoch, shared between processes and continued where a checkpoint left off."""
+"""Batches of one epoch, divided among processes and continued where a checkpoint left off."""
 
 from collections.abc import Iterator
 from itertools import islice
@@ -11,16 +11,17 @@ from equinet.training.processes import rank_and_world
 
 
 class EpochBatches(Sampler[list[int]]):
-    """The index batches of one epoch, without those that are done or belong to other processes.
+    """Index batches of one epoch, without those that are done or belong to other processes.
 
     Args:
-        batches: A batch sampler whose order depends on the epoch alone, set by ``set_epoch`` on
-            itself or on its ``sampler``. One that packs frames for all processes together
-            (:class:`equinet.data.PackedBatches`) is asked for this process's share.
-        drop_uneven: Give every process equally many batches, as training must; evaluation keeps
-            them all and lets the last ones fall where they may, repeating none; where there are
-            fewer batches than processes, every process takes them all, which no mean notices.
-        fixed: Repeat the first epoch's order for ever, to overfit its first batches.
+        batches: Batch sampler whose order depends on the epoch alone, set by ``set_epoch`` on
+            itself or on its ``sampler``. One that packs structures for all processes together
+            (:class:`equinet.data.PackedBatches`) is asked for the part of this process.
+        drop_uneven: Whether every process gets equally many batches, as training needs. Evaluation
+            keeps every batch once, so some processes get one more; with fewer batches than
+            processes each evaluates all of them, which leaves means unchanged.
+        fixed: Whether the order of the first epoch is repeated for ever, to overfit its first
+            batches.
     """
 
     def __init__(self, batches: Any, *, drop_uneven: bool, fixed: bool = False) -> None:
@@ -51,8 +52,22 @@ class EpochBatches(Sampler[list[int]]):
         return share + (not self.drop_uneven and rank < rest)
 
     def __iter__(self) -> Iterator[list[int]]:
-        """Yield this process's batches that are not done; the next epoch is whole again."""
+        """Yield the batches of this process that are not done; the next epoch is whole again."""
         start, self.done = self.done, 0
+        yield from self._from(start)
+
+    def indices(self, number: int) -> list[int]:
+        """Return the places in the data set of the structures of one batch of the current epoch.
+
+        Args:
+            number: Number of the batch on this process, counted from the start of the epoch.
+
+        Returns:
+            Indices; none where the epoch is shorter.
+        """
+        return next(self._from(number), [])
+
+    def _from(self, start: int) -> Iterator[list[int]]:
         rank, world = self._place()
         if isinstance(self.batches, PackedBatches):
             yield from self.batches.share(rank, world, skip=start)
@@ -68,12 +83,12 @@ class EpochBatches(Sampler[list[int]]):
 
 
 class EpochLoader(DataLoader[Any]):
-    """A data loader rebuilt around :class:`EpochBatches`.
+    """Data loader rebuilt around :class:`EpochBatches`.
 
     Args:
-        loader: As made by a data module.
-        drop_uneven: See :class:`EpochBatches`.
-        fixed: Likewise.
+        loader: Loader made by a data module.
+        drop_uneven: Whether every process gets equally many batches, see :class:`EpochBatches`.
+        fixed: Whether the order of the first epoch is repeated, see :class:`EpochBatches`.
     """
 
     def __init__(self, loader: DataLoader[Any], *, drop_uneven: bool, fixed: bool = False) -> None:
@@ -90,14 +105,14 @@ class EpochLoader(DataLoader[Any]):
         self.epoch_batches = batches
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
-        """Start an epoch at its first batch that is wanted, not before.
+        """Start an epoch only when its first batch is asked for.
 
         Workers would otherwise fetch batches in the old order before the epoch is set.
         """
         yield from super().__iter__()
 
     def state_dict(self) -> dict[str, int]:
-        """Batches of the current epoch that are done; the checkpoint callback fills it in."""
+        """Return the number of batches of the epoch that are done; the checkpoint fills it in."""
         return {"done": 0}
 
     def load_state_dict(self, state: dict[str, int]) -> None:

@@ -1,37 +1,62 @@
-"""Small facts that all processes of a run must agree on."""
+"""Sums, means and largest values that all processes of a run must agree on."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import distributed
 
 
 def rank_and_world() -> tuple[int, int]:
-    """This process's number and how many there are; 0 and 1 outside a process group."""
+    """Number of this process and number of processes; 0 and 1 outside a process group."""
     if distributed.is_available() and distributed.is_initialized():
         return distributed.get_rank(), distributed.get_world_size()
     return 0, 1
 
 
-def mean_over_processes(values: Sequence[float], device: torch.device) -> list[float]:
-    """Average each value over all processes; alone, return them as they are.
+def sum_over_processes(values: Sequence[float], device: torch.device) -> list[float]:
+    """Add up each value over all processes; a single process returns them unchanged.
 
     Args:
-        values: As many on every process.
-        device: Where the processes communicate.
+        values: Values, equally many on every process.
+        device: Device through which the processes communicate.
+    """
+    return _reduce(values, device, distributed.ReduceOp.SUM)
+
+
+def mean_over_processes(values: Sequence[float], device: torch.device) -> list[float]:
+    """Average each value over all processes; a single process returns them unchanged.
+
+    Args:
+        values: Values, equally many on every process.
+        device: Device through which the processes communicate.
     """
     _, world = rank_and_world()
-    return [total / world for total in _reduce(values, device, distributed.ReduceOp.SUM)]
+    return [total / world for total in sum_over_processes(values, device)]
 
 
 def max_over_processes(values: Sequence[float], device: torch.device) -> list[float]:
-    """Take the largest of each value over all processes; alone, return them as they are.
+    """Take the largest of each value over all processes; a single process returns them unchanged.
 
     Args:
-        values: As many on every process.
-        device: Where the processes communicate.
+        values: Values, equally many on every process.
+        device: Device through which the processes communicate.
     """
     return _reduce(values, device, distributed.ReduceOp.MAX)
+
+
+def gather(thing: Any) -> list[Any]:
+    """Return a small object of every process, in the order of their numbers.
+
+    Args:
+        thing: Object of this process; it can be pickled.
+    """
+    _, world = rank_and_world()
+    if world == 1:
+        return [thing]
+    found: list[Any] = [None] * world
+    distributed.all_gather_object(found, thing)
+    return found
 
 
 def _reduce(

@@ -1,4 +1,4 @@
-"""What a run shows and keeps while it trains: a bar or plain lines, and ``metrics.csv``."""
+"""Progress of a run: a bar or plain lines, and ``metrics.csv``."""
 
 import csv
 import logging
@@ -10,6 +10,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import TQDMProgressBar
 
+from equinet.files import whole_file
 from equinet.training.schedules import timers
 
 _log = logging.getLogger(__name__)
@@ -33,13 +34,13 @@ class ErrorBar(TQDMProgressBar):
 
 
 class MetricsTable(Callback):
-    """Writes one row per validation to ``metrics.csv`` and says so in one plain line.
+    """Writes one row per validation to ``metrics.csv`` and logs it as one plain line.
 
-    A resumed run drops the rows that lie after its checkpoint, since it passes them again.
+    A resumed run drops the rows after its checkpoint, since it writes them again.
 
     Args:
-        path: The file.
-        seconds: Shortest time between two lines in the log; the file gets every row.
+        path: File to write.
+        seconds: Shortest time between two lines in the log, s; the file gets every row.
     """
 
     def __init__(self, *, path: str | Path, seconds: float = 10.0) -> None:
@@ -53,7 +54,10 @@ class MetricsTable(Callback):
             return
         rows = read_metrics(self.path) if self.path.is_file() else []
         kept = [row for row in rows if row["step"] <= trainer.global_step]
-        with self.path.open("w", newline="", encoding="utf-8") as file:
+        with (
+            whole_file(self.path) as partial,
+            partial.open("w", newline="", encoding="utf-8") as file,
+        ):
             writer = csv.DictWriter(file, (*_COLUMNS, *pl_module.columns))
             writer.writeheader()
             writer.writerows(kept)
@@ -85,11 +89,11 @@ class MetricsTable(Callback):
 
 
 def line(row: Mapping[str, Any], shown: Mapping[str, str]) -> str:
-    """Put a row of ``metrics.csv`` into one line for people.
+    """Write a row of ``metrics.csv`` as one line for people.
 
     Args:
         row: Values by column.
-        shown: How to write those errors that are to be seen, by column without its split.
+        shown: Format of the errors that are shown, by column without its split.
 
     Example:
         >>> row = {"epoch": 1, "step": 9, "seconds": 65.0, "lr": 0.01, "val_energy_rmse_meV": 1.23}

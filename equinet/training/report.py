@@ -1,7 +1,7 @@
-"""What a run says at its start and leaves at its end."""
+"""Report of a run: the first lines of its log, and what it leaves in its directory at the end."""
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -10,20 +10,28 @@ import torch
 from lightning.pytorch import Trainer
 
 from equinet import zoo
-from equinet.evaluation import classified, learning_curve, parity
+from equinet.errors import EquinetError
+from equinet.evaluation import (
+    classified,
+    describe,
+    learning_curve,
+    parity,
+    structure_errors,
+    summarize,
+)
 from equinet.models import Model, Potential
 from equinet.ops import available_backends, resolve_backend
 from equinet.run_directory import RunDirectory, relative, write_json
 from equinet.training.checkpoints import RunCheckpoint, load_weights
 from equinet.training.progress import clock, elapsed, read_metrics
 from equinet.training.schedules import timers
-from equinet.training.tasks import Task
+from equinet.training.tasks import Evaluation, Task
 
 _log = logging.getLogger(__name__)
 
 
 def announce(task: Task, trainer: Trainer, directory: RunDirectory) -> None:
-    """Log what is about to happen: model, device, precision, backends, files, how to stop."""
+    """Log the model, device, precision, backends, budget and directory, and how to stop."""
     model = task.model
     parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
     device = trainer.strategy.root_device
@@ -63,37 +71,41 @@ def finish(
     """Evaluate the best weights on all sets, and write everything that a run leaves behind.
 
     Args:
-        task: As trained.
+        task: Trained task.
         data: Data module with ``val_loader()`` and ``test_loaders()``.
-        trainer: That trained it.
-        directory: Of the run.
-        checkpoint: That knows the best weights.
+        trainer: Trainer that trained it.
+        directory: Directory of the run.
+        checkpoint: Callback that knows the best weights.
         stamp: Record of the run, for the model card.
 
     Returns:
         The content of ``metrics.json``.
+
+    Raises:
+        EquinetError: A prediction is not finite; the learning curve and the model are written all
+            the same.
     """
     best = _load_best(task, checkpoint)
-    sets = {"val": (data.val_loader(), trainer.limit_val_batches)}
-    sets |= {name: (loader, trainer.limit_test_batches) for name, loader in _tests(data)}
-    rows, results, shown = [], {}, None
-    for name, (loader, limit) in sets.items():
-        count = limit if isinstance(limit, int) else None
-        if limit == 0:
-            continue
-        found = task.evaluate(islice(loader, count), trainer.strategy.root_device)
-        results[name] = {"structures": found.structures, **found.errors}
-        rows.append({"name": name, **results[name]})
-        if found.classified is not None:
-            classified(found.classified, directory.path / f"mistakes_{name}.png", name)
-        if shown is None or shown[0] == "val":
-            shown = (name, found)
-    _write_curves(task, directory)
-    if shown is not None and shown[1].parity:
-        parity(shown[1].parity, directory.path / "parity.png", shown[0])
+    try:
+        found = _evaluate(task, data, trainer)
+    except EquinetError:
+        leave_usable(task, data, directory, checkpoint, stamp)
+        raise
+    results = {
+        name: {"structures": result.structures, **result.errors}
+        for name, (_, result) in found.items()
+    }
+    distributions = {
+        name: summary
+        for name, (loader, result) in found.items()
+        if result.per_structure is not None
+        and (summary := summarize(result.per_structure, loader)) is not None
+    }
+    _write_pictures(task, {name: result for name, (_, result) in found.items()}, directory)
     metrics = {
         "sets": results,
         "units": {name: unit for name, unit in task.units.items() if unit},
+        "per_structure": {name: {"forces_rmse": each} for name, each in distributions.items()},
         "weights": best.name,
         "best_val_loss": checkpoint.best_score,
         "steps": trainer.global_step,
@@ -103,13 +115,54 @@ def finish(
     }
     write_json(metrics, directory.metrics)
     _save_model(task, directory, metrics, stamp)
+    rows = [{"name": name, **result} for name, result in results.items()]
+    lines = [task.table(rows), *(describe(name, each) for name, each in distributions.items())]
     time = clock(elapsed(trainer))
     _log.info(
-        "\nTrained for %s, %d steps. Errors:\n%s", time, trainer.global_step, task.table(rows)
+        "\nTrained for %s, %d steps. Errors:\n%s", time, trainer.global_step, "\n".join(lines)
     )
     _log.info("\nRun directory: %s", relative(directory.path))
     _log.info("Next: %s", task.next_step(relative(directory.path), data))
     return metrics
+
+
+class _Limited:
+    """The first batches of a loader, with its data set."""
+
+    def __init__(self, loader: Any, count: int | None) -> None:
+        self.dataset = loader.dataset
+        self._loader, self._count = loader, count
+
+    def __iter__(self) -> Iterator[Any]:
+        return islice(self._loader, self._count)
+
+
+def _evaluate(task: Task, data: Any, trainer: Trainer) -> dict[str, tuple[_Limited, Evaluation]]:
+    """Evaluate all sets that are not limited to nothing."""
+    sets = {"val": (data.val_loader(), trainer.limit_val_batches)}
+    sets |= {name: (loader, trainer.limit_test_batches) for name, loader in _tests(data)}
+    found = {}
+    for name, (loader, limit) in sets.items():
+        if limit == 0:
+            continue
+        limited = _Limited(loader, limit if isinstance(limit, int) else None)
+        found[name] = (limited, task.evaluate(limited, trainer.strategy.root_device))
+    return found
+
+
+def _write_pictures(task: Task, found: Mapping[str, Evaluation], directory: RunDirectory) -> None:
+    """Draw the learning curve and the results of the sets; parity of the first test set."""
+    _write_curves(task, directory)
+    for name, result in found.items():
+        if result.classified is not None:
+            classified(result.classified, directory.path / f"mistakes_{name}.png", name)
+    tests = [name for name in found if name != "val"]
+    shown = (tests or list(found))[:1]
+    if shown and found[shown[0]].parity:
+        parity(found[shown[0]].parity, directory.path / "parity.png", shown[0])
+    values = {n: r.per_structure for n, r in found.items() if r.per_structure is not None}
+    if values:
+        structure_errors(values, directory.path / "errors.png")
 
 
 def leave_usable(
@@ -119,14 +172,14 @@ def leave_usable(
     checkpoint: RunCheckpoint,
     stamp: Mapping[str, Any],
 ) -> None:
-    """Write the learning curve and the model of an interrupted run, as far as they go."""
+    """Write the learning curve and the model of a run that did not reach its final report."""
     _write_curves(task, directory)
     _load_best(task, checkpoint)
     _save_model(task, directory, {"data": data.describe(), "sets": {}, "units": {}}, stamp)
 
 
 def _load_best(task: Task, checkpoint: RunCheckpoint) -> Path:
-    """Give the task the best weights so far; return the checkpoint they are from."""
+    """Load the best weights so far into the task; return their checkpoint."""
     best = checkpoint.best_path if checkpoint.best_path.is_file() else checkpoint.last_path
     task.load_state_dict(load_weights(best))
     return best
@@ -139,7 +192,7 @@ def _write_curves(task: Task, directory: RunDirectory) -> None:
 
 
 def _backends(names: Iterable[str], device: str) -> dict[str, list[str]]:
-    """Ops by what they can run on there; those that agree share a line."""
+    """Group ops by the backends that they have on a device."""
     found: dict[str, list[str]] = {}
     for op in names:
         reasons = available_backends(op, device)

@@ -19,6 +19,7 @@ from equinet.training.checkpoints import (
     TrainingInterruptedError,
     load_weights,
 )
+from equinet.training.divergence import TrainingDivergedError, keep_batch
 from equinet.training.loader import EpochLoader
 from equinet.training.progress import ErrorBar, MetricsTable
 from equinet.training.report import announce, finish, leave_usable
@@ -42,24 +43,27 @@ def fit(
     """Train a task in a run directory, from its last checkpoint if it has one.
 
     Args:
-        task: What to train.
+        task: Task to train.
         data: Data module: ``train_loader()``, ``val_loader()``, ``test_loaders()``, ``describe()``.
         make_trainer: Builds the trainer around a list of callbacks.
-        callbacks: The user's own; checkpoints, table, seeds and progress are added here.
-        directory: A claimed run directory.
+        callbacks: Callbacks of the user; checkpoints, table, seeds and progress are added here.
+        directory: Run directory, claimed before.
         stamp: Record of the run, see :func:`equinet.config.stamp`.
-        seed: Of everything random in a step.
-        checkpoint_minutes: Longest time between two checkpoints.
-        log_seconds: Shortest time between two lines in the log.
+        seed: Seed of everything random in a step.
+        checkpoint_minutes: Longest time between two checkpoints, minutes.
+        log_seconds: Shortest time between two lines in the log, s.
 
     Returns:
         The content of ``metrics.json``; empty on processes other than the first.
 
     Raises:
         TrainingInterruptedError: Ctrl-C or SIGTERM; the checkpoint is written.
+        TrainingDivergedError: A loss, gradient, weight or validation error is not finite; the
+            checkpoints stay as they were, and the batch is written to the run directory.
         ConfigError: The budget allows no step, or there are fewer batches than processes.
         DataError: The data lack what the task needs.
-        EquinetError: The checkpoint cannot be read, or the model failed its check.
+        EquinetError: The checkpoint cannot be read, the model failed its check, or a prediction
+            of the trained model is not finite.
     """
     has_bar = sys.stdout.isatty()
     checkpoint = RunCheckpoint(folder=directory.checkpoints, minutes=checkpoint_minutes)
@@ -97,11 +101,8 @@ def fit(
         raise TrainingInterruptedError(
             f"{stop}; the same command with run.dir={relative(directory.path)} resumes"
         ) from None
-    except torch.OutOfMemoryError as error:
-        raise EquinetError(
-            "the GPU ran out of memory; lower data.batch_size (and raise "
-            "trainer.accumulate_grad_batches to keep the step as it is) or model.channels"
-        ) from error
+    except (TrainingDivergedError, torch.OutOfMemoryError) as error:
+        raise _explained(error, directory) from error
     if not trainer.is_global_zero:
         return {}
     if not directory.resumes_from:
@@ -111,12 +112,32 @@ def fit(
     return finish(task, data, trainer, directory, checkpoint, stamp)
 
 
+def _explained(
+    error: TrainingDivergedError | torch.OutOfMemoryError, directory: RunDirectory
+) -> EquinetError:
+    """Say how to go on after a failed step, whose batch is written where that helps."""
+    if isinstance(error, torch.OutOfMemoryError):
+        return EquinetError(
+            "the GPU ran out of memory; lower data.batch_size (and raise "
+            "trainer.accumulate_grad_batches to keep the step as it is) or model.channels"
+        )
+    sentence = str(error)
+    if error.file:
+        path = directory.path / error.file
+        if error.batch is not None:
+            keep_batch(error.batch, path)
+        sentence += f"; the batch is in {relative(path)}"
+    start = "resumes from its last checkpoint" if directory.resumes_from else "starts afresh"
+    sentence += f"; the same command with run.dir={relative(directory.path)} {start}"
+    return TrainingDivergedError(sentence, error.file)
+
+
 def seed_everything(seed: int, *, tf32: bool = False) -> None:
     """Seed Python, NumPy and torch, here and in the loading processes.
 
     Args:
-        seed: Of the run.
-        tf32: Let recent GPUs round the factors of float32 products to 10 bits.
+        seed: Seed of the run.
+        tf32: Whether recent GPUs round the factors of float32 products to 10 bits.
     """
     pl.seed_everything(seed, workers=True, verbose=False)
     torch.set_float32_matmul_precision("high" if tf32 else "highest")

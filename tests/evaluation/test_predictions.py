@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from equinet.data import evaluation_loader
+from equinet.errors import EquinetError
 from equinet.evaluation.published import PublishedRow
 from equinet.training import predict, table
 
@@ -98,3 +100,44 @@ def test_stress_is_not_asked_of_direct_forces(make_model, tiny_data):
     found = predict(model, [graph])
     assert "stress_rmse" not in found.errors
     assert found.errors["forces_mae"] > 0
+
+
+class _Stumbles(nn.Module):
+    """A potential that has no answer for one structure of each batch."""
+
+    def __init__(self, model, what, row):
+        super().__init__()
+        self.model, self.what, self.row = model, what, row
+
+    def forward(self, graph):
+        found = {name: value.detach().clone() for name, value in self.model(graph).items()}
+        rows = self.row if self.what == "energy" else graph.batch == self.row
+        found[self.what][rows] = float("nan")
+        return found
+
+
+@pytest.mark.parametrize("what", ["energy", "forces"])
+def test_the_first_structure_whose_prediction_is_not_finite_is_named(make_model, tiny_data, what):
+    loader = evaluation_loader(tiny_data.train, 5)
+    with pytest.raises(EquinetError, match=f"the model's {what} for frame 3 is not finite"):
+        predict(_Stumbles(make_model(), what, 3), loader)
+    batches = list(loader)[1:]  # no data set to ask
+    with pytest.raises(EquinetError, match=f"the model's {what} for structure 2 is not finite"):
+        predict(_Stumbles(make_model(), what, 2), batches)
+
+
+@pytest.mark.parametrize("free", [True, False])
+def test_error_of_each_structure_by_hand(make_model, tiny_data, free):
+    found = predict(make_model(), evaluation_loader(tiny_data.val, 3), free_atoms_only=free)
+    expected = []
+    for forces, frame in zip(found.split(found.forces), tiny_data.val.frames, strict=True):
+        kept = ~frame.fixed if free else np.ones(len(frame), dtype=bool)
+        expected.append(1000 * np.sqrt(np.square(forces - frame.forces)[kept].mean()))
+    assert found.per_structure == pytest.approx(expected)
+
+
+def test_a_structure_without_free_atoms_has_no_error(make_model, tiny_data):
+    graph = next(iter(evaluation_loader(tiny_data.val, 4)))
+    graph.fixed[graph.batch == 2] = True
+    found = predict(make_model(), [graph], free_atoms_only=True).per_structure
+    assert np.isnan(found).tolist() == [False, False, True, False]

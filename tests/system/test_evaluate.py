@@ -60,6 +60,13 @@ def test_predictions_and_errors_agree(evaluated, trained, tmp_path, caplog):
     assert metrics["errors"]["forces_mae"] == pytest.approx(1e3 * np.abs(forces).mean(), rel=1e-4)
     assert "meV/Å" in caplog.text
     assert str(tmp_path) not in str(output)
+    worst = metrics["per_structure"]["forces_rmse"]
+    squares = [np.square(a.arrays["predicted_forces"] - a.get_forces()).mean() for a in images]
+    assert worst["worst"] == pytest.approx(1e3 * np.sqrt(max(squares)), rel=1e-4)
+    assert worst["worst_index"] == int(np.argmax(squares))
+    assert worst["worst_source"] in caplog.text
+    assert "mine: F RMSE of a structure: median" in caplog.text
+    assert (output / "errors.png").is_file()
 
 
 def test_fixed_atoms_keep_their_raw_labels_in_the_predictions(evaluated, trained, tmp_path):

@@ -67,6 +67,18 @@ def test_interrupted_and_resumed_equals_uninterrupted(run_fit, whole, step, numb
     assert whole.metrics["sets"] == parts.metrics["sets"]
 
 
+@pytest.mark.parametrize("step", [7, 9])
+def test_running_errors_go_on_where_an_interrupted_epoch_stopped(run_fit, whole, tmp_path, step):
+    with pytest.raises(TrainingInterruptedError, match="same command"):
+        run_fit("parts", extra=(_StopAt(step, signal.SIGINT),))
+    last = torch.load(tmp_path / "parts" / "checkpoints" / "last.ckpt", weights_only=True)
+    assert last["train_errors"]["energy.count"] == 3 * (step - 5)  # structures of this epoch
+    parts = run_fit("parts")
+    tables = [read_metrics(run.directory.table) for run in (whole, parts)]
+    kept = [[{k: v for k, v in row.items() if k != "seconds"} for row in rows] for rows in tables]
+    assert kept[0] == kept[1]
+
+
 def test_an_interrupted_committee_resumes_as_if_it_had_not_been(run_fit):
     whole = run_fit("whole", members=2)
     with pytest.raises(TrainingInterruptedError, match="same command"):

@@ -48,3 +48,17 @@ def test_bar_shows_errors_with_units(run_fit, capsys, monkeypatch):
     shown = capsys.readouterr().out
     assert re.search(r"E meV=\d+\.\d, F meV/Å=\d+\.\d", shown), shown
     assert "v_num" not in shown
+
+
+def test_rewriting_the_table_at_a_resume_leaves_it_whole_or_as_it_was(run_fit, monkeypatch):
+    path = run_fit(max_epochs=2).directory.table
+    before = path.read_bytes()
+
+    def full(*_):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(csv.DictWriter, "writerows", full)
+    with pytest.raises(OSError, match="no space left"):
+        run_fit(max_epochs=3)
+    assert path.read_bytes() == before
+    assert not list(path.parent.glob("*.partial"))

@@ -2,14 +2,19 @@
 
 import json
 import logging
+import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from torch_geometric.data import Batch
 
 from equinet import zoo
+from equinet.errors import EquinetError
 from equinet.ops import native
 from equinet.run_directory import relative
+from equinet.training import PotentialTask
 
 
 def test_first_block_is_short_and_names_what_matters(run_fit, caplog):
@@ -23,6 +28,9 @@ def test_first_block_is_short_and_names_what_matters(run_fit, caplog):
     assert "MACEGaunt" in block[0]
     assert "Next: python -m equinet.evaluate" in messages[-1]
     assert "meV/Å" in messages[-3]
+    last = messages[-3].splitlines()[-2:]
+    assert [line.split(":")[0] for line in last] == ["val", "test"]
+    assert all(re.search(r"median \d.* worst \d+\.\d\d meV/Å \(frame \d\)", line) for line in last)
 
 
 def test_metrics_and_pictures(whole):
@@ -33,7 +41,7 @@ def test_metrics_and_pictures(whole):
     assert written == {k: v for k, v in whole.metrics.items() if k != "train_seconds"}
     assert whole.metrics["sets"]["test"]["structures"] == 5
     assert whole.metrics["data"] == "springs: 14 training frames"
-    for name in ("curves.png", "parity.png"):
+    for name in ("curves.png", "parity.png", "errors.png"):
         assert (path / name).read_bytes().startswith(b"\x89PNG")
 
 
@@ -62,3 +70,27 @@ def test_first_block_says_which_backend_is_taken_and_why(run_fit, caplog, monkey
     taken = "grid" if reason else "native"
     assert f"gaunt_convolution: auto is {taken}; also " in line
     assert line.endswith(f"; no native: {reason}" if reason else "grid")
+
+
+def test_errors_of_single_structures_are_kept(whole, tiny_data):
+    found = whole.metrics["per_structure"]["test"]["forces_rmse"]
+    model, errors = zoo.load(whole.directory.path), []
+    for graph, frame in zip(tiny_data.tests["test"], tiny_data.tests["test"].frames, strict=True):
+        forces = model(Batch.from_data_list([graph]))["forces"].detach().double().numpy()
+        errors.append(1000 * np.sqrt(np.square(forces - frame.forces).mean()))
+    assert found["median"] == pytest.approx(np.median(errors), rel=1e-4)
+    assert found["percentile_90"] == pytest.approx(np.percentile(errors, 90), rel=1e-4)
+    assert found["worst"] == pytest.approx(max(errors), rel=1e-4)
+    assert found["worst_index"] == int(np.argmax(errors))
+    assert found["worst_source"] == f"frame {np.argmax(errors)}"
+
+
+def test_predictions_that_are_not_finite_end_a_run_with_its_model(run_fit, tmp_path, monkeypatch):
+    def stumble(*_):
+        raise EquinetError("the model's energy for frame 3 is not finite")
+
+    monkeypatch.setattr(PotentialTask, "evaluate", stumble)
+    with pytest.raises(EquinetError, match="frame 3"):
+        run_fit(max_epochs=1)
+    assert zoo.load(tmp_path / "run").elements
+    assert not (tmp_path / "run" / "metrics.json").exists()

@@ -1,9 +1,8 @@
 """OC20: its errors and splits, submissions to its leaderboard, relaxations."""
 
 from equinet.evaluation.oc20.errors import (
-    IS2RE_UNITS,
-    S2EF_COLUMNS,
-    S2EF_UNITS,
+    IS2RE_ERRORS,
+    S2EF_ERRORS,
     RelaxedEnergyErrors,
     S2EFErrors,
 )
@@ -19,9 +18,8 @@ from equinet.evaluation.oc20.splits import (
 )
 
 __all__ = [
-    "IS2RE_UNITS",
-    "S2EF_COLUMNS",
-    "S2EF_UNITS",
+    "IS2RE_ERRORS",
+    "S2EF_ERRORS",
     "SPLITS",
     "RelaxedEnergyErrors",
     "S2EFErrors",

@@ -1,4 +1,4 @@
-"""Evaluate a potential on splits of OC20 kept as stores, and predict what the leaderboard asks."""
+"""Evaluation of a potential on splits of OC20 kept as stores, and predictions to submit."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,25 +9,26 @@ from torch import nn
 
 from equinet.data import StoredDataset, evaluation_loader
 from equinet.errors import DataError
+from equinet.evaluation.errors import Error, tabulated
+from equinet.evaluation.finite import refuse_not_finite
 from equinet.evaluation.oc20.errors import (
-    S2EF_COLUMNS,
+    ADWT,
+    IS2RE_ERRORS,
+    S2EF_ERRORS,
     RelaxedEnergyErrors,
     S2EFErrors,
     mean_of_splits,
 )
 from equinet.evaluation.oc20.is2re_submission import RelaxedPredictions
 from equinet.evaluation.oc20.s2ef_submission import SplitPredictions, ids_of
-from equinet.evaluation.tables import Column, lay_out
+from equinet.evaluation.tables import lay_out
 
-_IS2RE_COLUMNS = (
-    Column("energy_mae", "E MAE", "meV"),
-    Column("ewt", "EwT", "%"),
-    Column("adwt", "ADwT", "%"),
-)
+_S2EF_TABLE = tabulated(S2EF_ERRORS, [])
+_IS2RE_TABLE = tabulated(IS2RE_ERRORS, [])
 # Trained on S2EF-2M; means of the four official validation splits, as the EquiformerV2 and Gaunt
 # tensor product papers give them.
 _PUBLISHED = tuple(
-    dict(zip(("name", *(column.name for column in S2EF_COLUMNS)), row, strict=True))
+    dict(zip(("name", *(error.name for error in _S2EF_TABLE)), row, strict=True))
     for row in (
         ("SchNet", 1400.0, 78.3, 0.109, 0.00),
         ("GemNet-OC", 286.0, 25.7, 0.598, 1.06),
@@ -69,25 +70,32 @@ def predict_split(
     """Predict energies and forces of a split, and compare them where it is labeled.
 
     Args:
-        model: ``model(graph) -> {"energy", "forces"}``; it is moved to ``device`` and left in
-            evaluation mode.
-        dataset: The split.
-        batch_size: Structures at a time.
-        device: Where to compute.
-        num_workers: Loading processes.
+        model: Potential, ``model(graph) -> {"energy", "forces"}``; it is moved to ``device`` and
+            left in evaluation mode.
+        dataset: Structures of the split.
+        batch_size: Number of structures in a batch.
+        device: Device on which to compute.
+        num_workers: Number of loading processes.
 
     Returns:
         The predictions, and the errors of :class:`~equinet.evaluation.oc20.errors.S2EFErrors` by
         name, none where there are no labels.
+
+    Raises:
+        EquinetError: A prediction is not finite.
     """
     model = model.to(device).eval()
     errors = S2EFErrors(shared=False).to(device)
     parts: dict[str, list[np.ndarray]] = {n: [] for n in ("energy", "atoms", "forces", "fixed")}
     labels = dataset.frames.labels
     labeled = {"energy", "forces"} <= set(labels)
-    for graph in evaluation_loader(dataset, batch_size, num_workers=num_workers):
+    loader, before = evaluation_loader(dataset, batch_size, num_workers=num_workers), 0
+    for graph in loader:
         moved = graph.to(device)
         results = {name: value.detach() for name, value in model(moved).items()}
+        checked = {name: results[name] for name in ("energy", "forces")}
+        refuse_not_finite(checked, moved.batch, loader=loader, before=before)
+        before += len(results["energy"])
         if labeled:
             errors.update(results, moved)
         parts["energy"].append(results["energy"].double().cpu().numpy())
@@ -111,25 +119,31 @@ def predict_relaxed_energies(
     """Predict the energies of relaxed structures from the initial ones, and compare them.
 
     Args:
-        model: Trained by :class:`~equinet.training.RelaxedEnergyTask`; it is moved to ``device``
-            and left in evaluation mode.
-        dataset: The split, of frames with ``relaxed=True``.
-        batch_size: Structures at a time.
-        device: Where to compute.
+        model: Potential trained by :class:`~equinet.training.RelaxedEnergyTask`; it is moved to
+            ``device`` and left in evaluation mode.
+        dataset: Structures of the split, from frames with ``relaxed=True``.
+        batch_size: Number of structures in a batch.
+        device: Device on which to compute.
 
     Returns:
         The predictions, and the errors of
         :class:`~equinet.evaluation.oc20.errors.RelaxedEnergyErrors` by name, none where there are
         no labels.
+
+    Raises:
+        EquinetError: A prediction is not finite.
     """
     model = model.to(device).eval()
     errors = RelaxedEnergyErrors(shared=False).to(device)
     labeled = "energy" in dataset[0]
-    parts = []
+    parts: list[np.ndarray] = []
+    loader, before = evaluation_loader(dataset, batch_size), 0
     with torch.no_grad():
-        for graph in evaluation_loader(dataset, batch_size):
+        for graph in loader:
             moved = graph.to(device)
             energy = model(moved, forces=False)["energy"].double()
+            refuse_not_finite({"energy": energy}, None, loader=loader, before=before)
+            before += len(energy)
             if labeled:
                 errors.update(energy, moved.energy)
             parts.append(energy.cpu().numpy())
@@ -140,16 +154,16 @@ def predict_relaxed_energies(
 
 
 def split_of(name: str) -> str:
-    """The leaderboard's name of a split, from that of a folder.
+    """Return the leaderboard's name of a split.
 
     Args:
-        name: Such as ``s2ef_val_ood_ads``.
+        name: Name of a folder, such as ``s2ef_val_ood_ads``.
 
     Returns:
         ``"id"``, ``"ood_ads"``, ``"ood_cat"`` or ``"ood_both"``.
 
     Raises:
-        DataError: It is none of them.
+        DataError: The name ends in none of them.
 
     Example:
         >>> split_of("s2ef_test_ood_both"), split_of("s2ef_val_id")
@@ -168,29 +182,30 @@ def s2ef_table(rows: Sequence[Mapping[str, Any]]) -> str:
     """Lay out the errors of splits, their mean, and published means below.
 
     Args:
-        rows: Each with ``name``, ``structures`` and errors.
+        rows: Splits, each with ``name``, ``structures`` and errors by name.
     """
     about = "published, trained on S2EF-2M, means of the four official validation splits:"
-    return _table(rows, S2EF_COLUMNS, about, _PUBLISHED)
+    return _table(rows, _S2EF_TABLE, about, _PUBLISHED)
 
 
 def is2re_table(rows: Sequence[Mapping[str, Any]], *, relaxed: bool) -> str:
     """Lay out errors of relaxed energies and structures, their mean, and published means below.
 
     Args:
-        rows: Each with ``name``, ``structures`` and errors.
-        relaxed: Whether structures were relaxed, or energies predicted from the initial ones.
+        rows: Splits, each with ``name``, ``structures`` and errors by name.
+        relaxed: Whether structures were relaxed; False where energies were predicted from the
+            initial structures.
     """
     if relaxed:
         about = "published, relaxed with models trained on all of S2EF, means of the test splits:"
-        return _table(rows, _IS2RE_COLUMNS, about, _PUBLISHED_RELAXED)
+        return _table(rows, [*_IS2RE_TABLE, ADWT], about, _PUBLISHED_RELAXED)
     about = "published, trained on all of IS2RE, means of the four official validation splits:"
-    return _table(rows, _IS2RE_COLUMNS[:2], about, _PUBLISHED_DIRECT)
+    return _table(rows, _IS2RE_TABLE, about, _PUBLISHED_DIRECT)
 
 
 def _table(
     rows: Sequence[Mapping[str, Any]],
-    columns: Sequence[Column],
+    errors: Sequence[Error],
     about: str,
     published: Sequence[Mapping[str, Any]],
 ) -> str:
@@ -199,9 +214,9 @@ def _table(
     below = [{"structures": "", **row} for row in published]
     return "\n".join(
         [
-            lay_out([*rows, mean], columns, width),
+            lay_out([*rows, mean], errors, width),
             about,
-            *lay_out(below, columns, width).splitlines()[2:],
+            *lay_out(below, errors, width).splitlines()[2:],
         ]
     )
 

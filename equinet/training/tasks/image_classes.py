@@ -3,17 +3,16 @@
 import copy
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar, cast
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
-from torchmetrics import Metric
 
 from equinet.errors import ConfigError, DataError
-from equinet.evaluation import Classified, Column, lay_out
+from equinet.evaluation import Classified, Error, SummedErrors, refuse_not_finite
 from equinet.training.processes import mean_over_processes
 from equinet.training.tasks.task import Evaluation, Task
 
@@ -22,60 +21,67 @@ _log = logging.getLogger(__name__)
 _SHOWN = 16
 
 
-class ImageErrors(Metric):
+_BOTH = ("train", "val")
+
+_LOSS = Error(
+    "loss",
+    "loss",
+    of="entropy",
+    digits=4,
+    word="loss",
+    log=".4f",
+    curve="loss",
+    splits=_BOTH,
+    rank=1,
+)
+_ACCURACY = Error(
+    "accuracy", "accuracy", "%", of="right", log=".2f", curve="accuracy", splits=_BOTH
+)
+_SPEED = Error("images_per_second", "images/s", digits=0, splits=("train",), rank=2)
+
+
+class ImageErrors(SummedErrors):
     """Cross entropy and accuracy, summed over batches and processes in float64.
 
     Args:
-        shared: Sum over processes; false where only one of them evaluates.
+        shared: Whether sums are added up over processes; False where only one of them evaluates.
+
+    Example:
+        >>> errors = ImageErrors()
+        >>> errors.update(torch.eye(2), torch.tensor([0, 0]))
+        >>> float(errors.compute()["accuracy"])
+        50.0
     """
 
-    full_state_update = False
-    higher_is_better = False
-
-    images: Tensor
-    right: Tensor
-    entropy: Tensor
-
-    def __init__(self, *, shared: bool = True) -> None:
-        super().__init__(sync_on_compute=shared)
-        for name in ImageErrors.__annotations__:
-            zero = torch.zeros((), dtype=torch.float64)
-            self.add_state(name, default=zero, dist_reduce_fx="sum")
+    declared: ClassVar[tuple[Error, ...]] = (_LOSS, _ACCURACY)
 
     def update(self, logits: Float[Tensor, "image class"], labels: Int64[Tensor, " image"]) -> None:
-        """Add one batch."""
-        logits = logits.detach().double()
-        self.images += len(labels)
-        self.right += (logits.argmax(1) == labels).sum()
-        self.entropy += nn.functional.cross_entropy(logits, labels, reduction="sum")
+        """Add one batch.
 
-    def compute(self) -> dict[str, Tensor]:
-        """Return ``accuracy`` in percent and ``loss``."""
-        return {
-            "accuracy": 100 * self.right / self.images,
-            "loss": self.entropy / self.images,
-        }
+        Args:
+            logits: Logarithms of probabilities, up to a constant for each image.
+            labels: True classes.
+        """
+        logits = logits.detach().double()
+        entropy = nn.functional.cross_entropy(logits, labels, reduction="sum")
+        self.add(entropy=(entropy, len(labels)), right=logits.argmax(1) == labels)
 
 
 class ImageClassification(Task):
     """Trains a model that returns logits of images by cross entropy.
 
     Args:
-        model: Called with images [B, C, H, W]; frozen to plain convolutions for tests if it can be.
-        optimizer: See :class:`Task`.
-        label_smoothing: Share of the probability that is spread over all classes in training.
+        model: Network, called with images [B, C, H, W]; for tests it is frozen to plain
+            convolutions where it can be.
+        optimizer: Called with parameter groups, see :class:`Task`.
+        label_smoothing: Fraction of the probability that is spread over all classes in training,
+            from 0 to below 1.
 
     Raises:
-        ConfigError: The share is not from 0 to below 1.
+        ConfigError: ``label_smoothing`` is out of range.
     """
 
-    units: ClassVar[Mapping[str, str]] = {"accuracy": "%", "loss": "", "images_per_second": ""}
-    columns: ClassVar[tuple[str, ...]] = (
-        *("train_loss", "train_accuracy_percent", "train_images_per_second"),
-        *("val_loss", "val_accuracy_percent"),
-    )
-    shown: ClassVar[Mapping[str, str]] = {"accuracy_percent": "{:.2f} %", "loss": "loss {:.4f}"}
-    curves: ClassVar[Mapping[str, str]] = {"accuracy_percent": "accuracy (%)", "loss": "loss"}
+    declared: ClassVar[tuple[Error, ...]] = (_LOSS, _ACCURACY, _SPEED)
 
     def __init__(
         self,
@@ -97,6 +103,7 @@ class ImageClassification(Task):
         self.label_smoothing = label_smoothing
         self._seconds = 0.0
         self._started = 0.0
+        self._images = 0
 
     def check_data(self, *sets: Any) -> None:
         """Refuse data sets without images.
@@ -117,7 +124,7 @@ class ImageClassification(Task):
         return logits
 
     def on_train_start(self) -> None:
-        """Say how much work an image is."""
+        """Log the number of multiply-adds for an image."""
         image = next(iter(cast("Any", self.trainer.val_dataloaders)))[0][0]
         work = multiply_adds(self.model, image)
         _log.info("Work     %.1f million multiply-adds per image", work / 1e6)
@@ -127,17 +134,17 @@ class ImageClassification(Task):
         self._started = time.perf_counter()
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:  # noqa: ARG002
-        """Stop the clock."""
+        """Stop the clock and count the images."""
         self._seconds += time.perf_counter() - self._started
+        self._images += len(batch[0])
 
     def pop_training_errors(self) -> dict[str, float]:
-        """Add the images per second of this process's training steps, validation left out."""
-        images = float(cast("ImageErrors", self.train_errors).images)
+        """Add the images per second of this process's training steps, without validation."""
         errors = super().pop_training_errors()
-        seconds, self._seconds = self._seconds, 0.0
+        (images, seconds), self._images, self._seconds = (self._images, self._seconds), 0, 0.0
         return {**errors, "images_per_second": images / seconds} if seconds else errors
 
-    def training_step(self, batch: Any, batch_idx: int) -> Float[Tensor, ""]:  # noqa: ARG002
+    def training_step(self, batch: Any, batch_idx: int) -> Float[Tensor, ""]:
         """Return the loss of one batch."""
         images, labels = batch
         logits = self(images)
@@ -147,18 +154,21 @@ class ImageClassification(Task):
             logits, labels, reduction="sum", label_smoothing=self.label_smoothing
         )
         loss = loss / count
-        self.log("train/loss", loss.detach(), batch_size=len(labels))
-        shown = {"loss": loss.detach()}
-        self.log_dict(shown, prog_bar=True, logger=False, batch_size=len(labels))
-        self.log("lr", self.trainer.optimizers[0].param_groups[0]["lr"], batch_size=1)
-        return loss
+        return self.finish_step(
+            loss,
+            batch,
+            batch_idx,
+            count=len(labels),
+            errors={"loss": loss.detach()},
+            predicted={"logits": logits},
+        )
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:  # noqa: ARG002
         """Add the errors of one validation batch."""
         self.val_errors.update(self(batch[0]), batch[1])
 
     def evaluate(self, loader: Iterable[Any], device: torch.device) -> Evaluation:
-        """Classify all batches by the frozen network, and time it."""
+        """Classify all batches with the frozen network, and measure its speed."""
         self.to(device).eval()
         errors = ImageErrors(shared=False).to(device)
         network = frozen_copy(self.model)
@@ -173,6 +183,7 @@ class ImageClassification(Task):
                 if device.type == "cuda":
                     torch.cuda.synchronize(device)
                 seconds += time.perf_counter() - start
+                refuse_not_finite({"logits": logits}, None, loader=loader, before=images)
                 images += len(labels)
                 errors.update(logits, labels)
                 if len(shown) < _SHOWN:
@@ -186,21 +197,12 @@ class ImageClassification(Task):
         found["images_per_second"] = images / max(seconds, 1e-9)
         return Evaluation(images, found, classified=_classified(shown, wrong))
 
-    def table(self, rows: Sequence[Mapping[str, Any]]) -> str:
-        """Lay out accuracy, loss and throughput."""
-        columns = [
-            Column("accuracy", "accuracy", "%"),
-            Column("loss", "loss", digits=4),
-            Column("images_per_second", "images/s", digits=0),
-        ]
-        return lay_out(rows, columns)
-
 
 def frozen_copy(model: nn.Module) -> nn.Module:
-    """Return a model's plain form where it has one, else the model.
+    """Return the plain form of a model where it has one, else the model.
 
     Args:
-        model: In evaluation mode.
+        model: Network in evaluation mode.
     """
     freeze: Any = getattr(model, "freeze", None)
     if freeze is None:
@@ -214,8 +216,8 @@ def multiply_adds(model: nn.Module, image: Float[Tensor, "channel ..."]) -> int:
     """Count the multiply-adds of convolutions and matrix products for one image.
 
     Args:
-        model: Counted in its frozen form, without the making of kernels.
-        image: Any of the right size.
+        model: Network; it is counted in its frozen form, whose kernels are already made.
+        image: Image of the right size.
 
     Example:
         >>> multiply_adds(nn.Conv2d(1, 2, 3), torch.zeros(1, 5, 5))

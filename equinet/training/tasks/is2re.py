@@ -1,6 +1,6 @@
 """The Lightning task of OC20's IS2RE: energies of relaxed structures from the initial ones."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
 import torch
@@ -8,38 +8,27 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from equinet.errors import ConfigError
-from equinet.evaluation import Column, Parity, lay_out
-from equinet.evaluation.oc20 import IS2RE_UNITS, RelaxedEnergyErrors
+from equinet.evaluation import Error, Parity, refuse_not_finite
+from equinet.evaluation.oc20 import IS2RE_ERRORS, RelaxedEnergyErrors
 from equinet.training.processes import mean_over_processes
 from equinet.training.tasks.task import Evaluation, Task
-
-_COLUMNS = (Column("energy_mae", "E MAE", "meV"), Column("ewt", "EwT", "%"))
 
 
 class RelaxedEnergyTask(Task):
     """Trains ``model(graph) -> {"energy"}`` on the mean absolute error of energies.
 
     The graph is that of the initial structure, its ``energy`` that of the relaxed one. The model
-    is a potential whose forces are the gradient of its energy, so that it has no part that only
-    forces would train; the forces themselves mean nothing here.
+    is a potential whose forces are the gradient of its energy, so that energies train all of its
+    parts; the forces themselves are not used.
 
     Args:
-        model: Called with a batch of graphs.
+        model: Potential whose forces are the gradient of its energy.
         optimizer: Called with parameter groups, see :class:`equinet.training.Task`.
 
     Source: Chanussot et al., ACS Catal. 11, 6059 (2021).
     """
 
-    units: ClassVar[Mapping[str, str]] = {**IS2RE_UNITS, "loss": ""}
-    columns: ClassVar[tuple[str, ...]] = (
-        *("train_loss", "train_energy_mae_meV", "train_ewt_percent"),
-        *("val_loss", "val_energy_mae_meV", "val_ewt_percent"),
-    )
-    shown: ClassVar[Mapping[str, str]] = {
-        "energy_mae_meV": "E {:.1f} meV",
-        "ewt_percent": "EwT {:.2f} %",
-    }
-    curves: ClassVar[Mapping[str, str]] = {"energy_mae_meV": "energy MAE (meV)"}
+    declared: ClassVar[tuple[Error, ...]] = IS2RE_ERRORS
 
     def __init__(
         self,
@@ -59,7 +48,7 @@ class RelaxedEnergyTask(Task):
         energy: Tensor = self.model(graph, forces=False)["energy"]
         return energy
 
-    def training_step(self, graph: Any, batch_idx: int) -> Float[Tensor, ""]:  # noqa: ARG002
+    def training_step(self, graph: Any, batch_idx: int) -> Float[Tensor, ""]:
         """Return the loss of one batch; the progress bar shows it in meV."""
         energy = self(graph)
         off = (energy.double() - graph.energy.double()).abs()
@@ -67,11 +56,14 @@ class RelaxedEnergyTask(Task):
         (count,) = mean_over_processes([float(off.numel())], self.device)
         loss = off.sum() / count
         self.train_errors.update(energy, graph.energy)
-        self.log("train/loss", loss.detach(), batch_size=off.numel())
-        shown = {"E meV": 1000 * off.detach().mean()}
-        self.log_dict(shown, prog_bar=True, logger=False, batch_size=off.numel())
-        self.log("lr", self.trainer.optimizers[0].param_groups[0]["lr"], batch_size=1)
-        return loss
+        return self.finish_step(
+            loss,
+            graph,
+            batch_idx,
+            count=off.numel(),
+            errors={"energy_mae": 1000 * off.detach().mean()},
+            predicted={"energy": energy},
+        )
 
     def validation_step(self, graph: Any, batch_idx: int) -> None:  # noqa: ARG002
         """Add the errors of one validation batch."""
@@ -81,11 +73,13 @@ class RelaxedEnergyTask(Task):
         """Predict the energies of all batches."""
         model = self.model.to(device).eval()
         errors = RelaxedEnergyErrors(shared=False).to(device)
-        found, true = [], []
+        found, true, count = [], [], 0
         with torch.no_grad():
             for graph in loader:
                 moved = graph.to(device)
                 energy = model(moved, forces=False)["energy"]
+                refuse_not_finite({"energy": energy}, None, loader=loader, before=count)
+                count += len(energy)
                 errors.update(energy, moved.energy)
                 found.append(energy.double().cpu())
                 true.append(moved.energy.double().cpu())
@@ -93,10 +87,6 @@ class RelaxedEnergyTask(Task):
         pair = torch.cat(true).numpy(), torch.cat(found).numpy()
         parity = Parity("energy of the relaxed structure (eV)", *pair)
         return Evaluation(len(pair[0]), values, (parity,))
-
-    def table(self, rows: Sequence[Mapping[str, Any]]) -> str:
-        """Lay out errors with their units."""
-        return lay_out(rows, _COLUMNS)
 
     def check_data(self, *sets: Any) -> None:  # noqa: ARG002
         """Refuse a model that has a part for forces alone."""

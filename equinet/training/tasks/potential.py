@@ -1,6 +1,6 @@
 """The Lightning task of an interatomic potential: energies, forces and maybe stresses."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, cast
 
@@ -10,13 +10,13 @@ from torch import Tensor, nn
 
 from equinet.errors import ConfigError, DataError
 from equinet.evaluation import (
-    UNITS,
+    POTENTIAL_ERRORS,
+    Error,
     LossWeights,
     PotentialErrors,
     Residuals,
     predict,
     residuals,
-    table,
 )
 from equinet.models import Committee, Potential
 from equinet.run_directory import relative
@@ -30,61 +30,41 @@ class PotentialTask(Task):
     """Trains ``model(graph) -> {"energy", "forces"}`` on labeled structures.
 
     Args:
-        model: A potential; see :class:`equinet.models.Potential`.
+        model: Potential, see :class:`equinet.models.Potential`.
         optimizer: Called with parameter groups, as ``functools.partial(torch.optim.Adam, lr=...)``.
             Its weight decay acts on matrices only, see :class:`equinet.training.Task`.
         energy_weight: Weight of the energy errors in the loss, see
             :class:`~equinet.training.LossWeights`. Losses of validation, and with them the choice
             of the best checkpoint, always have this weight.
         forces_weight: Weight of the force errors in the loss.
-        stress_weight: Of the stress errors; zero leaves the stress out.
-        loss: ``squared`` errors, or ``absolute`` ones as in OC20: energies of structures and
-            lengths of force errors; or ``huber``.
-        huber_delta: Beyond it Huber's loss is linear, eV and eV/Å.
-        free_atoms_only: Leave atoms marked ``fixed`` out of the force loss and the force metrics.
-        random_rotations: Turn every structure at random in training, for models that are not
-            exactly invariant.
-        early_energy_weight: Weight of the energy errors in the training loss until the share
+        stress_weight: Weight of the stress errors in the loss; zero leaves the stress out.
+        loss: Kind of loss: ``squared``, ``huber``, or ``absolute`` as in OC20, see
+            :class:`~equinet.training.LossWeights`.
+        huber_delta: Threshold above which Huber's loss is linear, eV and eV/Å.
+        free_atoms_only: Whether atoms marked ``fixed`` are left out of the force loss and the force
+            errors.
+        random_rotations: Whether every structure is rotated at random in training, for models that
+            are not exactly invariant.
+        early_energy_weight: Weight of the energy errors in the training loss until the fraction
             ``early_share`` of the budget is spent; None for ``energy_weight`` throughout. Forces
             are learned better while energies weigh little, and energies are learned in the end.
-        early_share: Share of the training budget, between 0 and 1, for which
+        early_share: Fraction of the training budget, between 0 and 1, for which
             ``early_energy_weight`` holds.
-        members: Train so many networks like ``model`` side by side, from initial weights of their
-            own, as one :class:`equinet.models.Committee`; the model's weights are of no account.
-            Each has its own loss and clipped gradient; errors of training are the members', those
-            of validation their mean's. A step takes ``members`` times as long and as much memory.
+        members: Number of networks like ``model`` that are trained side by side as one
+            :class:`equinet.models.Committee`, each from initial weights of its own; those of
+            ``model`` are ignored. Each has its own loss and clipped gradient; errors of training
+            are averaged over members, those of validation are errors of their mean. A step takes
+            ``members`` times as long and as much memory.
 
     Raises:
-        ValueError: Weights that :class:`~equinet.training.LossWeights` refuses, no member, or
-            several of a model that is made of others itself.
+        ValueError: A weight is one that :class:`~equinet.training.LossWeights` refuses, a number is
+            out of range, or several members are asked for of a model that is itself made of others.
 
     Source: Kovács et al., J. Chem. Theory Comput. 2021 (the loss and errors of 3BPA); Chanussot et
     al., ACS Catal. 2021 (free atoms).
     """
 
-    units: ClassVar[Mapping[str, str]] = UNITS
-    columns: ClassVar[tuple[str, ...]] = (
-        "train_loss",
-        "train_energy_rmse_meV",
-        "train_forces_rmse_meV_per_A",
-        "val_loss",
-        "val_energy_rmse_meV",
-        "val_energy_mae_meV",
-        "val_energy_rmse_per_atom_meV",
-        "val_energy_mae_per_atom_meV",
-        "val_forces_rmse_meV_per_A",
-        "val_forces_mae_meV_per_A",
-        "val_stress_rmse_meV_per_A3",
-        "val_stress_mae_meV_per_A3",
-    )
-    shown: ClassVar[Mapping[str, str]] = {
-        "energy_rmse_meV": "E {:.1f} meV",
-        "forces_rmse_meV_per_A": "F {:.1f} meV/Å",
-    }
-    curves: ClassVar[Mapping[str, str]] = {
-        "energy_rmse_meV": "energy RMSE (meV)",
-        "forces_rmse_meV_per_A": "force RMSE (meV/Å)",
-    }
+    declared: ClassVar[tuple[Error, ...]] = POTENTIAL_ERRORS
     ops: ClassVar[tuple[str, ...]] = ("gaunt_product", "gaunt_powers", "gaunt_convolution")
 
     def __init__(
@@ -125,8 +105,8 @@ class PotentialTask(Task):
         self.random_rotations = random_rotations
 
     @property
-    def networks(self) -> list[Potential]:
-        """What has a loss of its own: the members of a committee, else the model."""
+    def networks(self) -> Sequence[Potential]:
+        """Networks that have a loss of their own: the members of a committee, else the model."""
         if isinstance(self.model, Committee):
             return cast("list[Potential]", list(self.model.members))
         return [cast("Potential", self.model)]
@@ -141,7 +121,7 @@ class PotentialTask(Task):
         """Evaluate the model, or one of its members, and compare it with a batch's labels."""
         return residuals(self(graph, network), graph, free_atoms_only=self.free_atoms_only)
 
-    def training_step(self, graph: Any, batch_idx: int) -> Float[Tensor, ""]:  # noqa: ARG002
+    def training_step(self, graph: Any, batch_idx: int) -> Float[Tensor, ""]:
         """Return the loss of one batch; the progress bar shows its errors with units."""
         if self.random_rotations:
             graph = turn_graphs(graph, random_rotations(graph.num_graphs))
@@ -151,30 +131,21 @@ class PotentialTask(Task):
         losses = [weights.loss(e, graphs=graphs, components=components) for e in errors]
         for each in errors:
             self.train_errors.update(each)
-        energy = torch.stack([e.energy for e in errors]).detach().square().mean().sqrt()
-        forces = torch.stack([e.forces for e in errors]).detach().square().mean().sqrt()
-        # Not the mean: each member is to learn as it would alone.
-        loss = torch.stack(losses).sum()
-        self.log("train/loss", loss.detach() / len(losses), batch_size=graph.num_graphs)
-        shown = {"E meV": 1000 * energy, "F meV/Å": 1000 * forces}
-        self.log_dict(shown, prog_bar=True, logger=False, batch_size=graph.num_graphs)
-        self.log("lr", self.trainer.optimizers[0].param_groups[0]["lr"], batch_size=1)
-        return loss
-
-    def configure_gradient_clipping(
-        self,
-        optimizer: torch.optim.Optimizer,
-        gradient_clip_val: float | None = None,
-        gradient_clip_algorithm: str | None = None,
-    ) -> None:
-        """Clip the gradient of each member of a committee by itself."""
-        if len(self.networks) == 1 or not gradient_clip_val or gradient_clip_algorithm == "value":
-            super().configure_gradient_clipping(
-                optimizer, gradient_clip_val, gradient_clip_algorithm
-            )
-            return
-        for network in self.networks:
-            nn.utils.clip_grad_norm_(network.parameters(), gradient_clip_val)
+        apart = {
+            "energy": torch.stack([e.energy for e in errors], dim=1),
+            "forces": torch.stack([e.forces for e in errors], dim=1),
+        }
+        if errors[0].stress is not None:
+            apart["stress"] = torch.stack([cast("Tensor", e.stress) for e in errors], dim=1)
+        energy, forces = (apart[x].detach().square().mean().sqrt() for x in ("energy", "forces"))
+        return self.finish_step(
+            torch.stack(losses).sum(),  # not the mean: each member learns as it would alone
+            graph,
+            batch_idx,
+            count=graph.num_graphs,
+            errors={"energy_rmse": 1000 * energy, "forces_rmse": 1000 * forces},
+            predicted=apart,
+        )
 
     def validation_step(self, graph: Any, batch_idx: int) -> None:  # noqa: ARG002
         """Add the errors of one validation batch."""
@@ -183,11 +154,9 @@ class PotentialTask(Task):
     def evaluate(self, loader: Iterable[Any], device: torch.device) -> Evaluation:
         """Predict energies and forces, and stresses where they are labeled."""
         found = predict(self.model, loader, device=device, free_atoms_only=self.free_atoms_only)
-        return Evaluation(len(found.energy), found.errors, found.parity)
-
-    def table(self, rows: Sequence[Mapping[str, Any]]) -> str:
-        """Lay out errors with their units; see :func:`equinet.training.table`."""
-        return table(rows)
+        return Evaluation(
+            len(found.energy), found.errors, found.parity, per_structure=found.per_structure
+        )
 
     def check_data(self, *sets: Any) -> None:
         """Refuse sets without stresses, or a model without one, where the loss asks for them."""
@@ -219,10 +188,10 @@ class PotentialTask(Task):
         return self.early_weights if spent < self.early_share else self.weights
 
     def _mean_counts(self, errors: Residuals) -> tuple[float, float]:
-        """Mean structures and force components per process, to weigh unequal shares equally.
+        """Mean number of structures and of force components on a process.
 
-        Gradients are averaged over processes; dividing each share by the mean count instead of its
-        own makes that average the gradient of the loss of the joint batch.
+        Gradients are averaged over processes. Where each process divides by the mean count instead
+        of its own, that average is the gradient of the loss of the joint batch.
         """
         counts = [float(errors.energy.numel()), float(errors.forces.numel())]
         graphs, components = mean_over_processes(counts, self.device)

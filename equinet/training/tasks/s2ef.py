@@ -1,6 +1,6 @@
 """The Lightning task of OC20's structures to energies and forces: its loss, its errors."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
 import torch
@@ -8,12 +8,15 @@ from jaxtyping import Float
 from torch import Tensor
 
 from equinet.errors import ConfigError
-from equinet.evaluation import UNITS, lay_out, predict, residuals
-from equinet.evaluation.oc20 import S2EF_COLUMNS, S2EF_UNITS, S2EFErrors
+from equinet.evaluation import LOSS, POTENTIAL_ERRORS, Error, predict, residuals
+from equinet.evaluation.oc20 import S2EF_ERRORS, S2EFErrors
 from equinet.models import Potential
 from equinet.training.tasks.potential import PotentialTask
 from equinet.training.tasks.task import Evaluation
 from equinet.training.tasks.transmutation import transmutable, transmute
+
+_NAMES = {error.name for error in (LOSS, *S2EF_ERRORS)}
+_FURTHER = tuple(error.hidden() for error in POTENTIAL_ERRORS if error.name not in _NAMES)
 
 
 class S2EFTask(PotentialTask):
@@ -24,50 +27,30 @@ class S2EFTask(PotentialTask):
     :class:`equinet.evaluation.oc20.errors.S2EFErrors`.
 
     Args:
-        model: A potential; see :class:`equinet.models.Potential`.
-        optimizer: See :class:`PotentialTask`.
-        energy_weight: Of the mean absolute energy error of a structure, eV.
-        forces_weight: Of the mean length of a force error, eV/Å.
-        loss: ``absolute``, ``squared`` or ``huber``; see :class:`~equinet.training.LossWeights`.
-        huber_delta: Beyond it Huber's loss is linear, eV and eV/Å.
-        free_atoms_only: Leave atoms marked ``fixed`` out of the force loss.
-        transmuted_surfaces: Share of the training structures whose surface is given elements at
-            random and is at rest; see :func:`equinet.training.transmute`. Errors of training are
-            of these, too.
-        transmuted_adsorbates: Share of the training structures whose adsorbate is, drawn
-            independently.
-        members: Train so many networks as a committee; see :class:`PotentialTask`.
+        model: Potential, see :class:`equinet.models.Potential`.
+        optimizer: Called with parameter groups, see :class:`PotentialTask`.
+        energy_weight: Weight of the mean absolute energy error of a structure, eV.
+        forces_weight: Weight of the mean length of a force error, eV/Å.
+        loss: Kind of loss: ``absolute``, ``squared`` or ``huber``, see
+            :class:`~equinet.training.LossWeights`.
+        huber_delta: Threshold above which Huber's loss is linear, eV and eV/Å.
+        free_atoms_only: Whether atoms marked ``fixed`` are left out of the force loss.
+        transmuted_surfaces: Fraction of the training structures whose surface is given random
+            elements and zero forces, see :func:`equinet.training.transmute`. Training errors
+            include these structures.
+        transmuted_adsorbates: Fraction of the training structures whose adsorbate is given random
+            elements and zero forces, drawn independently.
+        members: Number of networks that are trained as a committee, see :class:`PotentialTask`.
 
     Raises:
-        ValueError: One of these is no share, or what :class:`PotentialTask` refuses.
+        ValueError: A fraction is not between 0 and 1, or :class:`PotentialTask` refuses an
+            argument.
 
     Source: Chanussot et al., ACS Catal. 11, 6059 (2021), doi 10.1021/acscatal.0c04525.
     """
 
     model: Potential
-    units: ClassVar[Mapping[str, str]] = {**UNITS, **S2EF_UNITS}
-    columns: ClassVar[tuple[str, ...]] = (
-        "train_loss",
-        "train_energy_mae_meV",
-        "train_forces_mae_meV_per_A",
-        "val_loss",
-        "val_energy_mae_meV",
-        "val_forces_mae_meV_per_A",
-        "val_forces_cosine",
-        "val_efwt_percent",
-        "val_ewt_percent",
-        "val_forces_magnitude_error_meV_per_A",
-    )
-    shown: ClassVar[Mapping[str, str]] = {
-        "energy_mae_meV": "E {:.1f} meV",
-        "forces_mae_meV_per_A": "F {:.1f} meV/Å",
-        "forces_cosine": "cos {:.3f}",
-        "efwt_percent": "EFwT {:.2f} %",
-    }
-    curves: ClassVar[Mapping[str, str]] = {
-        "energy_mae_meV": "energy MAE (meV)",
-        "forces_mae_meV_per_A": "force MAE (meV/Å)",
-    }
+    declared: ClassVar[tuple[Error, ...]] = (LOSS, *S2EF_ERRORS, *_FURTHER)
 
     def __init__(
         self,
@@ -103,7 +86,7 @@ class S2EFTask(PotentialTask):
         self.ranking_errors = S2EFErrors()
 
     def training_step(self, graph: Any, batch_idx: int) -> Float[Tensor, ""]:
-        """Return the loss of one batch, of which a share is transmuted."""
+        """Return the loss of one batch, a fraction of which is transmuted."""
         if any(self.transmuted):
             surfaces, adsorbates = (torch.rand(graph.num_graphs) < x for x in self.transmuted)
             graph = transmute(graph, surfaces, adsorbates, self.networks[0])
@@ -147,8 +130,6 @@ class S2EFTask(PotentialTask):
             free_atoms_only=self.free_atoms_only,
             further=S2EFErrors(shared=False),
         )
-        return Evaluation(len(found.energy), found.errors, found.parity)
-
-    def table(self, rows: Sequence[Mapping[str, Any]]) -> str:
-        """Lay out the four errors."""
-        return lay_out(rows, S2EF_COLUMNS)
+        return Evaluation(
+            len(found.energy), found.errors, found.parity, per_structure=found.per_structure
+        )

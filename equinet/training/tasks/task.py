@@ -1,92 +1,130 @@
-"""What every Lightning task shares, and what a run asks of it."""
+"""Base of the Lightning tasks, with all that a run needs of them."""
 
 import itertools
+import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import lightning.pytorch as pl
+import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
-from torchmetrics import Metric
 
+from equinet import zoo
 from equinet.errors import ConfigError
-from equinet.evaluation import Classified, Parity, column
+from equinet.evaluation import (
+    Classified,
+    Error,
+    Parity,
+    SummedErrors,
+    columns,
+    curves,
+    lay_out,
+    log_forms,
+    tabulated,
+    units,
+)
+from equinet.training.divergence import TrainingDivergedError, diverged
+from equinet.training.processes import max_over_processes, rank_and_world, sum_over_processes
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a task found on one set.
+    """Results of a task on one set.
 
     Attributes:
-        structures: Number of graphs.
-        errors: By name, in the task's units.
-        parity: Predictions to draw against what is true, if there are any to draw.
-        classified: Images to show with their classes, if there are any to show.
+        structures: Number of structures, graphs or images.
+        errors: Errors by name, in the task's units.
+        parity: Predicted and true values to draw; empty where there is nothing to draw.
+        classified: Images to show with their classes; None where there are none.
+        per_structure: Force RMSE of each structure, meV/Å; None where no forces are predicted.
     """
 
     structures: int
     errors: dict[str, float]
     parity: tuple[Parity, ...] = ()
     classified: Classified | None = None
+    per_structure: Float[np.ndarray, " structure"] | None = None
 
 
 class Task(pl.LightningModule):
-    """Trains a model on batches of graphs; a subclass says what is predicted and what errors are.
+    """Trains a model on batches; a subclass says what is predicted and declares its errors.
 
     A subclass adds its batches to ``train_errors`` and ``val_errors``, whose ``compute()`` returns
-    errors by name, ``loss`` among them.
+    errors by name, ``loss`` among them, and ends its ``training_step`` by :meth:`finish_step`.
+    Columns, units, log lines, progress bar, tables and curves follow from ``declared``.
 
     Args:
-        model: Called with a batch of graphs.
+        model: Model, called with a batch.
         optimizer: Called with parameter groups, as ``functools.partial(torch.optim.Adam, lr=...)``.
             Its weight decay acts on matrices only, see :func:`parameter_groups`.
         train_errors: Running errors of the training batches.
         val_errors: Errors of a validation.
     """
 
+    declared: ClassVar[tuple[Error, ...]]
+    """Errors of the task, in the order of the columns of ``metrics.csv``."""
     units: ClassVar[Mapping[str, str]]
     """Unit of every error by name, empty where it has none."""
     columns: ClassVar[tuple[str, ...]]
     """Columns of ``metrics.csv`` beside epoch, step, seconds and learning rate."""
     shown: ClassVar[Mapping[str, str]]
-    """How to write the errors that a line of the log shows, by column without its split."""
+    """Format of the errors that a line of the log shows, by column without its split."""
     curves: ClassVar[Mapping[str, str]]
     """Labels of the errors that the learning curve shows, by column without its split."""
     ops: ClassVar[tuple[str, ...]] = ()
-    """Operations whose backends are worth naming at the start, unless the model has its own."""
+    """Operations whose backends are named at the start, unless the model has its own."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Derive from the declared errors all that is shown of them."""
+        super().__init_subclass__(**options)
+        if "declared" in cls.__dict__:
+            cls.units, cls.columns = units(cls.declared), columns(cls.declared)
+            cls.shown, cls.curves = log_forms(cls.declared), curves(cls.declared)
 
     def __init__(
         self,
         *,
         model: nn.Module,
         optimizer: Callable[[Iterable[Any]], torch.optim.Optimizer],
-        train_errors: Metric,
-        val_errors: Metric,
+        train_errors: SummedErrors,
+        val_errors: SummedErrors,
     ) -> None:
         super().__init__()
         self.model = model
         self.train_errors = train_errors
         self.val_errors = val_errors
         self._optimizer = optimizer
+        self._step: tuple[Any, int, dict[str, Tensor]] = (None, 0, {})
+
+    @property
+    def networks(self) -> Sequence[nn.Module]:
+        """Networks that have a loss and a clipped gradient of their own: here, the model."""
+        return [self.model]
 
     @abstractmethod
     def evaluate(self, loader: Iterable[Any], device: torch.device) -> Evaluation:
         """Evaluate the model, in evaluation mode, on all batches of a loader."""
 
-    @abstractmethod
     def table(self, rows: Sequence[Mapping[str, Any]]) -> str:
-        """Lay out errors for people; each row has ``name``, ``structures`` and the errors."""
+        """Lay out errors with their units.
+
+        Args:
+            rows: Sets, each with ``name``, ``structures`` and errors by name.
+        """
+        return lay_out(rows, tabulated(self.declared, rows))
 
     def check_data(self, *sets: Any) -> None:
         """Refuse data sets that the task cannot be trained on.
 
         Args:
-            sets: Of graphs, for training and validation.
+            sets: Data sets for training and validation.
 
         Raises:
-            DataError: The message says what they lack.
+            DataError: The sets lack something; the message says what.
         """
 
     def calibrate(self, graph: Any) -> None:
@@ -99,18 +137,68 @@ class Task(pl.LightningModule):
         """Say how to go on from a finished run.
 
         Args:
-            run: Its directory, as one would type it.
+            run: Directory of the run, as one would type it.
             data: Data module.
         """
         return f'equinet.zoo.load("{run}") in Python'
 
     def column(self, name: str) -> str:
         """Name of an error with its unit in ASCII."""
-        return column(name, self.units[name])
+        return self._declaration(name).column
+
+    def finish_step(
+        self,
+        loss: Float[Tensor, ""],
+        batch: Any,
+        batch_idx: int,
+        *,
+        count: int,
+        errors: Mapping[str, Tensor],
+        predicted: Mapping[str, Tensor],
+    ) -> Float[Tensor, ""]:
+        """Refuse a loss that is not finite, log it, and show errors in the progress bar.
+
+        Args:
+            loss: Loss of the batch, the sum over all networks.
+            batch: Batch that the loss was computed from.
+            batch_idx: Number of the batch in the epoch.
+            count: Number of structures in the batch.
+            errors: Errors of the batch by name, in their units.
+            predicted: Predictions of the batch, or their errors, by name; they tell where a loss
+                that is not finite comes from.
+
+        Returns:
+            The loss.
+
+        Raises:
+            TrainingDivergedError: The loss of some process is NaN or infinite; all processes raise
+                it, before the optimizer steps.
+        """
+        self._step = (batch, batch_idx, {name: x.detach() for name, x in predicted.items()})
+        is_off = not math.isfinite(float(loss.detach()))
+        (any_off,) = max_over_processes([float(is_off)], self.device)
+        if any_off:
+            raise self._diverged("loss", here=is_off)
+        self.log("train/loss", loss.detach() / len(self.networks), batch_size=count)
+        shown = {self._declaration(name).bar: value for name, value in errors.items()}
+        self.log_dict(shown, prog_bar=True, logger=False, batch_size=count)
+        self.log("lr", self.trainer.optimizers[0].param_groups[0]["lr"], batch_size=1)
+        return loss
 
     def on_validation_epoch_end(self) -> None:
-        """Log the validation errors, units in their names, and the loss they amount to."""
+        """Log the validation errors, units in their names, and the loss they amount to.
+
+        Raises:
+            TrainingDivergedError: The loss is NaN or infinite.
+        """
         values = self.pop_validation_errors()
+        if not math.isfinite(float(values["loss"])):
+            raise TrainingDivergedError(
+                f"the validation loss at step {self.trainer.global_step} (epoch "
+                f"{self.trainer.current_epoch}) is not finite, although that of training is; lower "
+                "optim.lr, give callbacks.ema.decay a number below 1, or check the validation data "
+                "with `equinet data lint`"
+            )
         self.log_dict({f"val/{self.column(name)}": value for name, value in values.items()})
 
     def pop_validation_errors(self) -> dict[str, Tensor]:
@@ -122,13 +210,41 @@ class Task(pl.LightningModule):
     def pop_training_errors(self) -> dict[str, float]:
         """Return the errors of the training batches since the last call, and start afresh.
 
-        The weights moved meanwhile: these are running errors, not those of one set of weights.
+        The weights changed meanwhile: these are running errors, not those of one set of weights.
         """
         if not self.train_errors.update_called:
             return {}
         values = {self.column(name): float(v) for name, v in self.train_errors.compute().items()}
         self.train_errors.reset()
         return values
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the running training errors, and refuse weights that are not finite.
+
+        Raises:
+            TrainingDivergedError: A weight is NaN or infinite; the checkpoint is not written.
+        """
+        for part in ("state_dict", "current_model_state"):
+            found = zoo.not_finite(checkpoint.get(part, {}))
+            if found:
+                average = " averaged" if "current_model_state" in checkpoint else ""
+                kind = average if part == "state_dict" else ""
+                raise TrainingDivergedError(
+                    f"the{kind} weights at step {self.trainer.global_step} are not finite "
+                    f"({found[0]}, one of {len(found)}), so no checkpoint is written; lower "
+                    "optim.lr, or give callbacks.ema.decay a number below 1"
+                )
+        if self.train_errors.update_called:
+            amounts = self.train_errors.amounts()
+            totals = sum_over_processes(list(amounts.values()), self.device)
+            checkpoint["train_errors"] = dict(zip(amounts, totals, strict=True))
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Continue with the running training errors; the first process takes those of all."""
+        amounts = checkpoint.get("train_errors")
+        if amounts is not None:
+            rank, _ = rank_and_world()
+            self.train_errors.restore(amounts if rank == 0 else {})
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Build the optimizer; learning rates are set by a schedule callback.
@@ -147,23 +263,53 @@ class Task(pl.LightningModule):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Clip as Lightning does, but fused optimizers under bfloat16 too.
+        """Clip the gradient of each network, and refuse a norm that is not finite.
 
-        Lightning refuses them for the sake of float16, whose gradients are scaled.
+        Lightning refuses to clip for fused optimizers, for the sake of float16, whose gradients are
+        scaled and may be infinite now and then; only there Lightning's own clipping is used.
+
+        Raises:
+            TrainingDivergedError: The norm of a gradient is NaN or infinite.
         """
-        if self.trainer.precision != "bf16-mixed" or not gradient_clip_val:
+        if not gradient_clip_val:
+            return
+        if self._trainer is not None and self._trainer.precision == "16-mixed":
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
         elif gradient_clip_algorithm == "value":
             nn.utils.clip_grad_value_(self.parameters(), gradient_clip_val)
         else:
-            nn.utils.clip_grad_norm_(self.parameters(), gradient_clip_val)
+            norms = [
+                nn.utils.clip_grad_norm_(network.parameters(), gradient_clip_val)
+                for network in self.networks
+            ]
+            # Gradients are already averaged over processes, so that all of them find the same.
+            if not torch.stack(norms).isfinite().all():
+                raise self._diverged("gradient", joint=True)
+
+    def _diverged(
+        self, quantity: str, *, here: bool = True, joint: bool = False
+    ) -> TrainingDivergedError:
+        """Describe the current step; all processes call it together."""
+        batch, batch_idx, predicted = self._step
+        return diverged(
+            quantity,
+            batch,
+            batch_idx,
+            trainer=self.trainer,
+            predicted=predicted,
+            here=here,
+            joint=joint,
+        )
+
+    def _declaration(self, name: str) -> Error:
+        return next(error for error in self.declared if error.name == name)
 
 
 def parameter_groups(model: nn.Module) -> list[dict[str, Any]]:
-    """Split parameters by what optimizers want to know of them.
+    """Split parameters by weight decay and by whether they are matrices.
 
-    Matrices (two dimensions or more) decay; gains, biases and single numbers do not. A model that
-    knows better names the decaying ones itself in ``weight_decay_parameters()``. Groups that
+    Matrices (two dimensions or more) decay; gains, biases and single numbers do not. A model may
+    name the parameters that decay in ``weight_decay_parameters()``. Groups of the parameters that
     :func:`channel_matrices` finds have ``matrices=True``, for :class:`equinet.training.Muon`.
     """
     trainable = [p for p in model.parameters() if p.requires_grad]
@@ -183,8 +329,8 @@ def parameter_groups(model: nn.Module) -> list[dict[str, Any]]:
 def channel_matrices(model: nn.Module) -> list[Tensor]:
     """Find the parameters that map channels to channels, as matrices in their last dimensions.
 
-    Those of ``nn.Linear``, and what a layer names in ``channel_matrices()``. A single row or column
-    is no matrix.
+    These are the weights of ``nn.Linear`` and what a layer names in ``channel_matrices()``. A
+    single row or column does not count as a matrix.
     """
     found: list[Tensor] = []
     for module in model.modules():
