@@ -240,7 +240,7 @@ class SummedErrors(Metric):
                 if (name, "square") in self._places:
                     moments["square"] = added.square().sum()
             for moment, amount in moments.items():
-                self.sums[self._places[name, moment]] += amount
+                self.sums[self._places[name, moment]].add_(amount)
 
     def compute(self) -> dict[str, Tensor]:
         """Return the declared errors of which there are values, by name, in their units."""
