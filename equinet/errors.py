@@ -19,3 +19,22 @@ class DataError(EquinetError, ValueError):
 
 class BackendError(EquinetError, RuntimeError):
     """A computational backend was asked for by name and cannot run here."""
+
+
+class WriteError(EquinetError, OSError):
+    """A file cannot be written: the disk or a quota is full, or the place is read-only.
+
+    Args:
+        number: Error number of the operating system; `None` where it gave none.
+        reason: Reason in words, as the operating system gives it.
+        path: Path of the file.
+    """
+
+    def __init__(self, number: int | None, reason: str, path: str) -> None:
+        super().__init__(number, reason, path)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.filename} cannot be written ({self.strerror}); what was there before is whole: "
+            "make room, or give a folder that can be written, and repeat the command"
+        )

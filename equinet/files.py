@@ -1,24 +1,364 @@
-"""Writing files that are whole or not there."""
+"""Files that are whole or not there, and that are read with one sentence where they are damaged.
 
+A file is written under a name of its own beside its place, brought to the disk, and renamed. JSON
+that equinet reads again carries a checksum of itself. A folder is held by one process at a time.
+"""
+
+import errno
+import fcntl
+import functools
+import hashlib
+import json
+import logging
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+import re
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
+
+from equinet.errors import ConfigError, DataError, EquinetError, WriteError
+
+_log = logging.getLogger(__name__)
+
+LOCK = "lock"
+"""Name of the file by which a process holds a folder."""
+
+_SEAL = "seal"
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
+_REFUSED = {*_FULL, errno.EACCES, errno.EPERM, errno.EIO, errno.ENOTDIR, errno.ENAMETOOLONG}
+_NO_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS}
+_held: set[int] = set()
+
+
+@contextmanager
+def writing(path: Path, *others: Path) -> Iterator[None]:
+    """Turn the refusal of a disk into one sentence that names the file.
+
+    Args:
+        path: File or folder that is written to within the context.
+        others: Further paths that stand for it, such as the name under which it is begun.
+
+    Raises:
+        WriteError: The disk or a quota is full, or the place cannot be written.
+
+    Example:
+        >>> with writing(Path("full")):  # doctest: +ELLIPSIS
+        ...     raise OSError(errno.ENOSPC, "No space left on device")
+        Traceback (most recent call last):
+        ...
+        equinet.errors.WriteError: full cannot be written (No space left on device); ...
+    """
+    try:
+        yield
+    except EquinetError:
+        raise
+    except OSError as error:
+        place = path
+        if error.filename is None:
+            # NumPy reports a full disk without a number; networks report subclasses without one.
+            refused = error.errno in _FULL or (type(error) is OSError and error.errno is None)
+        else:
+            named = Path(os.fsdecode(error.filename))
+            place = named if path in named.parents else path
+            # What lies elsewhere was to be read, not written.
+            refused = error.errno in _REFUSED and (place == named or named in {path, *others})
+        if not refused:
+            raise
+        raise WriteError(error.errno, error.strerror or str(error), str(place)) from error
 
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Write a file that appears under its name only once it is complete.
+    """Write a file that appears under its name only once it is whole and on the disk.
 
     Args:
-        path: The final name.
+        path: Final name of the file.
 
     Yields:
-        A name beside it to write to; it is moved into place at the end, or removed on an error.
+        A name beside it to write to, which no other process uses. The file is moved into place at
+        the end, or removed on an error.
+
+    Raises:
+        WriteError: The disk or a quota is full, or the folder cannot be written. What was there
+            before is untouched.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder, "greeting")
+        ...     with whole_file(path) as partial:
+        ...         _ = partial.write_text("hello")
+        ...     path.read_text()
+        'hello'
     """
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    partial = path.with_name(f"{path.name}.{socket.gethostname()}.{os.getpid()}.partial")
     try:
-        yield partial
-        partial.replace(path)
+        with writing(path, partial):
+            yield partial
+            with partial.open("rb") as file:
+                os.fsync(file.fileno())
+            partial.replace(path)
+        _keep_folder(path.parent)
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+def write_bytes(content: bytes | bytearray, path: Path) -> None:
+    """Write a file of bytes that is whole or not there; see :func:`whole_file`.
+
+    Args:
+        content: Content of the file.
+        path: Final name of the file.
+
+    Raises:
+        WriteError: The file cannot be written.
+    """
+    with whole_file(path) as partial:
+        partial.write_bytes(content)
+
+
+def remove_partials(folder: Path, *, held: bool = False) -> None:
+    """Remove what killed processes have left half-written in a folder.
+
+    Args:
+        folder: Folder to look into, without those below it; it need not be there.
+        held: Whether the caller holds the folder, so that every partial file in it is dead.
+            Otherwise only those go whose process ran on this host and is gone.
+    """
+    own = re.compile(rf"\.{re.escape(socket.gethostname())}\.(\d+)\.partial$")
+    for path in folder.glob("*.partial"):
+        writer = own.search(path.name)
+        if held or (writer is not None and not _runs(int(writer[1]))):
+            with suppress(OSError):
+                path.unlink()
+
+
+@contextmanager
+def reading(path: object, what: str) -> Iterator[None]:
+    """Turn whatever a reader raises into one sentence that names the file.
+
+    Args:
+        path: Path of the file, or what to call the place.
+        what: Noun of what should be in it, with its article, such as ``"a checkpoint"``.
+
+    Raises:
+        DataError: The reader failed. Errors of equinet, and a lack of memory, pass as they are.
+
+    Example:
+        >>> with reading("water.json", "a molecule"):  # doctest: +ELLIPSIS
+        ...     json.loads("{")
+        Traceback (most recent call last):
+        ...
+        equinet.errors.DataError: water.json cannot be read as a molecule: JSONDecodeError: ...
+    """
+    try:
+        yield
+    except (EquinetError, MemoryError):
+        raise
+    except Exception as error:
+        text = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        reason = text.strip().split("\n", 1)[0][:200]
+        raise DataError(
+            f"{path} cannot be read as {what}: {type(error).__name__}: {reason}"
+        ) from error
+
+
+def write_sealed_json(content: Mapping[str, Any], path: Path) -> None:
+    """Write a JSON object together with a checksum of its content.
+
+    Args:
+        content: Anything that JSON holds, without a key ``seal``.
+        path: Final name of the file.
+
+    Raises:
+        WriteError: The file cannot be written.
+    """
+    sealed = {**content, _SEAL: digest_of(content)}
+    text = json.dumps(sealed, indent=1, ensure_ascii=False, allow_nan=False)
+    write_bytes(f"{text}\n".encode(), path)
+
+
+def read_sealed_json(path: Path, what: str) -> dict[str, Any]:
+    """Read a JSON object and compare it with its checksum, where it has one.
+
+    Args:
+        path: File that :func:`write_sealed_json` wrote; older files without a checksum pass.
+        what: Noun of what should be in it, with its article.
+
+    Returns:
+        The content, without the checksum.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        DataError: The file is damaged or holds something else.
+    """
+    try:
+        text = path.read_bytes()
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise DataError(f"{path} cannot be read as {what}: {error.strerror}") from error
+    with reading(path, what):
+        content = json.loads(text)
+        if not isinstance(content, dict):
+            raise TypeError(f"it is not {what} but a {type(content).__name__}")
+        seal = content.pop(_SEAL, None)
+        if seal is not None and seal != digest_of(content):
+            raise ValueError("its checksum does not fit: it was damaged, or changed by hand")
+        return content
+
+
+def digest_of(content: Any) -> str:
+    """Compute the SHA-256 of a JSON value, whatever the order of its keys.
+
+    Args:
+        content: Anything that JSON holds.
+
+    Returns:
+        64 hexadecimal digits.
+
+    Example:
+        >>> digest_of({"a": 1, "b": (2,)}) == digest_of({"b": [2], "a": 1})
+        True
+    """
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def bounded(read: Callable[[int], bytes], largest: int, path: object) -> bytearray:
+    """Read to the end of a stream, but no further than a bound.
+
+    Args:
+        read: Method ``read`` of a stream, called with a number of bytes.
+        largest: Most bytes that the stream may hold.
+        path: Path or name of the file, for the message.
+
+    Returns:
+        The whole content.
+
+    Raises:
+        DataError: There is more.
+
+    Example:
+        >>> import io
+        >>> bounded(io.BytesIO(b"abc").read, 3, "abc.txt")
+        bytearray(b'abc')
+    """
+    content = bytearray()
+    while chunk := read(1 << 20):
+        content += chunk
+        if len(content) > largest:
+            raise DataError(f"{path} unpacks to more than the {largest} bytes that are accepted")
+    return content
+
+
+@contextmanager
+def hold(folder: Path, deed: str, *, wait: bool = False) -> Iterator[None]:
+    """Hold a folder, so that no other process writes into it; a killed process holds none.
+
+    Args:
+        folder: Folder to hold; it is made where needed.
+        deed: Verb of what the holder does there, such as ``"trains"``.
+        wait: Wait for another holder to end, instead of refusing.
+
+    Raises:
+        ConfigError: Another process holds the folder; the message names its host and its number.
+        WriteError: The folder cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as name:  # doctest: +ELLIPSIS
+        ...     with hold(Path(name), "trains"), hold(Path(name), "trains"):
+        ...         pass
+        Traceback (most recent call last):
+        ...
+        equinet.errors.ConfigError: ...: process ... on ... already trains there; ...
+    """
+    path = folder / LOCK
+    with writing(folder, *folder.parents):
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = _locked(path, deed, wait=wait)
+    _forget_in_children()
+    _held.add(descriptor)
+    try:
+        yield
+    finally:
+        # A forked child that comes here holds nothing.
+        if descriptor in _held:
+            _held.remove(descriptor)
+            with suppress(OSError):
+                path.unlink()
+            os.close(descriptor)
+
+
+def _locked(path: Path, deed: str, *, wait: bool) -> int:
+    """Open and lock a file, and leave host and process in it."""
+    said = False
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(descriptor, 400, 0).decode(errors="replace").strip()
+            sentence = f"{path.parent}: {holder or 'another process'} already {deed} there"
+            if not wait:
+                os.close(descriptor)
+                raise ConfigError(f"{sentence}; wait for it, or give another folder") from None
+            if not said:
+                _log.info("%s; waiting for it", sentence)
+                said = True
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                os.close(descriptor)
+                raise
+            _log.warning("%s: this file system knows no locks; run one process at a time", path)
+        # The previous holder removes its file: a lock on that one excludes nobody.
+        if _is_at(descriptor, path):
+            break
+        os.close(descriptor)
+    with suppress(OSError):
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+    return descriptor
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+@functools.cache
+def _forget_in_children() -> None:
+    """Let forked processes drop the locks: they would outlive a parent that is killed."""
+
+    def drop() -> None:
+        for descriptor in _held:
+            os.close(descriptor)
+        _held.clear()
+
+    os.register_at_fork(after_in_child=drop)
+
+
+def _keep_folder(folder: Path) -> None:
+    """Bring a rename to the disk; some file systems refuse, and need no such thing."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
