@@ -3,6 +3,7 @@
 Units of atomistic data are Å, eV, eV/Å and eV/Å³; all floats are float64 until a model casts them.
 """
 
+from equinet.data.arrays import check_archive, read_arrays
 from equinet.data.atoms import (
     AtomicDataset,
     Frame,
@@ -81,6 +82,7 @@ __all__ = [
     "SuperpixelMNIST",
     "Superpixels",
     "ThreeBPA",
+    "check_archive",
     "evaluation_loader",
     "fingerprint",
     "fit_reference_energies",
@@ -93,6 +95,7 @@ __all__ = [
     "official_3bpa_file",
     "packed_loader",
     "pairs_that_meet",
+    "read_arrays",
     "read_frames",
     "read_s2ef",
     "to_graph",

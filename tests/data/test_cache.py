@@ -1,6 +1,8 @@
+import hashlib
 import io
 import logging
 import subprocess
+from typing import ClassVar
 from urllib.error import URLError
 
 import pytest
@@ -106,3 +108,41 @@ def test_a_folder_that_cannot_be_written(tmp_path, write, text):
     (tmp_path / "set").write_text("in the way")
     with pytest.raises(DataError, match=r"give another folder as data\.cache"):
         cache.cached_splits("set", lambda: {"a": frames}, ("a",), cache=tmp_path)
+
+
+@pytest.mark.parametrize("name", ["a.extxyz", "checksums.json"])
+def test_a_changed_digit_of_a_split_is_found(tmp_path, write, text, caplog, name):
+    """The file can be read; only its checksum tells."""
+    frames = read_frames(write(text()))
+    first = cache.cached_splits("set", lambda: {"a": frames}, ("a",), cache=tmp_path)
+    path = tmp_path / "set" / name
+    content = path.read_text()
+    assert "-1.5" in content or name != "a.extxyz"
+    path.write_text(content.replace("-1.5", "-1.6") if name == "a.extxyz" else content[:-30])
+    with caplog.at_level(logging.WARNING):
+        again = cache.cached_splits("set", lambda: {"a": frames}, ("a",), cache=tmp_path)
+    assert "its copy is broken" in caplog.text
+    assert fingerprint(again["a"]) == fingerprint(first["a"])
+    (tmp_path / "set" / "checksums.json").unlink()  # as older versions leave it
+    cache.cached_splits("set", pytest.fail, ("a",), cache=tmp_path)
+
+
+def test_fetch_takes_no_more_than_was_agreed(tmp_path, monkeypatch):
+    class Answer(io.BytesIO):
+        headers: ClassVar[dict[str, str]] = {}
+
+    monkeypatch.setattr("urllib.request.urlopen", lambda *_, **__: Answer(bytes(5000)))
+    path = tmp_path / "file"
+    with pytest.raises(DataError, match="larger than the 4999 bytes accepted"):
+        cache.fetch("https://host/file", path, largest=4999)
+    with pytest.raises(DataError, match="the content has SHA-256"):
+        cache.fetch("https://host/file", path, sha256="0" * 64)
+    Answer.headers = {"Content-Length": "6000"}
+    with pytest.raises(DataError, match="5000 of 6000 bytes came"):
+        cache.fetch("https://host/file", path)
+    with pytest.raises(DataError, match="6000 bytes are announced"):
+        cache.fetch("https://host/file", path, largest=5500)
+    assert not list(tmp_path.iterdir())
+    Answer.headers = {"Content-Length": "5000"}
+    cache.fetch("https://host/file", path, sha256=hashlib.sha256(bytes(5000)).hexdigest())
+    assert path.read_bytes() == bytes(5000)

@@ -27,6 +27,7 @@ from equinet.data.atoms.frames import (
     with_stress_of,
 )
 from equinet.errors import DataError
+from equinet.files import bounded
 
 if TYPE_CHECKING:
     import ase
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _COMPRESSED: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+_LARGEST = 1 << 32  # bytes that a packed text may unpack to
 _PROPERTIES = re.compile(r'\bProperties\s*=\s*"?([^\s"]+)')
 _VOIGT = re.compile(r'\b(stress|virial)="([^"]*)"')
 
@@ -169,11 +171,13 @@ def read_text(path: Path) -> str:
         Its text.
 
     Raises:
-        DataError: The file cannot be unpacked, or is not UTF-8 (frame and line are named).
+        DataError: The file cannot be unpacked, unpacks to more than 4 GiB, or is not UTF-8 (frame
+            and line are named).
     """
     try:
         with _COMPRESSED.get(path.suffix.lower(), open)(path, "rb") as file:
-            content: bytes = file.read()
+            packed = path.suffix.lower() in _COMPRESSED
+            content = bounded(file.read, _LARGEST, path) if packed else file.read()
     except (EOFError, lzma.LZMAError, zlib.error, OSError) as error:
         raise DataError(f"{path}: cannot be read, as if truncated: {error}") from error
     try:

@@ -13,6 +13,7 @@ from equinet.data.datasets.digits import FRAME, load_digits
 from equinet.data.datasets.transforms import Transform, affine_copy, cached_copies, homography_copy
 from equinet.data.loading import ImageDataModule, ImageDataset, ImageSets
 from equinet.errors import DataError
+from equinet.files import reading
 
 _VAL_SEED, _TEST_SEED = 2, 1
 
@@ -179,16 +180,13 @@ def read_affnist(
         DataError: A file is broken or holds something else.
     """
     from scipy.io import loadmat
-    from scipy.io.matlab import MatReadError
 
     images, labels = [], []
     for path in paths:
-        try:
+        with reading(path, "affNIST"):
             data = loadmat(path, squeeze_me=True, struct_as_record=True)["affNISTdata"]
             pixels = np.asarray(data["image"].item(), dtype=np.uint8)
             found = np.atleast_1d(np.asarray(data["label_int"].item(), dtype=np.int64))
-        except (OSError, KeyError, ValueError, MatReadError) as error:
-            raise DataError(f"{path} cannot be read as affNIST: {error}") from error
         if pixels.shape != (FRAME**2, len(found)):
             raise DataError(
                 f"{path}: image must have shape {[FRAME**2, len(found)]}, found "

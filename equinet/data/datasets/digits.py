@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Int64, UInt8
 from torch import Tensor
 
+from equinet.data.arrays import read_arrays
 from equinet.data.cache import cache_folder, fetch
 from equinet.errors import DataError
 
@@ -18,6 +19,9 @@ _log = logging.getLogger(__name__)
 MNIST_URL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.npz"
 MNIST_SHA256 = "06b0d1f124c4e5fa796686ade41a9b778edacc8622f2195a352ef479ad44fc16"
 """Of the four arrays of MNIST in file order, whatever file they are in."""
+
+# Of the file at that address, as Keras states it too.
+_FILE_SHA256 = "731c5ac602752760c8e48fbffcf8c3b850d9dc2a2aedcf2cc48468fc17b673d1"
 
 FRAME = 40
 _SHAPES = {
@@ -69,7 +73,7 @@ def load_digits(root: str | Path | None = None, cache: str | Path | None = None)
     path = cache_folder(cache) / "mnist" / "mnist.npz"
     try:
         path.parent.mkdir(exist_ok=True)
-        fetch(MNIST_URL, path)
+        fetch(MNIST_URL, path, sha256=_FILE_SHA256)
         return _read(path)
     except (OSError, DataError) as error:
         _log.warning(
@@ -79,15 +83,13 @@ def load_digits(root: str | Path | None = None, cache: str | Path | None = None)
 
 
 def _read(path: Path) -> Digits:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: np.ascontiguousarray(file[name]) for name in _SHAPES}
-    except (OSError, ValueError, KeyError) as error:
-        raise DataError(f"{path} cannot be read as MNIST: {error}") from error
+    arrays = read_arrays(path, "MNIST", tuple(_SHAPES))
     for name, shape in _SHAPES.items():
         found = arrays[name].shape
         if len(found) != len(shape) or found[1:] != shape[1:]:
             raise DataError(f"{path}: {name} must have shape {list(shape)}, found {list(found)}")
+        if arrays[name].dtype.kind not in "iu":
+            raise DataError(f"{path}: {name} must hold whole numbers, found {arrays[name].dtype}")
     digest = hashlib.sha256()
     for array in arrays.values():
         digest.update(array.astype(np.uint8).tobytes())

@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float64
 from torch_geometric.data import Data
 
+from equinet.data.arrays import read_array, write_array
 from equinet.data.cache import cache_folder
 from equinet.data.datasets.charged_particles import (
     FRAMES,
@@ -26,7 +27,7 @@ from equinet.data.datasets.charged_particles import (
 from equinet.data.graph_dataset import GraphDataset
 from equinet.data.loading import GraphDataModule, GraphSets
 from equinet.errors import DataError
-from equinet.files import whole_file
+from equinet.files import reading, remove_partials
 
 _log = logging.getLogger(__name__)
 
@@ -207,21 +208,28 @@ def _cached_motions(sizes: Mapping[str, int], cache: str | Path | None) -> dict[
     borders = np.cumsum(list(sizes.values()))
     if path.is_file():
         try:
-            parts = np.split(np.load(path, allow_pickle=False), borders[:-1])
+            parts = np.split(_read_table(path, int(borders[-1])), borders[:-1])
             return {name: _unpacked(part) for name, part in zip(sizes, parts, strict=True)}
-        except (OSError, ValueError) as error:
+        except DataError as error:
             _log.warning("making %s anew, because its copy is broken: %s", path, error)
     _log.info("simulating the trajectories (once, a few seconds)")
     made = regenerate(sizes)
     try:
         folder.mkdir(exist_ok=True)
-        with whole_file(path) as partial, partial.open("wb") as file:
-            np.save(file, np.concatenate([_packed(motions) for motions in made.values()]))
+        remove_partials(folder)
+        write_array(np.concatenate([_packed(motions) for motions in made.values()]), path)
     except OSError as error:
         raise DataError(
             f"cannot write {path} ({error.strerror}); give another folder as data.cache"
         ) from error
     return made
+
+
+def _read_table(path: Path, systems: int) -> Float64[np.ndarray, "system 5 10"]:
+    table = read_array(path, "trajectories")
+    if table.shape != (systems, PARTICLES, 10) or table.dtype != np.float64:
+        raise DataError(f"{path} holds {table.dtype} {list(table.shape)}, no such trajectories")
+    return table
 
 
 def _packed(motions: Motions) -> Float64[np.ndarray, "system 5 10"]:
@@ -245,10 +253,8 @@ def _read(root: Path, split: str, size: int) -> Motions:
         ("charges", (PARTICLES, 1)),
     ):
         path = root / f"{kind}_{_REFERENCE_NAMES[split]}_charged5_initvel1small.npy"
-        try:
+        with reading(path, "an array"):
             array = np.load(path, allow_pickle=False, mmap_mode="r")
-        except (OSError, ValueError) as error:
-            raise DataError(f"{path} cannot be read: {error}") from error
         if array.shape[1:] != shape or len(array) < size:
             raise DataError(
                 f"{path} must have shape {[size, *shape]} or be longer, found {list(array.shape)}"

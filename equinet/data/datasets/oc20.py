@@ -199,7 +199,7 @@ class OC20(AtomicDataModule):
         shown = time.monotonic()
         processes = len(os.sched_getaffinity(0))
         for done in convert(
-            source, store, options=options, processes=processes, skip_bad=self.skip_bad
+            source, store, options=options, processes=processes, skip_bad=self.skip_bad, wait=True
         ):
             if time.monotonic() - shown > _SECONDS:
                 shown = time.monotonic()

@@ -7,17 +7,18 @@ energies and forces, https://doi.org/10.24435/materialscloud:wy-kn.
 import logging
 import shutil
 import tarfile
-import zipfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from equinet.data.arrays import read_arrays
 from equinet.data.atoms import Frame, make_molecules, read_frames
 from equinet.data.cache import cache_folder, cached_file, cached_splits, fetch
 from equinet.data.loading import AtomicDataModule, Splits, split_frames
 from equinet.errors import DataError
-from equinet.files import whole_file
+from equinet.files import reading, whole_file
 
 _log = logging.getLogger(__name__)
 
@@ -30,6 +31,7 @@ MOLECULES = (
 _EV_PER_KCAL_MOL = 4184.0 / (1.602176634e-19 * 6.02214076e23)
 _SPLIT = "01"  # of the five official ones
 _TRAIN_SIZE, _VAL_SIZE = 950, 50
+_LARGEST = 1 << 33  # bytes of one file of the archive; the largest official one has about 0.3 GB
 
 
 class RMD17(AtomicDataModule):
@@ -153,11 +155,13 @@ class RMD17(AtomicDataModule):
             with tarfile.open(archive) as file:
                 for member in file:
                     name = PurePosixPath(member.name).name
+                    if member.size > _LARGEST:
+                        raise DataError(f"{archive}: {member.name} is larger than {_LARGEST} bytes")
                     content = file.extractfile(member) if name in names else None
                     if content is not None:
                         with whole_file(folder / name) as partial, partial.open("wb") as kept:
                             shutil.copyfileobj(content, kept)
-        except (tarfile.TarError, EOFError) as error:
+        except (tarfile.TarError, EOFError, zlib.error, ValueError) as error:
             archive.unlink()
             raise DataError(f"{MD17.revised_url}: this is no archive ({error})") from error
         return folder
@@ -187,23 +191,20 @@ def _needed(root: Path, name: str) -> Path:
 
 
 def _read_indices(path: Path) -> list[int]:
-    try:
+    with reading(path, "one frame number a line"):
         return [int(line) for line in path.read_text(encoding="utf-8").split()]
-    except ValueError as error:
-        raise DataError(f"{path} must hold one frame number a line: {error}") from error
 
 
 def _read_archive(path: Path, indices: Sequence[int]) -> list[Frame]:
     """Read some frames of an official archive, kcal/mol into eV."""
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            numbers = archive["nuclear_charges"].astype(np.int64)
-            arrays = [
-                archive[name][indices].astype(np.float64)
-                for name in ("coords", "energies", "forces")
-            ]
-    except (OSError, ValueError, KeyError, IndexError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path} cannot be read: {error}") from error
+    names = ("coords", "energies", "forces")
+    archive = read_arrays(path, "an archive of rMD17", ("nuclear_charges", *names))
+    with reading(path, "an archive of rMD17"):
+        numbers = archive["nuclear_charges"].astype(np.int64)
+        arrays = [archive[name][indices].astype(np.float64) for name in names]
+        shape = (len(indices), len(numbers), 3)
+        if [array.shape for array in arrays] != [shape, shape[:1], shape]:
+            raise ValueError(f"its arrays do not fit {len(numbers)} atoms")
     return [
         Frame(
             numbers,

@@ -8,18 +8,19 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Int64, UInt8
 
+from equinet.data.arrays import check_archive, read_arrays
 from equinet.data.cache import cache_folder, fetch
 from equinet.data.datasets.superpixels import SuperpixelGraphs, Superpixels, cached_superpixels
 from equinet.data.graph_dataset import GraphDataset
 from equinet.data.loading import GraphDataModule, GraphSets
 from equinet.errors import BackendError, DataError
+from equinet.files import bounded, reading, write_bytes
 
 _log = logging.getLogger(__name__)
 
@@ -27,6 +28,7 @@ CLASSES = 10
 _SEGMENTS = 75
 _SIDE = 28  # pixels
 _TESTED = 360  # of scikit-learn's 1797 digits
+_LARGEST = 1 << 31  # bytes that the superpixels of Monti et al. may unpack to
 
 
 @dataclass(frozen=True)
@@ -171,11 +173,13 @@ class SuperpixelMNIST(GraphDataModule[GraphSets]):
         if not path.is_file():
             fetch(MNISTSuperpixels.url, archive)
             try:
-                with zipfile.ZipFile(archive) as file:
-                    file.extract(path.name, folder)
-            except (zipfile.BadZipFile, KeyError) as error:
+                with reading(archive, "an archive"), zipfile.ZipFile(archive) as file:
+                    with file.open(path.name) as member:
+                        content = bounded(member.read, _LARGEST, f"{archive}:{path.name}")
+                    write_bytes(content, path)
+            except DataError:
                 archive.unlink()
-                raise DataError(f"{MNISTSuperpixels.url}: this is no archive ({error})") from error
+                raise
         return path
 
 
@@ -187,13 +191,12 @@ def _read_images(path: Path) -> dict[str, tuple[UInt8[np.ndarray, "image row col
     if not path.is_file():
         raise DataError(f"data.root: there is no file {path}")
     found = {}
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            for split in ("train", "test"):
-                found[split] = arrays[f"x_{split}"], arrays[f"y_{split}"]
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path} cannot be read: {error}") from error
-    for split, (images, labels) in found.items():
+    names = [f"{kind}_{split}" for split in ("train", "test") for kind in "xy"]
+    arrays = read_arrays(path, "MNIST", names)
+    for split in ("train", "test"):
+        images, labels = found[split] = arrays[f"x_{split}"], arrays[f"y_{split}"]
+        if labels.ndim != 1 or labels.dtype.kind not in "iu":
+            raise DataError(f"{path}: y_{split} must be a row of whole numbers")
         shape = len(labels), _SIDE, _SIDE
         if images.shape != shape or images.dtype != np.uint8:
             raise DataError(
@@ -224,7 +227,8 @@ def _small_digits() -> dict[str, tuple[UInt8[np.ndarray, "image row column"], np
 
 def _read_superpixels(path: Path, neighbors: int) -> dict[str, _Digits]:
     """Read the superpixels of Monti et al.; their positions are in pixels."""
-    try:
+    check_archive(path, "superpixels")
+    with reading(path, "superpixels"):
         sets = torch.load(path, weights_only=True)
         found = {}
         for split, graphs in zip(("train", "test"), sets, strict=True):
@@ -234,7 +238,4 @@ def _read_superpixels(path: Path, neighbors: int) -> dict[str, _Digits]:
             spacing = np.float32(np.sqrt(_SIDE**2 / _SEGMENTS))
             positions = [places / spacing for places in pixels]
             found[split] = _Digits(Superpixels.of(positions, values, neighbors), labels)
-    except (OSError, RuntimeError, UnpicklingError, ValueError, KeyError, TypeError) as error:
-        reason = str(error).partition("\n")[0]
-        raise DataError(f"{path} cannot be read: {reason}") from error
     return found

@@ -7,7 +7,6 @@ Monti et al. (CVPR 2017) for their use as graphs.
 import hashlib
 import logging
 import os
-import zipfile
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
@@ -20,9 +19,10 @@ from scipy.spatial import cKDTree
 from torch.utils.data import DataLoader, Dataset
 from torch_geometric.data import Data
 
+from equinet.data.arrays import read_arrays
 from equinet.data.cache import cache_folder
 from equinet.errors import BackendError, DataError
-from equinet.files import whole_file
+from equinet.files import remove_partials, whole_file
 
 _log = logging.getLogger(__name__)
 
@@ -196,15 +196,15 @@ def cached_superpixels(
     path = folder / f"{content.hexdigest()[:16]}-{segments}-{neighbors}.npz"
     if path.is_file():
         try:
-            # Opened here, since numpy leaves a broken file open.
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-                return Superpixels(*(arrays[field] for field in Superpixels.__annotations__))
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            fields = tuple(Superpixels.__annotations__)
+            return Superpixels(**read_arrays(path, "superpixels", fields))
+        except DataError as error:
             _log.warning("making %s anew, because its copy is broken: %s", path, error)
     _log.info("cutting %d images of %s into superpixels (once)", len(images), name)
     made = make_superpixels(images, segments, neighbors)
     try:
         folder.mkdir(exist_ok=True)
+        remove_partials(folder)
         with whole_file(path) as partial, partial.open("wb") as written:
             np.savez(written, **dict(zip(Superpixels.__annotations__, astuple(made), strict=True)))
     except OSError as error:

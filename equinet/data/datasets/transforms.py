@@ -15,9 +15,10 @@ import torch
 from jaxtyping import Float64, UInt8
 from torch import Tensor
 
+from equinet.data.arrays import read_array, write_array
 from equinet.data.cache import cache_folder
 from equinet.errors import DataError
-from equinet.files import whole_file
+from equinet.files import remove_partials
 
 _log = logging.getLogger(__name__)
 
@@ -220,8 +221,8 @@ def cached_copies(
             part = transform(images, copy, seed)
             try:
                 folder.mkdir(exist_ok=True)
-                with whole_file(path) as partial, partial.open("wb") as file:
-                    np.save(file, part.numpy())
+                remove_partials(folder)
+                write_array(part.numpy(), path)
             except OSError as error:
                 raise DataError(
                     f"cannot write {path} ({error.strerror}); give another folder as data.cache"
@@ -234,11 +235,12 @@ def _kept(path: Path, shape: torch.Size) -> Images | None:
     if not path.is_file():
         return None
     try:
-        array = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
+        array = read_array(path, "images")
+    except DataError as error:
         _log.warning("making %s anew, because its copy is broken: %s", path, error)
         return None
-    return torch.from_numpy(array) if array.shape == tuple(shape) else None
+    fits = array.shape == tuple(shape) and array.dtype == np.uint8
+    return torch.from_numpy(array) if fits else None
 
 
 def _generator(seed: int, copy: int, index: int) -> np.random.Generator:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from equinet.errors import DataError
+from equinet.files import reading
 
 _UNPACKERS: dict[str, Callable[[io.BytesIO], Any]] = {
     ".xz": lzma.LZMAFile,
@@ -60,14 +61,11 @@ def tar_members(path: Path) -> list[Blob]:
     """
     found: list[Blob] = []
     size = path.stat().st_size
-    try:
-        with tarfile.open(path, "r:") as archive:
-            for member in archive:
-                if member.isreg():
-                    name = f"{path}:{member.name}"
-                    found.append(Blob(path, name, member.offset_data, member.size))
-    except (tarfile.TarError, OSError) as error:
-        raise DataError(f"{path}: cannot be read as an uncompressed tar: {error}") from error
+    with reading(path, "an uncompressed tar"), tarfile.open(path, "r:") as archive:
+        for member in archive:
+            if member.isreg():
+                name = f"{path}:{member.name}"
+                found.append(Blob(path, name, member.offset_data, member.size))
     if found and found[-1].offset + found[-1].size > size:
         raise DataError(f"{found[-1].name}: the tar ends within it, as if truncated")
     return found

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from equinet.data import read_arrays
 from equinet.errors import DataError
 from equinet.files import whole_file
 
@@ -136,8 +137,7 @@ def read_splits(path: str | Path, names: Sequence[str]) -> dict[str, list[np.nda
     Raises:
         DataError: An array is missing.
     """
-    with np.load(Path(path).expanduser(), allow_pickle=False) as file:
-        arrays = {name: file[name] for name in file.files}
+    arrays = read_arrays(Path(path).expanduser(), "a submission")
     result = {}
     for split in [name for name in SPLITS if f"{name}_ids" in arrays]:
         try:

@@ -90,7 +90,7 @@ def test_what_is_missing_is_named(tmp_path, archive, write, text):
     with pytest.raises(DataError, match=r"index_test_01\.csv is not there"):
         RMD17(root=archive).prepare()
     (archive / "splits" / "index_test_01.csv").write_text("1\n80\n")
-    with pytest.raises(DataError, match=r"rmd17_aspirin\.npz cannot be read: index 80"):
+    with pytest.raises(DataError, match=r"rmd17_aspirin\.npz cannot be read as .* index 80"):
         RMD17(root=archive).prepare()
     (archive / "splits" / "index_test_01.csv").write_text("one\n")
     with pytest.raises(DataError, match="one frame number a line"):
