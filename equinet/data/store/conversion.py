@@ -1,10 +1,10 @@
 """Conversion into a store: in parallel, and continued where it was killed."""
 
-import contextlib
-import fcntl
 import json
+import logging
 import os
 import threading
+import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -24,16 +24,27 @@ from equinet.data.store.layout import (
     VERSION,
     described_fields,
     read_header,
-    write_bytes,
-    write_json,
 )
 from equinet.data.store.records import Record, Refusal
 from equinet.data.store.shards import Shard, check_storable, write_shard
 from equinet.data.store.sources import Part, find_parts
 from equinet.errors import DataError
+from equinet.files import (
+    LOCK,
+    digest_of,
+    hold,
+    read_sealed_json,
+    reading,
+    remove_partials,
+    write_bytes,
+    write_sealed_json,
+    writing,
+)
+
+_log = logging.getLogger(__name__)
 
 _PLAN = "conversion.json"
-_LOCK = "conversion.lock"
+_OLD_LOCK = "conversion.lock"  # of stores that older versions began
 
 
 @dataclass(frozen=True)
@@ -86,6 +97,7 @@ def convert(
     options: Options | None = None,
     processes: int = 1,
     skip_bad: bool = False,
+    wait: bool = False,
 ) -> Iterator[Progress]:
     """Convert a source into a store.
 
@@ -100,6 +112,8 @@ def convert(
         processes: Processes to read with.
         skip_bad: Leave out what cannot be used, with a report in the header and
             ``equinet data info``; otherwise the first such frame ends the conversion.
+        wait: Wait for another process that converts into the same folder, as the processes of one
+            training do; otherwise that is refused.
 
     Yields:
         Progress, at the start and after every part.
@@ -107,13 +121,15 @@ def convert(
     Raises:
         DataError: A frame cannot be used (file, frame and reason are named); nothing is left to
             store; the folder holds something else, or a conversion of another kind.
+        ConfigError: Another process converts into the folder; its host and number are named.
+        WriteError: The disk is full; the same call goes on from there once there is room.
     """
     options = options or Options()
     parts = find_parts(source)
     folder = Path(store).expanduser()
     plan = _plan(Path(source), parts, options)
     _claim(folder)
-    with _locked(folder):
+    with hold(folder, "converts", wait=wait), writing(folder):
         if (folder / HEADER).is_file():
             if _same(read_header(folder)["source"], plan):
                 yield Progress(len(parts), len(parts), 0, 0)
@@ -123,11 +139,12 @@ def convert(
                 "remove it, or give another folder"
             )
         _begin(folder, plan)
-        todo = [i for i in range(len(parts)) if not _note(folder, i).is_file()]
+        todo = [i for i in range(len(parts)) if not _is_done(folder, i, plan)]
         done = len(parts) - len(todo)
         frames = refused = 0
         yield Progress(done, len(parts), frames, refused)
-        for note in _converted(folder, parts, todo, options, processes, skip_bad=skip_bad):
+        own = digest_of(plan)
+        for note in _converted(folder, parts, todo, options, own, processes, skip_bad=skip_bad):
             done += 1
             frames += note["frames"]
             refused += len(note["refused"])
@@ -152,33 +169,69 @@ def _claim(folder: Path) -> None:
     """Make the folder, or see that it is one of ours."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if not (folder / SHARDS).is_dir() and any(folder.iterdir()):
+        if not (folder / SHARDS).is_dir() and any(path.name != LOCK for path in folder.iterdir()):
             raise DataError(f"{folder}: the folder holds something else; give another one")
         (folder / SHARDS).mkdir(exist_ok=True)
     except OSError as error:
         raise DataError(f"{folder}: cannot be made ({error.strerror})") from error
 
 
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Wait until no other process converts into the folder; a killed one holds no lock."""
-    with (folder / _LOCK).open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
 def _begin(folder: Path, plan: dict[str, Any]) -> None:
     path = folder / _PLAN
-    if path.is_file():
-        if not _same(json.loads(path.read_text()), plan):
-            raise DataError(
-                f"{folder}: a conversion of another source or with other options was begun here; "
-                "remove it, or give another folder"
-            )
-    else:
-        write_json(plan, path)
-    for partial in (folder / SHARDS).glob("*.partial"):
-        partial.unlink()
+    found = _read_or_warn(path, "the plan of a conversion")
+    if found is None:
+        write_sealed_json(plan, path)
+    elif not _same(found, plan):
+        raise DataError(
+            f"{folder}: a conversion of another source or with other options was begun here; "
+            "remove it, or give another folder"
+        )
+    remove_partials(folder, held=True)
+    remove_partials(folder / SHARDS, held=True)
+    (folder / _OLD_LOCK).unlink(missing_ok=True)
+
+
+def _read_or_warn(path: Path, what: str) -> dict[str, Any] | None:
+    """Read a note of a conversion; one that is damaged counts as absent and is made anew."""
+    try:
+        return read_sealed_json(path, what)
+    except FileNotFoundError:
+        return None
+    except DataError as error:
+        _log.warning("making it anew: %s", error)
+        return None
+
+
+def _is_done(folder: Path, index: int, plan: dict[str, Any]) -> bool:
+    """Say whether a part lies there as this plan has it."""
+    path = _note(folder, index)
+    note = _read_or_warn(path, "the note of a shard")
+    if note is None:
+        return False
+    try:
+        with reading(path, "the note of a shard"):
+            _check_note(note)
+    except DataError as error:
+        _log.warning("making it anew: %s", error)
+        return False
+    # Notes of older versions do not say of which plan they are.
+    if note.get("plan", digest_of(plan)) != digest_of(plan):
+        return False
+    shard = folder / SHARDS / f"{index:06d}.safetensors"
+    return not note["frames"] or (shard.is_file() and shard.stat().st_size == note["bytes"])
+
+
+def _check_note(note: dict[str, Any]) -> None:
+    if not (isinstance(note["frames"], int) and isinstance(note["refused"], list)):
+        raise TypeError(f"frames and refused are {note['frames']!r} and {note['refused']!r}")
+    if note["frames"]:
+        _ = (
+            note["bytes"],
+            note["atoms"],
+            note["sha256"],
+            dict(note["labels"]),
+            set(note["elements"]),
+        )
 
 
 def _note(folder: Path, index: int) -> Path:
@@ -190,6 +243,7 @@ def _converted(
     parts: Sequence[Part],
     todo: Sequence[int],
     options: Options,
+    plan: str,
     processes: int,
     *,
     skip_bad: bool,
@@ -198,7 +252,7 @@ def _converted(
         raise DataError(f"processes must be at least 1, got {processes}")
     if min(processes, len(todo)) <= 1:
         for index in todo:
-            yield _convert_part(folder, index, parts[index], options, skip_bad)
+            yield _convert_part(folder, index, parts[index], options, plan, skip_bad)
         return
     # Forked, as torch's loading processes are: a fresh interpreter would first import torch again.
     pool = ProcessPoolExecutor(
@@ -211,7 +265,7 @@ def _converted(
             # Few at a time: a queue of all parts would hold a description of each twice.
             for index in waiting:
                 running.add(
-                    pool.submit(_convert_part, folder, index, parts[index], options, skip_bad)
+                    pool.submit(_convert_part, folder, index, parts[index], options, plan, skip_bad)
                 )
                 if len(running) >= 2 * processes:
                     break
@@ -241,7 +295,7 @@ def _die_with_parent() -> None:
 
 
 def _convert_part(
-    folder: Path, index: int, part: Part, options: Options, skip_bad: bool
+    folder: Path, index: int, part: Part, options: Options, plan: str, skip_bad: bool
 ) -> dict[str, Any]:
     """Write a shard, and then the note that says that it is there."""
     records: list[Record] = []
@@ -264,8 +318,8 @@ def _convert_part(
             cutoff=options.cutoff,
             max_neighbors=options.max_neighbors,
         )
-    note["refused"] = refused
-    write_json(note, _note(folder, index))
+    note |= {"refused": refused, "plan": plan}
+    write_sealed_json(note, _note(folder, index))
     return note
 
 
@@ -279,18 +333,25 @@ def _unstorable(record: Record, file: str) -> Refusal | None:
 
 def _finish(folder: Path, plan: dict[str, Any], parts: int, options: Options) -> None:
     """Gather the sizes of all frames and write the header; only then is the store whole."""
-    notes = [json.loads(_note(folder, index).read_bytes()) for index in range(parts)]
+    notes = [
+        read_sealed_json(_note(folder, index), "the note of a shard") for index in range(parts)
+    ]
+    for note in notes:
+        note.pop("plan", None)
     refused = [entry for note in notes for entry in note.pop("refused")]
     shards = [note for note in notes if note["frames"]]
     if not shards:
         first = refused[0]["reason"] if refused else "the source is empty"
         raise DataError(f"{folder}: no frame is left to store; first: {first}")
     frames = sum(shard["frames"] for shard in shards)
+    checksums = {}
     for name in ("atoms", "edges") if options.cutoff is not None else ("atoms",):
-        sizes = [Shard(folder / SHARDS / shard["file"]).sizes(name) for shard in shards]
+        found = [Shard(folder / SHARDS / shard["file"]).sizes(name) for shard in shards]
+        sizes = np.concatenate(found)
         buffer = BytesIO()
-        np.save(buffer, np.concatenate(sizes), allow_pickle=False)
+        np.save(buffer, sizes, allow_pickle=False)
         write_bytes(buffer.getvalue(), folder / f"{name}.npy")
+        checksums[name] = zlib.crc32(sizes)
     labels = {name: sum(shard["labels"][name] for shard in shards) for name in shards[0]["labels"]}
     header = {
         "format": FORMAT,
@@ -303,9 +364,10 @@ def _finish(folder: Path, plan: dict[str, Any], parts: int, options: Options) ->
         "fields": described_fields(options.precision),
         "source": plan,
         "refused": refused,
+        "sizes": checksums,
         "shards": shards,
     }
-    write_json(header, folder / HEADER)
+    write_sealed_json(header, folder / HEADER)
     for index in range(parts):
         _note(folder, index).unlink(missing_ok=True)
     (folder / _PLAN).unlink(missing_ok=True)

@@ -1,6 +1,7 @@
 """Read a store: sizes at once, frames when they are asked for."""
 
 import hashlib
+import zlib
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from equinet.data.store.layout import FIELDS, OPTIONAL, SHARDS, read_header
 from equinet.data.store.records import Record
 from equinet.data.store.shards import Shard
 from equinet.errors import DataError
+from equinet.files import reading
 
 _OPEN_SHARDS = 256
 
@@ -176,10 +178,11 @@ class FrameStore(Sequence[Frame]):
 
     def _sizes(self, name: str) -> Int[np.ndarray, " frames"]:
         path = self.folder / f"{name}.npy"
-        try:
+        with reading(path, "the sizes of frames"):
             sizes: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
-            raise DataError(f"{path}: cannot be read: {error}") from error
-        if sizes.shape != (len(self),):
-            raise DataError(f"{path}: {sizes.shape[0]} sizes for {len(self)} frames")
+            if sizes.shape != (len(self),) or sizes.dtype.kind not in "iu":
+                raise ValueError(f"{sizes.dtype} {list(sizes.shape)} for {len(self)} frames")
+            expected = self.header.get("sizes", {}).get(name)
+            if expected is not None and zlib.crc32(sizes) != expected:
+                raise ValueError("its checksum does not fit: it was damaged")
         return sizes

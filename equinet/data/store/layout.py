@@ -6,8 +6,6 @@ frames one after another; ``offsets`` says where the atoms of each begin. The he
 last: a folder without one is a conversion that has not ended.
 """
 
-import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from equinet.errors import DataError
-from equinet.files import whole_file
+from equinet.files import read_sealed_json, reading
 
 FORMAT = "equinet frame store"
 VERSION = 1
@@ -63,29 +61,6 @@ FIELDS: Mapping[str, Field] = {
 OPTIONAL = tuple(name for name, field in FIELDS.items() if field.optional)
 
 
-def write_json(content: Any, path: Path) -> None:
-    """Write a JSON file that appears under its name only once it is on the disk.
-
-    Args:
-        content: Anything that JSON holds.
-        path: The final name.
-    """
-    write_bytes((json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode(), path)
-
-
-def write_bytes(content: bytes, path: Path) -> None:
-    """Write a file that appears under its name only once it is on the disk.
-
-    Args:
-        content: Of the file.
-        path: The final name.
-    """
-    with whole_file(path) as partial, partial.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
 def read_header(folder: Path) -> dict[str, Any]:
     """Read and check the header of a store.
 
@@ -96,11 +71,11 @@ def read_header(folder: Path) -> dict[str, Any]:
         Its content.
 
     Raises:
-        DataError: There is none, or it is of another format or version.
+        DataError: There is none, it is damaged, or it is of another format or version.
     """
     path = folder / HEADER
     try:
-        header = json.loads(path.read_bytes())
+        header = read_sealed_json(path, "the header of a frame store")
     except FileNotFoundError:
         begun = (folder / SHARDS).is_dir()
         hint = (
@@ -109,15 +84,30 @@ def read_header(folder: Path) -> dict[str, Any]:
             else "no store is there; make one with python -m equinet data convert"
         )
         raise DataError(f"{folder}: no {HEADER}; {hint}") from None
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read: {error}") from error
-    if not isinstance(header, dict) or header.get("format") != FORMAT:
+    if header.get("format") != FORMAT:
         raise DataError(f"{path}: not the header of a frame store")
     if header.get("version") != VERSION:
         raise DataError(
             f"{path}: version {header.get('version')!r}; this equinet reads version {VERSION}"
         )
+    with reading(path, "the header of a frame store"):
+        _check_header(header)
     return header
+
+
+def _check_header(header: Mapping[str, Any]) -> None:
+    """See that a header without a checksum, of an older version, has what readers ask for."""
+    kinds = {"file": str, "origin": str, "frames": int, "bytes": int, "sha256": str}
+    for note in header["shards"]:
+        for key, kind in kinds.items():
+            if not isinstance(note[key], kind):
+                raise TypeError(f"{key} of a shard is {note[key]!r}")
+        if note["frames"] < 1 or Path(note["file"]).name != note["file"]:
+            raise ValueError(f"a shard of {note['frames']} frames in {note['file']!r}")
+        _ = frozenset(note["elements"])
+    _ = header["source"]["options"]["cutoff"], tuple(header["elements"]), dict(header["labels"])
+    if not header["shards"]:
+        raise ValueError("it names no shards")
 
 
 def is_store(folder: Path) -> bool:

@@ -16,9 +16,11 @@ import numpy as np
 from torch import Tensor
 
 from equinet.data.atoms import Frame, check_frame
+from equinet.data.store.lmdb_pages import check_pages
 from equinet.data.store.pickled import Value, read_data
 from equinet.data.store.records import Record, Refusal
 from equinet.errors import BackendError, DataError
+from equinet.files import reading
 
 _LARGEST_ROW = 1 << 28  # bytes that a compressed row may unpack to
 
@@ -105,9 +107,11 @@ def lmdb_parts(path: Path, *, json: bool, rows: int) -> Sequence[PickledPart | J
         DataError: The file cannot be opened, or has no entries.
         BackendError: lmdb is not installed.
     """
-    with _transaction(path) as transaction:
+    check_pages(path)
+    with _transaction(path) as transaction, reading(path, "an LMDB file"):
         names = transaction.cursor().iternext(keys=True, values=False)
-        keys = sorted(int(name) for name in names if name.isdigit())
+        # "007" is no key that anybody asks for.
+        keys = sorted(int(name) for name in names if name.isdigit() and name == b"%d" % int(name))
     if not keys:
         raise DataError(f"{path}: the LMDB holds no structures")
     kind = JsonPart if json else PickledPart
@@ -135,7 +139,12 @@ def _transaction(path: Path) -> Iterator[Any]:
 def _values(path: Path, keys: Sequence[int]) -> Iterator[tuple[int, bytes]]:
     with _transaction(path) as transaction:
         for key in keys:
-            yield key, bytes(transaction.get(str(key).encode()))
+            with reading(f"{path}, key {key}", "an entry of an LMDB file"):
+                value = transaction.get(str(key).encode())
+                if value is None:
+                    raise KeyError("it is not there")
+                content = bytes(value)
+            yield key, content
 
 
 def _record_of_data(data: Mapping[str, Value], number: int, place: str) -> Record:
@@ -207,11 +216,11 @@ def _scalar(data: Mapping[str, Value], names: Sequence[str], place: str) -> floa
 
 def _unpacked_row(value: bytes, place: str) -> Mapping[str, Any]:
     unpacker = zlib.decompressobj()
-    try:
+    with reading(place, "a compressed JSON row"):
         text = unpacker.decompress(value, _LARGEST_ROW)
+        if not unpacker.eof and not unpacker.unconsumed_tail:
+            raise EOFError("it is cut short")
         row = json.loads(text)
-    except (zlib.error, ValueError) as error:
-        raise DataError(f"{place}: not a compressed JSON row: {error}") from error
     if unpacker.unconsumed_tail or not isinstance(row, dict):
         raise DataError(f"{place}: the row is no JSON object of at most {_LARGEST_ROW} bytes")
     return row
@@ -221,7 +230,10 @@ def _frame_of_row(row: Mapping[str, Any], place: str) -> Frame:
     for name in ("numbers", "positions"):
         if row.get(name) is None:
             raise DataError(f"{place}: the row has no {name}")
-    numbers = _row_array(row["numbers"], place).astype(np.int64)
+    given_numbers = _row_array(row["numbers"], place)
+    numbers = given_numbers.astype(np.int64)
+    if not np.array_equal(numbers, given_numbers):
+        raise DataError(f"{place}: numbers are not whole: {str(row['numbers'])[:60]}")
     if numbers.ndim != 1:
         raise DataError(f"{place}: numbers has shape {numbers.shape}")
     count = len(numbers)
@@ -261,7 +273,7 @@ def _row_array(value: Any, place: str) -> np.ndarray:
             shape, _, flat = value["__ndarray__"]
             return np.asarray(flat, dtype=np.float64).reshape(shape)
         return np.asarray(value, dtype=np.float64)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise DataError(f"{place}: {str(value)[:60]} is no array of numbers") from error
 
 

@@ -12,6 +12,7 @@ Layouts: PyG 1 keeps the fields as the object's ``__dict__``, PyG 2 in a ``Globa
 import io
 import math
 import pickle  # read through a list of allowed names
+import pickletools
 from collections.abc import Callable
 from typing import Any
 
@@ -23,6 +24,7 @@ from equinet.errors import DataError
 
 Value = Tensor | int | float | bool | str
 _LARGEST = 1 << 26  # bytes of one pickle; the largest OC20 structure with edges takes 2 MB
+_MEMO = frozenset({"PUT", "BINPUT", "LONG_BINPUT"})
 _SCALAR_TYPES = frozenset(f"{kind}{size}" for kind in "fiu" for size in (1, 2, 4, 8)) | {"b1"}
 
 
@@ -48,6 +50,7 @@ def _load(content: bytes) -> Any:
     if len(content) > _LARGEST:
         raise DataError(f"a pickle of {len(content)} bytes is beyond the {_LARGEST} accepted")
     try:
+        _check_memo(content)
         return _Restricted(io.BytesIO(content)).load()
     except DataError:
         raise
@@ -55,6 +58,16 @@ def _load(content: bytes) -> Any:
         raise DataError("the pickle cannot be read: it is nested too deeply") from error
     except Exception as error:  # a broken pickle raises whatever it likes
         raise DataError(f"the pickle cannot be read: {type(error).__name__}: {error}") from error
+
+
+def _check_memo(content: bytes) -> None:
+    """Refuse places in the memo beyond any that a pickle of this length fills one by one.
+
+    The unpickler makes room for as many as the largest number, so nine bytes could fill the memory.
+    """
+    for code, argument, _ in pickletools.genops(content):
+        if code.name in _MEMO and argument > len(content):
+            raise DataError(f"the pickle cannot be read: it notes something as number {argument}")
 
 
 class _Restricted(pickle.Unpickler):

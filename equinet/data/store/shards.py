@@ -1,18 +1,21 @@
 """One shard: frames packed into arrays in a safetensors file, and read back one by one."""
 
 import hashlib
-from collections.abc import Sequence
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.numpy import save
 
 from equinet.data.atoms import Frame, neighbor_list
-from equinet.data.store.layout import FIELDS, OPTIONAL, dtype_of, write_bytes
+from equinet.data.store.layout import FIELDS, OPTIONAL, dtype_of
 from equinet.data.store.records import Record
 from equinet.errors import DataError
+from equinet.files import reading, write_bytes
 
 
 def write_shard(
@@ -42,6 +45,10 @@ def write_shard(
     if cutoff is not None:
         counts = [count_edges(record.frame, cutoff, max_neighbors) for record in records]
         arrays["edges"] = np.array(counts, dtype=np.int32)
+    arrays["checksums"] = _checksums(arrays)
+    # What is read as a whole has its checksum here; frames are compared one by one.
+    seals = [zlib.crc32(np.ascontiguousarray(arrays[name])) for name in _sealed(arrays)]
+    arrays["seals"] = np.array(seals, dtype=np.uint32)
     content = save(arrays, metadata={"origin": origin})
     write_bytes(content, path)
     return {
@@ -97,6 +104,9 @@ def check_storable(record: Record) -> None:
 class Shard:
     """A shard opened for reading; nothing is loaded before it is asked for.
 
+    Arrays that are read as a whole, and each frame, are compared with checksums that the file
+    carries; files of older versions have none, and are read as they are.
+
     Args:
         path: The file.
 
@@ -106,15 +116,19 @@ class Shard:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        try:
+        with reading(path, "a shard"):
             self._file: Any = safe_open(path, "numpy")
             names = set(self._file.keys())
             self.origin = str((self._file.metadata() or {})["origin"])
+            self._seals: dict[str, int] = {}
+            if "seals" in names:
+                seals = self._file.get_tensor("seals").tolist()
+                self._seals = dict(zip(_sealed(names), seals, strict=True))
             self._slices = {name: self._file.get_slice(name) for name in FIELDS if name in names}
-            self.offsets = self._file.get_tensor("offsets")
-            self._present = self._file.get_tensor("present")
-        except (OSError, SafetensorError, KeyError) as error:
-            raise DataError(f"{path}: the shard cannot be read: {error}") from error
+            self.offsets = self._whole("offsets")
+            self._present = self._whole("present")
+            self._checksums = self._whole("checksums") if "checksums" in names else None
+            self._check()
 
     def __len__(self) -> int:
         return len(self._present)
@@ -130,7 +144,10 @@ class Shard:
         """
         if name == "atoms":
             return np.diff(self.offsets).astype(np.int32)
-        counts: np.ndarray = self._file.get_tensor(name)
+        with reading(self.path, "a shard"):
+            counts = self._whole(name)
+            if counts.shape != self._present.shape:
+                raise ValueError(f"{name} has shape {counts.shape}")
         return counts
 
     def frame_values(self, name: str) -> np.ndarray:
@@ -139,8 +156,8 @@ class Shard:
         Args:
             name: A field in :data:`equinet.data.store.layout.FIELDS`, there in this shard.
         """
-        values: np.ndarray = self._file.get_tensor(name)
-        return values
+        with reading(self.path, "a shard"):
+            return self._whole(name)
 
     def record(self, index: int, place: str) -> Record:
         """Read one frame.
@@ -151,17 +168,31 @@ class Shard:
 
         Returns:
             The frame in float64, with what belongs to it.
+
+        Raises:
+            DataError: The frame is damaged.
         """
+        with reading(f"{self.path}, frame {index + 1}", "a frame"):
+            return self._record(self._values(index), place)
+
+    def _values(self, index: int) -> dict[str, Any]:
+        """The values of a frame, by field, compared with its checksum."""
         present = int(self._present[index])
         absent = {name for bit, name in enumerate(OPTIONAL) if not present >> bit & 1}
         start, stop = int(self.offsets[index]), int(self.offsets[index + 1])
-        found: dict[str, Any] = {}
+        rows: dict[str, np.ndarray] = {}
         for name, stored in self._slices.items():
-            if name in absent:
-                continue
             per_atom = FIELDS[name].per_atom
-            value = stored[start:stop] if per_atom else stored[index : index + 1][0]
-            found[name] = value
+            rows[name] = stored[start:stop] if per_atom else stored[index : index + 1]
+        if self._checksums is not None and _checksum(rows) != self._checksums[index]:
+            raise ValueError("its checksum does not fit: it was damaged")
+        return {
+            name: row if FIELDS[name].per_atom else row[0]
+            for name, row in rows.items()
+            if name not in absent
+        }
+
+    def _record(self, found: dict[str, Any], place: str) -> Record:
         frame = Frame(
             numbers=found["numbers"].astype(np.int64),
             positions=found["positions"].astype(np.float64, copy=False),
@@ -184,6 +215,54 @@ class Shard:
             _double(found.get("relaxed_positions")),
         )
 
+    def _whole(self, name: str) -> np.ndarray:
+        """Read an array and compare it with its checksum."""
+        values: np.ndarray = self._file.get_tensor(name)
+        if name in self._seals and zlib.crc32(values) != self._seals[name]:
+            raise ValueError(f"the checksum of {name} does not fit: it was damaged")
+        return values
+
+    def _check(self) -> None:
+        """See that a file without checksums, of an older version, has arrays that fit together."""
+        frames, offsets = len(self._present), self.offsets
+        if offsets.shape != (frames + 1,) or offsets[0] != 0 or (np.diff(offsets) < 0).any():
+            raise ValueError("its offsets do not ascend from 0, one for each frame")
+        for name, stored in self._slices.items():
+            rows = int(offsets[-1]) if FIELDS[name].per_atom else frames
+            if tuple(stored.get_shape()) != (rows, *FIELDS[name].shape):
+                raise ValueError(f"{name} has shape {stored.get_shape()}")
+
+
+def _sealed(names: Iterable[str]) -> list[str]:
+    """Names of the arrays that are read as a whole, in the order of their checksums."""
+    return sorted(
+        name for name in names if name != "seals" and not (name in FIELDS and FIELDS[name].per_atom)
+    )
+
+
+def _checksums(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+    """CRC-32 of each frame: of its values in all fields, one field after another."""
+    offsets = arrays["offsets"]
+    fields = [name for name in FIELDS if name in arrays]
+    found = np.zeros(len(offsets) - 1, dtype=np.uint32)
+    for index, (start, stop) in enumerate(pairwise(offsets.tolist())):
+        found[index] = _checksum(
+            {
+                name: arrays[name][start:stop]
+                if FIELDS[name].per_atom
+                else arrays[name][index : index + 1]
+                for name in fields
+            }
+        )
+    return found
+
+
+def _checksum(rows: Mapping[str, np.ndarray]) -> int:
+    checksum = 0
+    for values in rows.values():
+        checksum = zlib.crc32(np.ascontiguousarray(values), checksum)
+    return checksum
+
 
 def _packed(records: Sequence[Record], precision: str) -> dict[str, np.ndarray]:
     frames = [record.frame for record in records]
@@ -204,7 +283,10 @@ def _packed(records: Sequence[Record], precision: str) -> dict[str, np.ndarray]:
             else np.asarray(value).astype(dtype)
             for value, size in zip(values, sizes, strict=True)
         ]
-        arrays[name] = np.concatenate(filled) if field.per_atom else np.stack(filled)
+        # safetensors writes the memory as it lies, whatever the order of its axes.
+        arrays[name] = np.ascontiguousarray(
+            np.concatenate(filled) if field.per_atom else np.stack(filled)
+        )
     return {**arrays, "present": present}
 
 

@@ -12,6 +12,7 @@ from equinet.data.store.lmdb_records import JsonPart, PickledPart, lmdb_parts
 from equinet.data.store.records import Record, Refusal
 from equinet.data.store.s2ef import S2EFPart, pair_up
 from equinet.errors import DataError
+from equinet.files import reading
 
 _ROWS = 5000  # of a database, in one part
 _TEXT = (".xyz", ".extxyz")
@@ -75,15 +76,29 @@ class DatabasePart:
         ase_library()
         from ase.db import connect
 
-        rows = connect(self.path).select(sort="id", offset=self.start, limit=self.size)
-        for number, row in enumerate(rows, start=self.start + 1):
-            place = f"{self.path}, frame {number} (id {row.id})"
+        number = self.start
+        rows = iter(connect(self.path).select(sort="id", offset=self.start, limit=self.size))
+        while True:
+            number += 1
+            place = f"{self.path}, frame {number}"
             try:
-                atoms = row.toatoms()
-                keys = label_keys(atoms, labels_required=False, source=place)
-                yield Record(frame_from_atoms(atoms, keys, source=place), number)
+                with reading(place, "a row of an ASE database"):
+                    row = next(rows, None)
+            except DataError as error:  # the rows after it cannot be reached
+                yield Refusal(str(self.path), number, str(error))
+                return
+            if row is None:
+                return
+            place = f"{place} (id {row.id})"
+            try:
+                with reading(place, "a row of an ASE database"):
+                    atoms = row.toatoms()
+                    keys = label_keys(atoms, labels_required=False, source=place)
+                    frame = frame_from_atoms(atoms, keys, source=place)
             except DataError as error:
                 yield Refusal(str(self.path), number, str(error))
+            else:
+                yield Record(frame, number)
 
 
 Part = S2EFPart | FilePart | DatabasePart | PickledPart | JsonPart

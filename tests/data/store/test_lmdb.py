@@ -225,7 +225,7 @@ def test_a_row_that_unpacks_to_anything(frames, tmp_path, monkeypatch):
     monkeypatch.setattr("equinet.data.store.lmdb_records._LARGEST_ROW", 100)
     row = zlib.compress(json.dumps(ase_row(frames[0], as_lists=True)).encode())
     path = write_lmdb(tmp_path / "train.aselmdb", {1: row})
-    with pytest.raises(DataError, match="frame 1: "):
+    with pytest.raises(DataError, match="frame 1 "):
         stored(path, tmp_path / "store")
 
 
@@ -273,3 +273,28 @@ def test_real_is2re_structures(shared_data, tmp_path):
         held = record.frame.fixed
         assert np.array_equal(held, record.frame.tags == 0)
         assert np.array_equal(record.relaxed_positions[held], record.frame.positions[held])
+
+
+def test_a_cut_file_is_one_sentence_and_no_bus_error(frames, tmp_path):
+    """lmdb itself would read beyond the end of the mapped file, which kills the process."""
+    values = {key: pickle.dumps(data_of(frame, y=1.0)) for key, frame in enumerate(frames)}
+    path = write_lmdb(tmp_path / "a.lmdb", values)
+    content = path.read_bytes()
+    used = len(content.rstrip(b"\0"))
+    path.write_bytes(content[: int(0.6 * used)])
+    with pytest.raises(DataError, match=r"a\.lmdb cannot be read as an LMDB file.*truncated"):
+        find_parts(path)
+
+
+@pytest.mark.parametrize("key", ["007", "x1"])
+def test_keys_that_are_no_numbers_as_written_are_passed_over(frames, tmp_path, key):
+    values = {0: pickle.dumps(data_of(frames[0], y=1.0)), key: b"something else"}
+    path = write_lmdb(tmp_path / "a.lmdb", values)
+    assert [part.keys for part in find_parts(path)] == [(0,)]
+
+
+def test_a_row_with_broken_numbers_is_refused(frames, tmp_path):
+    row = ase_row(frames[0], as_lists=True) | {"numbers": [1.7] * len(frames[0])}
+    path = write_lmdb(tmp_path / "a.aselmdb", {1: zlib.compress(json.dumps(row).encode())})
+    with pytest.raises(DataError, match="numbers are not whole"):
+        stored(path, tmp_path / "store")

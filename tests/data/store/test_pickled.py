@@ -258,3 +258,10 @@ def test_large_pickles_are_not_even_begun(monkeypatch):
     monkeypatch.setattr("equinet.data.store.pickled._LARGEST", 100)
     with pytest.raises(DataError, match="beyond the 100 accepted"):
         read_data(pickle.dumps(Data(**fields())))
+
+
+def test_a_memo_that_would_fill_the_memory_is_refused():
+    """CPython makes room for as many entries as the largest number, here 2^28."""
+    bomb = b"\x80\x04Nr" + (1 << 28).to_bytes(4, "little") + b"."
+    with pytest.raises(DataError, match="notes something as number 268435456"):
+        read_data(bomb)
