@@ -11,6 +11,7 @@ from torch import Tensor
 
 import equinet
 from equinet.errors import DataError
+from equinet.files import digest_of, reading
 from equinet.models import Model, Potential
 from equinet.zoo.index import find
 
@@ -18,6 +19,8 @@ SCHEMA = 1
 """Version of the card's layout; readers refuse any other."""
 
 WEIGHTS = "model.safetensors"
+"""Name of the file of weights; while a model is saved over another, see :func:`own_name`."""
+
 CARD = "card.json"
 
 _UNITS = {"length": "Å", "energy": "eV", "forces": "eV/Å", "stress": "eV/Å³"}
@@ -46,10 +49,8 @@ def load_card(name_or_path: str | Path) -> dict[str, Any]:
 def read_card(folder: Path) -> dict[str, Any]:
     """Read and check the card in a model folder; see :func:`load_card`."""
     path = folder / CARD
-    try:
+    with reading(path, "a model card"):
         card = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read as a model card: {error}") from error
     if not isinstance(card, dict):
         raise DataError(f"{path} is not a model card: it holds no JSON object")
     for key, kind in _REQUIRED.items():
@@ -65,19 +66,37 @@ def read_card(folder: Path) -> dict[str, Any]:
     return card
 
 
-def make_card(
-    model: Model, dtype: torch.dtype, sha256: str, added: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Describe a model.
+def own_name(sha256: str) -> str:
+    """Name the file of weights until the card that vouches for it is written.
+
+    Args:
+        sha256: SHA-256 of the file.
+    """
+    return f"model-{sha256[:12]}.safetensors"
+
+
+def seal(card: Mapping[str, Any]) -> str:
+    """Compute the checksum of what a card says of how the model is built.
+
+    Args:
+        card: Content of the card.
+
+    Returns:
+        The SHA-256 that the file of weights carries along.
+    """
+    return digest_of([card["class"], card["arguments"], card["dtype"]])
+
+
+def make_card(model: Model, dtype: torch.dtype, added: Mapping[str, Any]) -> dict[str, Any]:
+    """Describe a model; the checksum of its weights is still to be filled in.
 
     Args:
         model: To be described.
         dtype: Of its parameters.
-        sha256: Of the file of its weights.
         added: Further entries; ``units`` extends the model's own.
 
     Returns:
-        What :func:`load_card` returns, ready for :func:`json.dumps`.
+        What :func:`load_card` returns, ready for :func:`json.dumps`, with an empty ``sha256``.
 
     Raises:
         ValueError: ``added`` holds a key that the card fills itself, or something is not JSON.
@@ -95,7 +114,7 @@ def make_card(
         "dtype": str(dtype).removeprefix("torch."),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "equinet": equinet.__version__,
-        "sha256": sha256,
+        "sha256": "",
         **further,
     }
 

@@ -2,10 +2,11 @@
 
 import difflib
 import json
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 from equinet.errors import ConfigError, DataError
+from equinet.files import reading
 
 _HERE = Path(__file__).resolve().parent
 
@@ -40,8 +41,12 @@ def entries() -> tuple[Entry, ...]:
         >>> all(entry.folder.is_dir() for entry in entries())
         True
     """
-    index = json.loads((_HERE / "index.json").read_text(encoding="utf-8"))
-    return tuple(sorted((Entry(**entry) for entry in index), key=lambda entry: entry.name))
+    path = _HERE / "index.json"
+    with reading(path, "the index of the zoo"):
+        found = [Entry(**entry) for entry in json.loads(path.read_text(encoding="utf-8"))]
+        if not all(isinstance(value, str) for entry in found for value in astuple(entry)):
+            raise TypeError("an entry holds something other than text")
+        return tuple(sorted(found, key=lambda entry: entry.name))
 
 
 def find(name_or_path: str | Path) -> Path:

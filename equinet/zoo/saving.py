@@ -1,18 +1,24 @@
 """Save and load models without pickles."""
 
+import contextlib
+import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+import struct
+import threading
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import safetensors
 import safetensors.torch
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from equinet.errors import ConfigError, DataError
+from equinet.files import remove_partials, write_bytes, writing
 from equinet.models import (
     Committee,
     DenseGroupResNet,
@@ -24,7 +30,7 @@ from equinet.models import (
     Ponita,
     PonitaPotential,
 )
-from equinet.zoo.card import CARD, WEIGHTS, make_card, read_card
+from equinet.zoo.card import CARD, WEIGHTS, make_card, own_name, read_card, seal
 from equinet.zoo.finite import not_finite
 from equinet.zoo.index import find, find_entry
 
@@ -38,11 +44,16 @@ CLASSES: Mapping[str, type[Model]] = {
 """The classes that a card may name; nothing else is ever built from a file."""
 
 
+_SEAL = "card"
+_SMALL = 1 << 14  # a number that no argument of a model makes large by
+
+
 def save(model: Model, path: str | Path, card: Mapping[str, Any]) -> None:
     """Write ``path/model.safetensors`` and ``path/card.json``.
 
-    Each file appears whole or not at all; the card, which holds the checksum of the weights, comes
-    last.
+    A process that is killed at any moment leaves the old model or the new one. The weights are
+    written under a name with their checksum, then the card that states it, and only then do the
+    weights take the place of the old ones. :func:`load` knows both names.
 
     Args:
         model: Of one of the classes in equinet.models; its parameters share one dtype.
@@ -53,6 +64,7 @@ def save(model: Model, path: str | Path, card: Mapping[str, Any]) -> None:
         ValueError: The model's class is not known to the zoo, its parameters are of several dtypes,
             or an entry of the card cannot be written as JSON.
         DataError: A weight is NaN or infinite.
+        WriteError: The disk is full, or the folder cannot be written.
     """
     if CLASSES.get(type(model).__name__) is not type(model):
         raise ValueError(
@@ -68,13 +80,28 @@ def save(model: Model, path: str | Path, card: Mapping[str, Any]) -> None:
         name: tensor.detach().to("cpu", copy=True).contiguous()
         for name, tensor in model.state_dict().items()
     }
-    weights = safetensors.torch.save(tensors, metadata={"format": "pt"})
-    content = make_card(model, dtypes.pop(), hashlib.sha256(weights).hexdigest(), card)
+    content = make_card(model, dtypes.pop(), card)
+    weights = _in_order(
+        safetensors.torch.save(tensors, metadata={"format": "pt", _SEAL: seal(content)})
+    )
+    content["sha256"] = hashlib.sha256(weights).hexdigest()
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     folder = Path(path)
-    folder.mkdir(parents=True, exist_ok=True)
-    _write_whole(folder / WEIGHTS, weights)
-    _write_whole(folder / CARD, text.encode())
+    own = folder / own_name(content["sha256"])
+    with writing(folder, *folder.parents):
+        folder.mkdir(parents=True, exist_ok=True)
+        with _alone(folder):
+            remove_partials(folder)
+            try:
+                write_bytes(weights, own)
+                write_bytes(text.encode(), folder / CARD)
+            except BaseException:
+                if not _is_stated(folder, content["sha256"]):
+                    own.unlink(missing_ok=True)
+                raise
+            own.replace(folder / WEIGHTS)
+            for stale in folder.glob(own_name("?" * 12)):
+                stale.unlink()
 
 
 def load(
@@ -111,13 +138,31 @@ def load(
     """
     folder = find(name_or_path)
     card = read_card(folder)
-    tensors = _read_weights(folder / WEIGHTS, _expected_hash(name_or_path, folder, card))
-    model = _build(card, folder / CARD)
+    try:
+        content = _read_weights(folder, _expected_hash(name_or_path, folder, card))
+    except DataError:
+        # Another process may have saved a model between the two readings.
+        again = read_card(folder)
+        if again["sha256"] == card["sha256"]:
+            raise
+        card = again
+        content = _read_weights(folder, _expected_hash(name_or_path, folder, card))
+    # The bytes that were hashed are the bytes that are parsed.
+    try:
+        tensors = safetensors.torch.load(content)
+    except safetensors.SafetensorError as error:
+        raise DataError(f"{folder / WEIGHTS} is not a safetensors file: {error}") from error
+    model = _build(card, folder / CARD, sum(tensor.numel() for tensor in tensors.values()))
     dtype_of_parameters = _dtype_of(card, folder / CARD)
     for parameter in model.parameters():
         parameter.data = parameter.data.to(dtype_of_parameters)
     _check_fit(model, tensors, folder)
     _refuse_not_finite(tensors, str(folder / WEIGHTS))
+    if _seal_of(content) not in {None, seal(card)}:
+        raise DataError(
+            f"{folder / CARD} says of the model's arguments something else than when its weights "
+            "were saved: the card is damaged or was changed; copy both files anew"
+        )
     model.load_state_dict(tensors)
     try:
         model.to(device=device, dtype=dtype)
@@ -128,17 +173,32 @@ def load(
     return model.eval()
 
 
-def _write_whole(path: Path, content: bytes) -> None:
-    """Write a file that appears under its name only once it is complete."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+def _in_order(weights: bytes) -> bytes:
+    """Sort the header of weights, which safetensors writes in an order that changes by chance."""
+    (length,) = struct.unpack_from("<Q", weights)
+    header = json.dumps(json.loads(weights[8 : 8 + length]), sort_keys=True).encode()
+    header += b" " * (-len(header) % 8)
+    return struct.pack("<Q", len(header)) + header + weights[8 + length :]
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Wait until no other process saves into the folder."""
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        with partial.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
+        with contextlib.suppress(OSError):  # some file systems know no locks
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
     finally:
-        partial.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def _is_stated(folder: Path, sha256: str) -> bool:
+    """Say whether the card in a folder vouches for weights, as it does for those it replaces."""
+    try:
+        return bool(read_card(folder)["sha256"] == sha256)
+    except DataError:
+        return False
 
 
 def _expected_hash(name_or_path: str | Path, folder: Path, card: Mapping[str, Any]) -> str:
@@ -149,25 +209,40 @@ def _expected_hash(name_or_path: str | Path, folder: Path, card: Mapping[str, An
     return str(card["sha256"])
 
 
-def _read_weights(path: Path, sha256: str) -> dict[str, Tensor]:
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}") from error
-    found = hashlib.sha256(content).hexdigest()
-    if found != sha256:
-        raise DataError(
-            f"{path} has SHA-256 {found[:12]}…, its card says {sha256[:12]}…: the file is damaged "
-            "or belongs to another card; copy both anew"
-        )
-    # The bytes that were hashed are the bytes that are parsed.
-    try:
-        return safetensors.torch.load(content)
-    except safetensors.SafetensorError as error:
-        raise DataError(f"{path} is not a safetensors file: {error}") from error
+def _read_weights(folder: Path, sha256: str) -> bytes:
+    """Read the weights that have a checksum, under whichever of the two names they are."""
+    found = ""
+    for path in (folder / own_name(sha256), folder / WEIGHTS):
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise DataError(f"{path} cannot be read: {error.strerror}") from error
+        found = hashlib.sha256(content).hexdigest()
+        if found == sha256:
+            return content
+    path = folder / WEIGHTS
+    if not found:
+        raise DataError(f"{path} cannot be read: it is not there")
+    raise DataError(
+        f"{path} has SHA-256 {found[:12]}…, its {CARD} says {sha256[:12]}…: the file is damaged "
+        "or belongs to another card; copy both anew"
+    )
 
 
-def _build(card: Mapping[str, Any], place: Path) -> Model:
+def _seal_of(weights: bytes) -> str | None:
+    """The checksum of the card that weights carry along; those of older versions have none."""
+    (length,) = struct.unpack_from("<Q", weights)
+    header = json.loads(weights[8 : 8 + length])
+    found: str | None = header.get("__metadata__", {}).get(_SEAL)
+    return found
+
+
+def _build(card: Mapping[str, Any], place: Path, numbers: int) -> Model:
+    """Build the model of a card, which may have about as many parameters as there are numbers."""
+    # Twice as many, so that weights that are incomplete are told from those of another size.
+    numbers = 2 * numbers + _SMALL
     kind = CLASSES.get(card["class"])
     if kind is None:
         raise DataError(
@@ -177,12 +252,52 @@ def _build(card: Mapping[str, Any], place: Path) -> Model:
     # Initial weights are drawn and overwritten; the caller's random numbers must not notice.
     with torch.random.fork_rng(devices=()):
         try:
-            return kind(**card["arguments"])
-        except (TypeError, ValueError, RuntimeError) as error:
+            _refuse_large(card["arguments"], numbers)
+            with _at_most(numbers):
+                return kind(**card["arguments"])
+        except (DataError, MemoryError):
+            raise
+        except Exception as error:  # a constructor raises whatever a value leads it to
             reason = str(error).split("\n", 1)[0]
             raise DataError(
                 f"{place} holds arguments that {card['class']} does not take: {reason}"
             ) from error
+
+
+def _refuse_large(value: Any, numbers: int) -> None:
+    """Refuse sizes beyond the weights: building such a model could fill memory or last for ever."""
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, list):
+        if len(value) > numbers:
+            raise ValueError(f"a list of {len(value)} entries is beyond any size of so few weights")
+        for item in value:
+            _refuse_large(item, numbers)
+    elif isinstance(value, int) and abs(value) > numbers:
+        raise ValueError(f"{value} is beyond any size of so few weights")
+
+
+@contextlib.contextmanager
+def _at_most(numbers: int) -> Iterator[None]:
+    """End the building of a model, in this thread, that has more parameters than a bound."""
+    thread = threading.get_ident()
+    seen: dict[int, nn.Parameter] = {}
+    left = numbers
+
+    def count(_: nn.Module, name: str, parameter: nn.Parameter) -> None:
+        nonlocal left
+        if threading.get_ident() != thread or parameter is None or id(parameter) in seen:
+            return
+        seen[id(parameter)] = parameter
+        left -= parameter.numel()
+        if left < 0:
+            raise ValueError(f"the model has far more parameters than there are weights, at {name}")
+
+    hook = register_module_parameter_registration_hook(count)
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def _dtype_of(card: Mapping[str, Any], place: Path) -> torch.dtype:

@@ -1,8 +1,12 @@
 """Models on disk: exact, checked, and never a pickle."""
 
+import errno
 import hashlib
 import json
 import os
+import signal
+import time
+from pathlib import Path
 
 import pytest
 import safetensors.torch
@@ -10,7 +14,7 @@ import torch
 from torch import nn
 
 from equinet import zoo
-from equinet.errors import ConfigError, DataError
+from equinet.errors import ConfigError, DataError, EquinetError
 from equinet.models import MACEGaunt, Ponita
 from equinet.models.base import Model
 from equinet.zoo.saving import CLASSES
@@ -116,6 +120,81 @@ def test_an_interrupted_save_leaves_what_was_there(folder, monkeypatch):
     monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises(OSError, match="disk full"):
         zoo.save(make_model(), folder, {})
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+@pytest.mark.parametrize("step", range(8))
+def test_a_kill_at_any_step_of_a_save_leaves_one_of_the_two_models(folder, step):
+    """The process ends before the given call that changes the folder."""
+    new = make_model(scale=3.0)
+    pid = os.fork()
+    if pid == 0:
+        calls = iter(range(100))
+        for owner, name in ((os, "fsync"), (Path, "replace"), (Path, "unlink")):
+            call = getattr(owner, name)
+
+            def counted(*arguments, call=call, **options):
+                if next(calls) == step:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return call(*arguments, **options)
+
+            setattr(owner, name, counted)
+        zoo.save(new, folder, {"data": "new"})
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
+    loaded = zoo.load(folder)
+    assert (loaded.scale, zoo.load_card(folder)["data"]) in {(1.0, "none"), (3.0, "new")}
+    expected = new if loaded.scale == 3.0 else None
+    if expected is not None:
+        assert torch.equal(loaded.embedding, expected.embedding)
+    zoo.save(make_model(scale=2.0), folder, {"data": "later"})
+    assert zoo.load(folder).scale == 2.0
+    assert sorted(path.name for path in folder.iterdir()) == ["card.json", "model.safetensors"]
+
+
+def test_a_card_whose_arguments_were_changed_is_refused(folder):
+    card = json.loads((folder / "card.json").read_text())
+    edit_card(folder, arguments={**card["arguments"], "cutoff": 4.5})
+    with pytest.raises(DataError, match=r"card\.json says of the model's arguments something else"):
+        zoo.load(folder)
+    edit_card(folder, arguments=card["arguments"], metrics={"added": "by hand"})
+    assert zoo.load(folder).cutoff == 4.0
+
+
+def test_a_model_of_an_older_version_loads(folder):
+    """Its weights carry no checksum of the card."""
+    replace_weights(folder, safetensors.torch.load_file(folder / "model.safetensors"))
+    assert zoo.load(folder).elements == (1, 8)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"layers": 10**6},
+        {"layers": 12_000},
+        {"channels": 10**9},
+        {"elements": list(range(1, 10**5))},
+    ],
+    ids=["layers", "many layers", "channels", "elements"],
+)
+def test_a_card_cannot_ask_for_a_model_far_beyond_its_weights(folder, changes):
+    card = json.loads((folder / "card.json").read_text())
+    edit_card(folder, arguments={**card["arguments"], **changes})
+    start = time.process_time()
+    with pytest.raises(DataError, match=r"does not take: .*(beyond|far more)"):
+        zoo.load(folder)
+    assert time.process_time() - start < 30
+
+
+def test_a_full_disk_is_one_sentence_and_leaves_the_model(folder, monkeypatch):
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+
+    def full(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(EquinetError, match=r"safetensors cannot be written \(No space left"):
+        zoo.save(make_model(scale=3.0), folder, {})
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
