@@ -33,6 +33,7 @@ from tqdm import tqdm
 from yaml import YAMLError
 
 from equinet.errors import ConfigError, EquinetError
+from equinet.files import write_bytes
 
 ALLOWED = ("equinet.", "torch.nn.", "torch.optim.", "lightning.", "torchmetrics.")
 """Prefixes of the targets that a configuration may name."""
@@ -68,9 +69,7 @@ def plain(config: Any) -> dict[str, Any]:
 
 def save_yaml(tree: Mapping[str, Any], path: Path) -> None:
     """Write a plain configuration as YAML; the file is complete or absent, never half-written."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(OmegaConf.to_yaml(OmegaConf.create(dict(tree))), encoding="utf-8")
-    partial.replace(path)
+    write_bytes(OmegaConf.to_yaml(OmegaConf.create(dict(tree))).encode(), path)
 
 
 def load_yaml(path: Path) -> dict[str, Any]:

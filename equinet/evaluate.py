@@ -21,6 +21,7 @@ from equinet.evaluation import (
     summarize,
     units,
 )
+from equinet.files import hold, remove_partials, whole_file, writing
 from equinet.models import Potential
 from equinet.run_directory import RunDirectory, relative, write_json
 from equinet.training import Predictions, predict, table
@@ -65,12 +66,27 @@ def run(tree: Mapping[str, Any]) -> dict[str, Any]:
     if free_atoms_only is None and directory and directory.config.is_file():
         free_atoms_only = config.load_yaml(directory.config)["task"].get("free_atoms_only")
     output = _output(tree["output"], directory, file)
+    with hold(output, "evaluates"), writing(output):
+        remove_partials(output, held=True)
+        return _evaluate(tree, model, dataset, output, free_atoms_only=bool(free_atoms_only))
+
+
+def _evaluate(
+    tree: Mapping[str, Any],
+    model: Any,
+    dataset: AtomicDataset,
+    output: Path,
+    *,
+    free_atoms_only: bool,
+) -> dict[str, Any]:
+    """Predict, and write what :func:`run` promises into a folder that this process holds."""
+    name, file = str(tree["checkpoint"]), Path(str(tree["data"]["file"])).expanduser()
     loader = evaluation_loader(dataset, tree["batch_size"])
     found = predict(
         model,
         loader,
         device=_device(tree["device"]),
-        free_atoms_only=bool(free_atoms_only),
+        free_atoms_only=free_atoms_only,
     )
     distribution = summarize(found.per_structure, loader)
     official = official_3bpa_file(file)
@@ -80,7 +96,7 @@ def run(tree: Mapping[str, Any]) -> dict[str, Any]:
         "official_name": official,
         "fingerprint": dataset.fingerprint(),
         "structures": len(dataset),
-        "free_atoms_only": bool(free_atoms_only),
+        "free_atoms_only": free_atoms_only,
         "errors": found.errors,
         "units": {key: units(POTENTIAL_ERRORS)[key] for key in found.errors},
         "per_structure": {} if distribution is None else {"forces_rmse": distribution},
@@ -155,21 +171,19 @@ def _output(given: str | None, directory: RunDirectory | None, file: Path) -> Pa
 
 
 def _write_predictions(frames: Sequence[Frame], found: Predictions, path: Path) -> None:
-    partial = path.with_name(path.name + ".partial")
-    partial.unlink(missing_ok=True)
     forces = found.split(found.forces)
     spreads = None if found.forces_spread is None else found.split(found.forces_spread)
-    for i, frame in enumerate(frames):
-        atoms: Any = frame_to_atoms(frame)
-        atoms.info["predicted_energy"] = float(found.energy[i])
-        atoms.arrays["predicted_forces"] = forces[i]
-        if spreads is not None and found.energy_spread is not None:
-            atoms.info["energy_spread"] = float(found.energy_spread[i])
-            atoms.arrays["forces_spread"] = spreads[i]
-        if found.familiar is not None:
-            atoms.info["familiar"] = bool(found.familiar[i])
-        atoms.write(partial, format="extxyz", append=True)
-    partial.replace(path)
+    with whole_file(path) as partial:
+        for i, frame in enumerate(frames):
+            atoms: Any = frame_to_atoms(frame)
+            atoms.info["predicted_energy"] = float(found.energy[i])
+            atoms.arrays["predicted_forces"] = forces[i]
+            if spreads is not None and found.energy_spread is not None:
+                atoms.info["energy_spread"] = float(found.energy_spread[i])
+                atoms.arrays["forces_spread"] = spreads[i]
+            if found.familiar is not None:
+                atoms.info["familiar"] = bool(found.familiar[i])
+            atoms.write(partial, format="extxyz", append=True)
 
 
 def _job(composed: Any) -> None:

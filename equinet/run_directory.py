@@ -3,13 +3,27 @@
 import json
 import logging
 import os
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from equinet.errors import ConfigError
+from equinet.errors import ConfigError, DataError
+from equinet.files import (
+    LOCK,
+    hold,
+    read_sealed_json,
+    reading,
+    remove_partials,
+    write_bytes,
+    write_sealed_json,
+    writing,
+)
 from equinet.zoo import to_json
+
+_log = logging.getLogger(__name__)
 
 MAY_CHANGE = (
     "run.dir",
@@ -85,8 +99,31 @@ class RunDirectory:
     @property
     def resumes_from(self) -> Path | None:
         """The checkpoint to continue from, if there is one."""
-        last = self.checkpoints / "last.ckpt"
-        return last if last.is_file() else None
+        return self.last if self.last.is_file() else None
+
+    @property
+    def last(self) -> Path:
+        """The checkpoint to resume from."""
+        return self.checkpoints / "last.ckpt"
+
+    @property
+    def previous(self) -> Path:
+        """The checkpoint before the last one, to resume from where the last one is damaged."""
+        return self.checkpoints / "previous.ckpt"
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold the directory against other processes, and remove what killed ones left in it.
+
+        Raises:
+            ConfigError: Another process trains here, or the path is that of a file.
+            WriteError: The disk is full, or the directory cannot be written.
+        """
+        self._refuse_file()
+        with writing(self.path), hold(self.path, "trains"):
+            for folder in (self.path, self.checkpoints, self.model):
+                remove_partials(folder, held=True)
+            yield
 
     def claim(self, tree: Mapping[str, Any], previous: Mapping[str, Any] | None) -> None:
         """Take the directory for a configuration, or refuse.
@@ -98,8 +135,7 @@ class RunDirectory:
         Raises:
             ConfigError: The directory holds results of another configuration, or something else.
         """
-        if self.path.exists() and not self.path.is_dir():
-            raise ConfigError(f"run.dir: {self.path} is a file")
+        self._refuse_file()
         if previous is not None:
             changed = [
                 key
@@ -112,7 +148,7 @@ class RunDirectory:
                     f"run.dir: {self.path} belongs to a run with other settings ({shown}); "
                     "choose another run.dir, or repeat that run's settings to resume it"
                 )
-        elif self.path.is_dir() and any(self.path.iterdir()):
+        elif self.path.is_dir() and any(path.name != LOCK for path in self.path.iterdir()):
             raise ConfigError(
                 f"run.dir: {self.path} is not empty and not a run directory; choose another"
             )
@@ -121,12 +157,15 @@ class RunDirectory:
     def write_stamp(self, stamp: Mapping[str, Any]) -> None:
         """Keep the record of the first session, and add the later ones below it.
 
+        A damaged record is begun anew, with a warning.
+
         Raises:
             ConfigError: A run that resumes would continue on other data.
         """
-        record = dict(stamp)
-        if self.resumes_from and self.stamp.is_file():
-            record = json.loads(self.stamp.read_text(encoding="utf-8"))
+        record = self._read_stamp() if self.resumes_from else None
+        if record is None:
+            record = dict(stamp)
+        else:
             if record["data_fingerprint"] != stamp["data_fingerprint"]:
                 raise ConfigError(
                     f"run.dir: {self.path} was trained on other data (checksum "
@@ -136,7 +175,23 @@ class RunDirectory:
             record.setdefault("resumed", []).append(
                 {key: stamp[key] for key in ("time", "command", "hostname", "commit", "dirty")}
             )
-        write_json(record, self.stamp)
+        write_sealed_json(to_json(record, self.stamp.name), self.stamp)
+
+    def _read_stamp(self) -> dict[str, Any] | None:
+        if not self.stamp.is_file():
+            return None
+        try:
+            record = read_sealed_json(self.stamp, "the record of a run")
+            with reading(self.stamp, "the record of a run"):
+                _ = record["data_fingerprint"][:12], [*record.get("resumed", [])]
+        except DataError as error:
+            _log.warning("making the record of the run anew: %s", error)
+            return None
+        return record
+
+    def _refuse_file(self) -> None:
+        if self.path.exists() and not self.path.is_dir():
+            raise ConfigError(f"run.dir: {self.path} is a file")
 
     def _holds_results(self) -> bool:
         return self.resumes_from is not None or self.table.is_file() or self.model.is_dir()
@@ -168,11 +223,9 @@ def relative(path: Any) -> str:
 
 def write_json(content: Mapping[str, Any], path: Path) -> None:
     """Write a JSON file that is complete or absent; NaN and infinity become null."""
-    partial = path.with_name(path.name + ".partial")
     plain = to_json(content, path.name)
     text = json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False)
-    partial.write_text(text + "\n", encoding="utf-8")
-    partial.replace(path)
+    write_bytes(f"{text}\n".encode(), path)
 
 
 def open_log(path: Path) -> logging.Handler:
@@ -181,7 +234,7 @@ def open_log(path: Path) -> logging.Handler:
     Returns:
         The handler, for :func:`close_log`.
     """
-    handler = logging.FileHandler(path, encoding="utf-8")
+    handler = _LogFile(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.getLogger("equinet").setLevel(logging.DEBUG)
     for name in _LOGGERS:
@@ -189,11 +242,21 @@ def open_log(path: Path) -> logging.Handler:
     return handler
 
 
+class _LogFile(logging.FileHandler):
+    """A log that misses lines while the disk is full: what is wrong is said elsewhere."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        """Pass over what cannot be written."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handleError(record)
+
+
 def close_log(handler: logging.Handler) -> None:
     """Undo :func:`open_log`."""
     for name in _LOGGERS:
         logging.getLogger(name).removeHandler(handler)
-    handler.close()
+    with suppress(OSError):
+        handler.close()
 
 
 _LOGGERS = ("equinet", "lightning.pytorch", "py.warnings")

@@ -84,17 +84,19 @@ def run(tree: Mapping[str, Any]) -> dict[str, Any]:
         return _probe(tree, directory)
     if config.process_rank() != 0:
         return _train(tree, directory)
-    previous = config.load_yaml(directory.config) if directory.config.is_file() else None
-    directory.claim(tree, previous)
-    config.save_yaml(tree, directory.config)
-    handler = open_log(directory.log)
-    try:
-        return _train(tree, directory)
-    except BaseException:
-        _log.debug("%s", traceback.format_exc())
-        raise
-    finally:
-        close_log(handler)
+    # The first process holds the directory for all of the run.
+    with directory.held():
+        previous = config.load_yaml(directory.config) if directory.config.is_file() else None
+        directory.claim(tree, previous)
+        config.save_yaml(tree, directory.config)
+        handler = open_log(directory.log)
+        try:
+            return _train(tree, directory)
+        except BaseException:
+            _log.debug("%s", traceback.format_exc())
+            raise
+        finally:
+            close_log(handler)
 
 
 def _train(tree: Mapping[str, Any], directory: RunDirectory) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 
 import pytest
 
@@ -73,6 +74,37 @@ def test_resuming_on_other_data_is_refused(directory):
         directory.write_stamp(_stamp("first"))
     directory.write_stamp(_stamp("second"))
     assert len(json.loads(directory.stamp.read_text())["resumed"]) == 1
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"\xff", b'{"time": "x"}'])
+def test_a_damaged_stamp_is_made_anew(directory, caplog, content):
+    (directory.checkpoints / "last.ckpt").touch()
+    directory.stamp.write_bytes(content)
+    directory.write_stamp(_stamp())
+    assert "making the record of the run anew" in caplog.text
+    assert json.loads(directory.stamp.read_text())["data_fingerprint"] == "f"
+    directory.write_stamp(_stamp())
+    assert len(json.loads(directory.stamp.read_text())["resumed"]) == 1
+
+
+def test_a_directory_belongs_to_one_process(directory):
+    (directory.checkpoints / "last.ckpt.another-host.1.partial").touch()
+    with directory.held():
+        assert not list(directory.checkpoints.iterdir())
+        with pytest.raises(ConfigError, match=f"process {os.getpid()} on .* already trains there"):
+            directory.held().__enter__()
+        directory.claim(_TREE, _TREE)
+    with directory.held():
+        pass
+
+
+def test_holding_a_new_directory_does_not_fill_it(tmp_path):
+    directory = RunDirectory(tmp_path / "new")
+    with directory.held():
+        directory.claim(_TREE, None)
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match="is a file"), RunDirectory(tmp_path / "file").held():
+        pass
 
 
 def test_differences():

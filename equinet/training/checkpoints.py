@@ -2,23 +2,27 @@
 
 import hashlib
 import logging
-import pickle  # only for the name of its exception
+import os
+import shutil
 import signal
 import threading
 import time
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from equinet.errors import EquinetError
+from equinet.data import check_archive
+from equinet.errors import DataError, EquinetError, WriteError
+from equinet.files import reading, whole_file
+from equinet.run_directory import RunDirectory
 from equinet.training.processes import mean_over_processes
 
 _log = logging.getLogger(__name__)
-_UNREADABLE = (OSError, RuntimeError, KeyError, EOFError, ValueError, pickle.UnpicklingError)
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -35,6 +39,7 @@ class RunCheckpoint(Checkpoint):
     stops, and on Ctrl-C or SIGTERM before the next batch (a second Ctrl-C quits at once). Writing
     replaces the file in one step, so a killed process leaves the previous one whole. The file is
     always brought to the same form, "epoch e with k batches done", so there is one way to resume.
+    The one before it is kept as ``previous.ckpt``, which stands in where ``last.ckpt`` is damaged.
 
     ``best.ckpt`` is written when the monitored metric falls. Under ``EMAWeightAveraging`` the
     averaged weights are those in ``state_dict`` of both files.
@@ -57,6 +62,7 @@ class RunCheckpoint(Checkpoint):
         self.best_score = float("inf")
         self.stop_requested = False
         self._written = time.monotonic()
+        self._step: int | None = None
         self._previous: dict[signal.Signals, Any] = {}
 
     @property
@@ -69,9 +75,14 @@ class RunCheckpoint(Checkpoint):
         """The checkpoint with the lowest monitored metric."""
         return self.folder / "best.ckpt"
 
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:  # noqa: ARG002
+        """Write checkpoints beside their place, where Lightning would go by way of ``$TMPDIR``."""
+        trainer.strategy.checkpoint_io = _WholeFiles()
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
         """Listen for Ctrl-C and SIGTERM; in place of Lightning's handlers, which save nothing."""
         self._written = time.monotonic()
+        self._step = trainer.global_step if self.last_path.is_file() else None
         if threading.current_thread() is threading.main_thread():
             for number in _SIGNALS:
                 self._previous[number] = signal.signal(number, self._request_stop)
@@ -165,12 +176,61 @@ class RunCheckpoint(Checkpoint):
     def _write_last(self, trainer: Trainer) -> None:
         self._write(trainer, self.last_path)
         self._written = time.monotonic()
+        self._step = trainer.global_step
 
     def _write(self, trainer: Trainer, path: Path) -> None:
-        partial = path.with_name(path.name + ".partial")
-        trainer.save_checkpoint(partial, weights_only=False)
-        if trainer.is_global_zero:
-            partial.replace(path)
+        try:
+            trainer.save_checkpoint(path, weights_only=False)
+        except WriteError as error:
+            whole = f"{self.last_path.name} of step {self._step} is whole"
+            state = "there is no checkpoint yet" if self._step is None else whole
+            raise EquinetError(
+                f"{path} cannot be written ({error.strerror}); {state}: make room, and the same "
+                "command goes on from there"
+            ) from error
+
+
+class _WholeFiles(TorchCheckpointIO):
+    """Writes checkpoints that are whole or not there, and keeps the last one but one."""
+
+    def save_checkpoint(
+        self,
+        checkpoint: dict[str, Any],
+        path: str | Path,
+        storage_options: Any | None = None,  # noqa: ARG002
+    ) -> None:
+        """Write a checkpoint; the one that it replaces is kept as ``previous.ckpt``."""
+        place = Path(path)
+        with whole_file(place) as partial:
+            with partial.open("wb") as file:
+                sink = _Sink(file)
+                try:
+                    torch.save(checkpoint, sink)
+                finally:
+                    if sink.error is not None:
+                        raise sink.error
+            if place.name == "last.ckpt" and place.is_file():
+                _copy(place, place.with_name("previous.ckpt"))
+
+
+class _Sink:
+    """A file that keeps the error of a full disk, which torch would replace by one of its own."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.error: OSError | None = None
+
+    def write(self, content: bytes | memoryview) -> int:
+        """Write, or note why that cannot be."""
+        try:
+            return self._file.write(content)
+        except OSError as error:
+            self.error = error
+            raise
+
+    def flush(self) -> None:
+        """Bring everything to the operating system."""
+        self._file.flush()
 
 
 class StepSeed(Callback):
@@ -206,14 +266,50 @@ def load_weights(path: Path) -> dict[str, Any]:
         The ``state_dict`` of the task; averaged weights where the run kept an average.
 
     Raises:
-        EquinetError: The file cannot be read.
+        DataError: The file is missing or damaged, or would run code.
     """
-    try:
+    check_archive(path, "a checkpoint")  # torch does not compare the checksums
+    with reading(path, "a checkpoint"):
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
         return dict(checkpoint["state_dict"])
-    except _UNREADABLE as error:
-        reason = str(error).split(". ", 1)[0].split("\n", 1)[0]
-        raise EquinetError(f"{path} cannot be read as a checkpoint: {reason}") from error
+
+
+def checkpoint_to_resume(directory: RunDirectory, *, repair: bool) -> Path | None:
+    """Choose the checkpoint to resume from: the last one, or the one before where it is damaged.
+
+    Args:
+        directory: Directory of the run.
+        repair: Whether this process, the first one, puts the older checkpoint in the place of a
+            damaged one.
+
+    Returns:
+        Path of a checkpoint that can be read; `None` where the run begins.
+
+    Raises:
+        DataError: The last checkpoint is damaged, and there is none before it that can be read.
+    """
+    if directory.resumes_from is None:
+        return None
+    try:
+        load_weights(directory.last)
+    except DataError as error:
+        if not directory.previous.is_file():
+            raise
+        load_weights(directory.previous)
+        if repair:
+            _log.warning("%s; going on from %s instead", error, directory.previous.name)
+            _copy(directory.previous, directory.last)
+        return directory.previous
+    return directory.last
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Give a file a second name in one step; where links are not known, copy it."""
+    with whole_file(target) as partial:
+        try:
+            os.link(source, partial)
+        except OSError:
+            shutil.copyfile(source, partial)
 
 
 def _between_batches(trainer: Trainer, loops: dict[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,8 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import TQDMProgressBar
 
-from equinet.files import whole_file
+from equinet.errors import DataError
+from equinet.files import reading, whole_file
 from equinet.training.schedules import timers
 
 _log = logging.getLogger(__name__)
@@ -52,8 +53,7 @@ class MetricsTable(Callback):
         """Bring the file to the state of the checkpoint that training starts from."""
         if not trainer.is_global_zero:
             return
-        rows = read_metrics(self.path) if self.path.is_file() else []
-        kept = [row for row in rows if row["step"] <= trainer.global_step]
+        kept = [row for row in self._read() if row["step"] <= trainer.global_step]
         with (
             whole_file(self.path) as partial,
             partial.open("w", newline="", encoding="utf-8") as file,
@@ -61,6 +61,18 @@ class MetricsTable(Callback):
             writer = csv.DictWriter(file, (*_COLUMNS, *pl_module.columns))
             writer.writeheader()
             writer.writerows(kept)
+
+    def _read(self) -> list[dict[str, float]]:
+        """Read the rows so far; a damaged table is put aside and begun anew."""
+        if not self.path.is_file():
+            return []
+        try:
+            return read_metrics(self.path)
+        except DataError as error:
+            aside = self.path.with_suffix(".damaged.csv")
+            _log.warning("%s; it is kept as %s, and a new table is begun", error, aside.name)
+            self.path.replace(aside)
+            return []
 
     def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
         """Write the row of the validation that just ended."""
@@ -137,12 +149,22 @@ def elapsed(trainer: Trainer) -> float:
 
 
 def read_metrics(path: Path) -> list[dict[str, float]]:
-    """Read ``metrics.csv``; empty cells are left out, an unfinished last line is dropped."""
+    """Read ``metrics.csv``; empty cells are left out, an unfinished last line is dropped.
+
+    Args:
+        path: The file.
+
+    Returns:
+        One mapping per row, from the names of the columns to numbers.
+
+    Raises:
+        DataError: The file is not UTF-8, or a column is missing.
+    """
     rows: list[dict[str, float]] = []
-    with path.open(newline="", encoding="utf-8") as file:
+    with reading(path, "a table of errors"), path.open(newline="", encoding="utf-8") as file:
         for cells in csv.DictReader(file):
             try:
                 rows.append({name: float(value) for name, value in cells.items() if value})
             except (TypeError, ValueError):
                 break
-    return [{**row, "epoch": int(row["epoch"]), "step": int(row["step"])} for row in rows]
+        return [{**row, "epoch": int(row["epoch"]), "step": int(row["step"])} for row in rows]

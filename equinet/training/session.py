@@ -17,7 +17,7 @@ from equinet.training.checkpoints import (
     RunCheckpoint,
     StepSeed,
     TrainingInterruptedError,
-    load_weights,
+    checkpoint_to_resume,
 )
 from equinet.training.divergence import TrainingDivergedError, keep_batch
 from equinet.training.loader import EpochLoader
@@ -70,11 +70,11 @@ def fit(
     table = MetricsTable(path=directory.table, seconds=log_seconds)
     own: list[Callback] = [StepSeed(seed=seed), table, checkpoint]
     trainer: Any = make_trainer([*callbacks, *own, *([ErrorBar()] if has_bar else [])])
-    if directory.resumes_from:
-        load_weights(directory.resumes_from)  # a broken file is named before anything is touched
+    # A damaged file is named before anything is touched.
+    start = checkpoint_to_resume(directory, repair=trainer.is_global_zero)
     train, val = data.train_loader(), data.val_loader()
     task.check_data(train.dataset, val.dataset)
-    if not directory.resumes_from:
+    if start is None:
         task.calibrate(next(iter(train)))  # the same batch on every process
     batches = EpochLoader(train, drop_uneven=True, fixed=trainer.overfit_batches > 0)
     if len(batches) < trainer.world_size:
@@ -92,7 +92,7 @@ def fit(
                 task,
                 batches,
                 EpochLoader(val, drop_uneven=False),
-                ckpt_path=directory.resumes_from,
+                ckpt_path=start,
                 weights_only=True,
             )
     except TrainingInterruptedError as stop:

@@ -1,7 +1,9 @@
 """The evaluation command on a run and any labeled file."""
 
 import copy
+import errno
 import json
+import os
 from pathlib import Path
 
 import ase.io
@@ -14,7 +16,8 @@ from test_train import TINY, compose
 
 from equinet import __main__ as entry
 from equinet import evaluate, train, zoo
-from equinet.errors import ConfigError, DataError
+from equinet.errors import ConfigError, DataError, EquinetError
+from equinet.files import hold
 from equinet.models import Fallback
 
 
@@ -199,3 +202,27 @@ def test_published_rows_stand_beside_an_official_file(
     assert metrics["official_name"] == "test_300K.xyz"
     assert "MACE-Gaunt" in caplog.text
     assert "Luo et al. 2024" in caplog.text
+
+
+def test_a_second_evaluation_into_one_folder_is_refused(evaluated, trained, tmp_path):
+    file = write_clusters(tmp_path / "mine.xyz", 2, seed=5)
+    output = tmp_path / "out"
+    with hold(output, "evaluates"):
+        with pytest.raises(ConfigError, match=f"process {os.getpid()} on .* already evaluates"):
+            evaluated(file, trained, f"output={output}")
+        assert [path.name for path in output.iterdir()] == ["lock"]
+    evaluated(file, trained, f"output={output}")
+    names = {path.name for path in output.iterdir()}
+    assert names == {"metrics.json", "parity.png", "predictions.extxyz"}
+
+
+def test_a_full_disk_ends_an_evaluation_in_one_sentence(evaluated, trained, tmp_path, monkeypatch):
+    file = write_clusters(tmp_path / "mine.xyz", 2, seed=5)
+
+    def full(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(EquinetError, match=r"cannot be written \(No space left on device\)"):
+        evaluated(file, trained, f"output={tmp_path / 'out'}")
+    assert not list((tmp_path / "out").iterdir())

@@ -22,6 +22,7 @@ from labeled_files import write_clusters
 
 from equinet import config, train, zoo
 from equinet.errors import ConfigError, DataError
+from equinet.files import hold
 
 TINY = (
     "model.channels=2",
@@ -290,3 +291,15 @@ def test_two_processes_take_the_steps_of_one_with_twice_the_batch(data, run, tmp
         rows = list(csv.DictReader(file))
     shared = float(rows[-1]["val_forces_rmse_meV_per_A"])
     assert shared == pytest.approx(two["sets"]["val"]["forces_rmse"], rel=1e-9)
+
+
+def test_a_second_training_in_one_directory_is_refused(run, tmp_path):
+    path = tmp_path / "run"
+    with (
+        hold(path, "trains"),
+        pytest.raises(ConfigError, match=f"process {os.getpid()} on .* already trains there"),
+    ):
+        run(path)
+    assert not list(path.iterdir())
+    run(path)
+    assert not (path / "lock").exists()

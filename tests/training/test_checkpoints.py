@@ -1,7 +1,11 @@
 """Resuming: the same bits as without the interruption."""
 
+import errno
 import os
 import signal
+import tempfile
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -183,6 +187,68 @@ def test_broken_checkpoint_is_named(run_fit, tmp_path):
         run_fit(max_epochs=2)
     with pytest.raises(EquinetError, match="cannot be read"):
         load_weights(tmp_path / "absent.ckpt")
+
+
+def _flip(path: Path, place: int = -1) -> None:
+    """Change one bit in the middle of a file."""
+    content = bytearray(path.read_bytes())
+    content[place if place >= 0 else len(content) // 2] ^= 0x40
+    path.write_bytes(bytes(content))
+
+
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(run_fit, whole, caplog):
+    run_fit("parts", max_epochs=1)
+    parts = run_fit("parts", max_epochs=2)
+    checkpoints = parts.directory.checkpoints
+    names = sorted(path.name for path in checkpoints.iterdir())
+    assert names == ["best.ckpt", "last.ckpt", "previous.ckpt"]
+    assert torch.load(parts.directory.previous, weights_only=True)["global_step"] == 5
+    _flip(parts.directory.last)
+    with caplog.at_level("WARNING", "equinet"):
+        parts = run_fit("parts")
+    assert "last.ckpt cannot be read as a checkpoint" in caplog.text
+    assert "going on from previous.ckpt instead" in caplog.text
+    # The first session ended with a validation of its own, which resets nothing else.
+    _assert_same(_state(whole)["state_dict"], _state(parts)["state_dict"])
+    _assert_same(_state(whole)["optimizer_states"], _state(parts)["optimizer_states"])
+    assert [row["step"] for row in read_metrics(parts.directory.table)] == [5, 10, 15]
+
+
+def test_every_flipped_weight_is_found(run_fit):
+    run = run_fit(max_epochs=1)
+    path = run.directory.last
+    content = path.read_bytes()
+    weights = max(load_weights(path).values(), key=lambda tensor: tensor.numel())
+    place = content.index(weights.numpy().tobytes())
+    path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+    with pytest.raises(EquinetError, match=r"last\.ckpt cannot be read.*was damaged"):
+        load_weights(path)
+
+
+def test_a_full_disk_keeps_the_last_checkpoint_and_says_so(run_fit, monkeypatch):
+    run = run_fit(max_epochs=1)
+    before = run.directory.last.read_bytes()
+    save = torch.save
+
+    def fill(content: Any, file: Any) -> None:
+        def refuse(_: Any) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        file._file = SimpleNamespace(write=refuse, flush=lambda: None)
+        save(content, file)
+
+    monkeypatch.setattr(torch, "save", fill)
+    with pytest.raises(EquinetError) as caught:
+        run_fit(max_epochs=2)
+    assert "ckpt cannot be written (No space left on device)" in str(caught.value)
+    assert "last.ckpt of step 5 is whole: make room" in str(caught.value)
+    assert run.directory.last.read_bytes() == before
+    assert not list(run.directory.path.rglob("*.partial"))
+
+
+def test_checkpoints_do_not_go_by_way_of_the_temporary_folder(run_fit, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", "/nowhere")
+    run_fit(max_epochs=1)
 
 
 def test_checkpoint_that_would_run_code_is_refused(tmp_path):
