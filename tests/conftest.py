@@ -7,6 +7,8 @@ import hypothesis
 import pytest
 import torch
 
+from equinet.lie import random_rotations
+
 # Machines are noisy: no test may fail for the time it took.
 hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
@@ -35,6 +37,4 @@ def _seed() -> None:
 @pytest.fixture
 def random_rotation() -> torch.Tensor:
     """A proper rotation [3, 3] in float64, the same in every run."""
-    q, r = torch.linalg.qr(torch.randn(3, 3, dtype=torch.float64))
-    q = q * torch.sign(torch.diagonal(r))
-    return q * torch.linalg.det(q)
+    return random_rotations(1)[0]

@@ -27,7 +27,7 @@ ROOMS = {
     "bench": {"ops", "o3", "testing"},
     "evaluation": {"models", "data", "ops", "o3", "run_directory"},
     "training": {
-        *("evaluation", "models", "data", "zoo", "nn", "ops", "o3"),
+        *("evaluation", "models", "data", "zoo", "nn", "ops", "o3", "lie"),
         *("run_directory", "config"),
     },
 }

@@ -1,4 +1,4 @@
-"""Matrix Lie groups: exp and log, factorizations with their Haar densities, quadratures."""
+"""Matrix Lie groups: exp and log, decompositions with their Haar densities, quadratures."""
 
 from equinet.lie.affine import SE, Affine, Sim
 from equinet.lie.families import named_group
@@ -7,7 +7,7 @@ from equinet.lie.linear import CSO, GL, SL, SO, LinearGroup, Scale
 from equinet.lie.names import named
 from equinet.lie.projective import Projective
 from equinet.lie.quadrature import GroupQuadrature, group_quadrature
-from equinet.lie.rotations import rotation_exp
+from equinet.lie.rotations import random_rotations, rotation_exp
 from equinet.lie.window import Window
 
 __all__ = [
@@ -28,5 +28,6 @@ __all__ = [
     "group_quadrature",
     "named",
     "named_group",
+    "random_rotations",
     "rotation_exp",
 ]

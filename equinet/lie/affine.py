@@ -113,7 +113,7 @@ class Affine(Group):
         return self.linear.largest_weight(window) * volume * growth
 
     def decompositions(self) -> Mapping[str, Decomposition]:
-        """Return the factorizations by name, those of the linear group."""
+        """Return the decompositions by name, those of the linear group."""
         return {
             name: AffineDecomposition(self, linear)
             for name, linear in self.linear.decompositions().items()

@@ -1,4 +1,4 @@
-"""What every matrix Lie group here can do, and what a factorization of it offers."""
+"""What every matrix Lie group here can do, and what a decomposition of it offers."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -40,7 +40,7 @@ class Decomposition(ABC):
     def haar_density(self, coordinates: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch"]:
         """Return the density of the left Haar measure in these coordinates.
 
-        All factorizations of one group refer to the same measure, see :class:`Group`.
+        All decompositions of one group refer to the same measure, see :class:`Group`.
         """
 
 
@@ -115,7 +115,7 @@ class Group(ABC):
 
     @abstractmethod
     def decompositions(self) -> Mapping[str, Decomposition]:
-        """Return the factorizations by name."""
+        """Return the decompositions by name."""
 
     @property
     @abstractmethod
@@ -182,7 +182,7 @@ class Group(ABC):
         return torch.linalg.det(exp_slope(-adjoint)) / self.haar_unit
 
     def decompose(self, name: str) -> Decomposition:
-        """Return a factorization of the group.
+        """Return a decomposition of the group.
 
         Args:
             name: ``cartan`` (stretch times rotation), ``iwasawa`` (rotation, positive diagonal,

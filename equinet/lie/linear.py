@@ -8,8 +8,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from equinet.lie.checks import check_dimension, check_shape, refuse
-from equinet.lie.decompositions import CartanDecomposition
-from equinet.lie.factors import (
+from equinet.lie.decompositions import (
+    CartanDecomposition,
     IwasawaDecomposition,
     KAKDecomposition,
     LDLDecomposition,
@@ -180,7 +180,7 @@ class LinearGroup(Group):
         return torch.eye(self.n, dtype=algebra.dtype, device=algebra.device)
 
     def decompositions(self) -> Mapping[str, Decomposition]:
-        """Return the factorizations by name."""
+        """Return the decompositions by name."""
         available: dict[str, Decomposition] = {
             "cartan": CartanDecomposition(self, self.symmetric_basis, rotates=self.rotates)
         }

@@ -97,7 +97,7 @@ class Projective(Group):
         return self.linear.largest_weight(window) * volume * math.exp(2 * window.scale)
 
     def decompositions(self) -> Mapping[str, Decomposition]:
-        """Return the factorizations by name, those of GL(2)."""
+        """Return the decompositions by name, those of GL(2)."""
         return {
             name: ProjectiveDecomposition(self, linear)
             for name, linear in self.linear.decompositions().items()

@@ -150,6 +150,35 @@ def uniform_rotation(points: Float[Tensor, "*batch vector"]) -> Float[Tensor, "*
     return _quaternion_log(torch.stack(quaternion, dim=-1))
 
 
+def random_rotations(
+    count: int, n: int = 3, *, generator: torch.Generator | None = None
+) -> Float[Tensor, "count n n"]:
+    """Draw proper rotations uniformly, from the Haar measure.
+
+    Args:
+        count: Number of rotations.
+        n: Dimension of the space, 3 by default.
+        generator: Source of random numbers, torch's global one by default.
+
+    Returns:
+        Rotation matrices [count, n, n], float64 on the CPU.
+
+    Source: Mezzadri, How to generate random matrices from the classical compact groups (2007).
+
+    Example:
+        >>> random_rotations(4, 2).det().round()
+        tensor([1., 1., 1., 1.], dtype=torch.float64)
+    """
+    gauss = torch.randn(count, n, n, generator=generator, dtype=torch.float64)
+    orthogonal, triangle = torch.linalg.qr(gauss)
+    orthogonal = orthogonal * triangle.diagonal(dim1=-2, dim2=-1).sign().unsqueeze(-2)
+    # One column carries the sign: in even dimensions a change of all would not show.
+    signs = torch.ones_like(orthogonal)
+    signs[..., 0] = torch.linalg.det(orthogonal).sign().unsqueeze(-1)
+    rotations: Tensor = orthogonal * signs
+    return rotations
+
+
 def _quaternion(rotation: Tensor) -> Tensor:
     """Return unit quaternions (w, x, y, z) of either sign."""
     r = rotation

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from equinet.o3.layout import degrees, orders
 from equinet.o3.legendre import normalized_legendre
 
 _ROUND_OFF = 1e-12
@@ -136,17 +137,11 @@ def _clean(tensor: np.ndarray, *lmax: int, odd: bool) -> np.ndarray:
     The rules: triangle, parity of l1 + l2 + l3, orders, and number of sine factors. Accidental
     zeros of 3j symbols come out as round-off, far below the smallest true entry.
     """
-    (l1, m1), (l2, m2), (l3, m3) = (_degrees_and_orders(each) for each in lmax)
+    (l1, m1), (l2, m2), (l3, m3) = ((degrees(each), orders(each)) for each in lmax)
     l1, m1 = l1[:, None, None], m1[:, None, None]
     l2, m2 = l2[:, None], m2[:, None]
     triangle = (abs(l1 - l2) <= l3) & (l3 <= l1 + l2)
-    orders = (abs(m3) == abs(m1) + abs(m2)) | (abs(m3) == abs(abs(m1) - abs(m2)))
+    sums = (abs(m3) == abs(m1) + abs(m2)) | (abs(m3) == abs(abs(m1) - abs(m2)))
     sines = (m1 < 0).astype(int) + (m2 < 0) + (m3 < 0)
-    allowed = triangle & orders & ((l1 + l2 + l3) % 2 == odd) & (sines % 2 == odd)
+    allowed = triangle & sums & ((l1 + l2 + l3) % 2 == odd) & (sines % 2 == odd)
     return np.where(allowed & (abs(tensor) > _ROUND_OFF), tensor, 0.0)
-
-
-def _degrees_and_orders(lmax: int) -> tuple[np.ndarray, np.ndarray]:
-    index = np.arange((lmax + 1) ** 2)
-    degree = np.sqrt(index).astype(int)
-    return degree, index - degree * degree - degree

@@ -14,6 +14,7 @@ from torch.autograd import forward_ad
 
 from equinet.o3.angles import angle_multiples
 from equinet.o3.gaunt import gaunt_tensor
+from equinet.o3.layout import degrees
 from equinet.o3.legendre import legendre_recurrence
 from equinet.o3.tables import constant_table
 
@@ -87,11 +88,11 @@ def _slope_matrix(lmax: int) -> np.ndarray:
     Of x times a harmonic polynomial of degree l, the part of degree l - 1 is its derivative along
     x, up to a factor of the degree.
     """
-    degrees = np.repeat(np.arange(lmax + 1), 2 * np.arange(lmax + 1) + 1)
+    degree = degrees(lmax)
     couplings = gaunt_tensor(lmax, 1, lmax).numpy()[:, 1:].transpose(1, 0, 2)
-    is_below = degrees[:, None] == degrees + 1
-    slopes = couplings * is_below * (2 * degrees[:, None] + 1) * math.sqrt(4 * math.pi / 3)
-    return slopes.reshape(-1, len(degrees))
+    is_below = degree[:, None] == degree + 1
+    slopes = couplings * is_below * (2 * degree[:, None] + 1) * math.sqrt(4 * math.pi / 3)
+    return slopes.reshape(-1, len(degree))
 
 
 def _recur(lmax: int, vectors: Tensor, *, on_sphere: bool) -> Tensor:

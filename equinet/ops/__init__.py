@@ -1,6 +1,7 @@
 """Differentiable primitives: products, powers and convolutions on the sphere, segments."""
 
-from equinet.ops.aligned import aligned_convolution, rotation_to_pole
+from equinet.o3 import rotation_to_pole
+from equinet.ops.aligned import aligned_convolution
 from equinet.ops.backends import OPS, available_backends, resolve_backend
 from equinet.ops.bracket import bracket_product
 from equinet.ops.convolution import gaunt_convolution

@@ -7,8 +7,13 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from equinet.o3 import constant_table, normalized_legendre, wigner_d_blocks
-from equinet.ops.operands import degree_of
+from equinet.o3 import (
+    constant_table,
+    degree_of,
+    normalized_legendre,
+    rotation_to_pole,
+    wigner_d_blocks,
+)
 from equinet.ops.segment import segment_sum
 
 
@@ -62,33 +67,6 @@ def aligned_convolution(
         dim=-2,
     )
     return segment_sum(messages, receiver, x.shape[0])
-
-
-def rotation_to_pole(directions: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3 3"]:
-    """Return rotations that take each direction to the polar axis y, smooth in each hemisphere.
-
-    The shortest turn is singular where a direction points down; there, half a turn about x comes
-    first. Which rotation is chosen does not matter to anything that depends on the axis alone.
-
-    Args:
-        directions: Vectors of any length but zero.
-
-    Example:
-        >>> rotation_to_pole(torch.tensor([0.0, 0.0, 2.0])) @ torch.tensor([0.0, 0.0, 1.0])
-        tensor([0., 1., 0.])
-    """
-    unit = directions / torch.linalg.vector_norm(directions, dim=-1, keepdim=True)
-    down = unit[..., 1:2] < 0
-    half_turn = unit.new_tensor([1.0, -1.0, -1.0])
-    x, y, z = torch.where(down, unit * half_turn, unit).unbind(-1)
-    bend = 1 / (1 + y)
-    rows = [
-        torch.stack([1 - x * x * bend, -x, -x * z * bend], dim=-1),
-        torch.stack([x, y, z], dim=-1),
-        torch.stack([-x * z * bend, -z, 1 - z * z * bend], dim=-1),
-    ]
-    rotation = torch.stack(rows, dim=-2)
-    return torch.where(down.unsqueeze(-1), rotation * half_turn, rotation)
 
 
 def _split(x: Tensor, lmax: int) -> tuple[Tensor, ...]:

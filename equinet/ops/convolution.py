@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from equinet.o3 import antipodal_quadrature, constant_table, spherical_harmonics
+from equinet.o3 import antipodal_quadrature, constant_table, degree_of, degrees, spherical_harmonics
 from equinet.ops.backends import resolve_backend
 from equinet.ops.filter_sum import filter_sum
 from equinet.ops.grid import from_grid, harmonics_on_grid, to_grid
@@ -16,7 +16,6 @@ from equinet.ops.operands import (
     check_coefficients,
     check_degree,
     common_dtype,
-    degree_of,
     with_degrees,
     without_autocast,
     working_dtype,
@@ -190,8 +189,7 @@ def _zonal(lmax: int, degree: int) -> np.ndarray:
 
 def _of_degree(lmax: int) -> np.ndarray:
     """Matrix [lm, l], one where the harmonic is of the degree, else zero."""
-    degrees = np.repeat(np.arange(lmax + 1), 2 * np.arange(lmax + 1) + 1)
-    return (degrees[:, None] == np.arange(lmax + 1)).astype(float)
+    return (degrees(lmax)[:, None] == np.arange(lmax + 1)).astype(float)
 
 
 _degree_selection = constant_table(_of_degree)

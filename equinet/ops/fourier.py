@@ -17,9 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from equinet.o3 import constant_table, spherical_harmonics
+from equinet.o3 import constant_table, degree_of, degrees, orders, spherical_harmonics
 from equinet.ops import reference
-from equinet.ops.operands import degree_of
 
 _VALUE, _BETA, _ALPHA = 0, 1, 2  # which derivative of a function is sampled
 # Coefficients on the torus are kept as [..., V, U, C], v >= 0 in front: one small matrix per v.
@@ -109,7 +108,7 @@ def _harmonics_on_torus(lmax: int) -> np.ndarray:
     )
     values = spherical_harmonics(lmax, torch.from_numpy(points), normalize=False).numpy()
     coefficients = np.fft.rfft2(np.moveaxis(values, -1, 0), norm="forward")
-    degree, order = _degrees_and_orders(lmax)
+    degree, order = degrees(lmax), orders(lmax)
     u, v = _frequencies(lmax)[:, None], np.arange(lmax + 1)
     degree, order = degree[:, None, None], order[:, None, None]
     allowed = (v == abs(order)) & ((u - degree) % 2 == 0) & (abs(u) <= degree)
@@ -172,14 +171,8 @@ def _exists(lmax: int) -> np.ndarray:
 @constant_table
 def _scatter(lmax: int) -> np.ndarray:
     """Position of each lm among the flattened (v, (m >= 0, m < 0) l)."""
-    degree, order = _degrees_and_orders(lmax)
+    degree, order = degrees(lmax), orders(lmax)
     return abs(order) * 2 * (lmax + 1) + (order < 0) * (lmax + 1) + degree
-
-
-def _degrees_and_orders(lmax: int) -> tuple[np.ndarray, np.ndarray]:
-    index = np.arange((lmax + 1) ** 2)
-    degree = np.array([math.isqrt(each) for each in index])
-    return degree, index - degree * degree - degree
 
 
 def _frequencies(lmax: int) -> np.ndarray:

@@ -11,8 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from equinet.o3 import bracket_tensor, constant_table, quadrature, spherical_harmonics
-from equinet.ops.operands import degree_of
+from equinet.o3 import bracket_tensor, constant_table, degree_of, quadrature, spherical_harmonics
 
 
 def gaunt_product(x: Tensor, y: Tensor, lmax_out: int) -> Tensor:

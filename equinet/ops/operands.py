@@ -11,12 +11,6 @@ from torch import Tensor
 _NO_CHANGE = contextlib.nullcontext()
 
 
-def degree_of(x: Tensor) -> int:
-    """Return lmax of coefficients [..., (lmax + 1)^2, channels]."""
-    # Compilers may take any size for variable; a degree never is.
-    return math.isqrt(operator.index(x.shape[-2])) - 1
-
-
 def check_coefficients(name: str, x: Tensor) -> int:
     """Return lmax of ``x``; it must be floating point of shape [..., (lmax + 1)^2, channels].
 

@@ -5,7 +5,13 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from equinet.o3 import angle_multiples, constant_table, spherical_harmonics, zonal_polynomials
+from equinet.o3 import (
+    angle_multiples,
+    constant_table,
+    degrees,
+    spherical_harmonics,
+    zonal_polynomials,
+)
 from equinet.ops import reference
 from equinet.ops.backends import resolve_backend
 from equinet.ops.filter_sum import filter_sum
@@ -142,8 +148,7 @@ def _sectoral(lmax: int, sign: int) -> np.ndarray:
 @constant_table
 def _addition_factors(lmax: int) -> np.ndarray:
     """``4 pi / (2 l + 1)`` of each harmonic, which makes their sums Legendre polynomials."""
-    degrees = np.arange(lmax + 1)
-    return np.repeat(4 * np.pi / (2 * degrees + 1), 2 * degrees + 1)
+    return 4 * np.pi / (2 * degrees(lmax) + 1)
 
 
 def _check(x: Tensor, vectors: Tensor, radial: Tensor, edge_index: Tensor, points: Tensor) -> None:

@@ -4,13 +4,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from equinet.o3 import degree_of
 from equinet.ops import fourier, grid, reference
 from equinet.ops.backends import resolve_backend
 from equinet.ops.native import sphere_forms as native
 from equinet.ops.operands import (
     check_coefficients,
     check_degree,
-    degree_of,
     in_dtype,
     with_degrees,
     without_autocast,

@@ -4,7 +4,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from equinet.o3 import spherical_harmonics
+from equinet import lie
+from equinet.o3 import degree_of, spherical_harmonics
 
 
 def random_rotations(
@@ -28,16 +29,8 @@ def random_rotations(
         >>> random_rotations(2, improper=True).det().round()
         tensor([-1., -1.], dtype=torch.float64)
     """
-    quaternions = torch.randn(count, 4, dtype=torch.float64, generator=generator)
-    quaternions = quaternions / quaternions.norm(dim=-1, keepdim=True)
-    w, x, y, z = quaternions.unbind(-1)
-    entries = [
-        1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y),
-        2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x),
-        2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y),
-    ]  # fmt: skip
-    rotations = torch.stack(entries, dim=-1).reshape(count, 3, 3)
-    return -rotations.to(dtype) if improper else rotations.to(dtype)
+    rotations = lie.random_rotations(count, generator=generator).to(dtype)
+    return -rotations if improper else rotations
 
 
 def random_coefficients(
@@ -79,5 +72,4 @@ def evaluate(
     Returns:
         The values at each point.
     """
-    lmax = round(coefficients.shape[-2] ** 0.5) - 1
-    return spherical_harmonics(lmax, points) @ coefficients
+    return spherical_harmonics(degree_of(coefficients), points) @ coefficients

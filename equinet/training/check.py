@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch_geometric.data import Batch
 
 from equinet.errors import EquinetError
-from equinet.training.tasks import random_rotations
+from equinet.lie import random_rotations
 
 _log = logging.getLogger(__name__)
 

@@ -5,6 +5,7 @@ import torch
 from torch.autograd import gradcheck, gradgradcheck
 
 from equinet.lie.rotations import (
+    random_rotations,
     rotation_density,
     rotation_exp,
     rotation_log,
@@ -67,3 +68,29 @@ def test_density_has_mass_one() -> None:
     shells = 4 * math.pi * angles.square() * rotation_density(vectors)
     torch.testing.assert_close(float(shells.mean()) * math.pi, 1.0, rtol=0, atol=1e-6)
     assert float(rotation_density(torch.zeros(1))) == pytest.approx(1 / (2 * math.pi))
+
+
+@pytest.mark.parametrize("dimension", [1, 2, 3, 4])
+def test_random_rotations_are_proper(dimension):
+    rotations = random_rotations(200, dimension)
+    identity = torch.eye(dimension, dtype=torch.float64).expand_as(rotations)
+    torch.testing.assert_close(rotations @ rotations.mT, identity, atol=1e-13, rtol=0)
+    torch.testing.assert_close(torch.linalg.det(rotations), torch.ones(200).double())
+
+
+@pytest.mark.parametrize("dimension", [2, 3])
+def test_random_rotations_have_the_moments_of_the_haar_measure(dimension):
+    count = 20_000
+    rotations = random_rotations(count, dimension)
+    # Entries have mean 0, variance 1/n; five standard errors of the means.
+    error = 5 / count**0.5
+    assert rotations.mean(0).abs().max() < error
+    assert (rotations.square().mean(0) - 1 / dimension).abs().max() < error
+    traces = rotations.diagonal(dim1=-2, dim2=-1).sum(-1)
+    assert traces.square().mean() == pytest.approx(2.0 if dimension == 2 else 1.0, abs=2 * error)
+
+
+def test_random_rotations_are_repeatable():
+    draws = [random_rotations(3, generator=torch.Generator().manual_seed(7)) for _ in range(2)]
+    assert torch.equal(*draws)
+    assert random_rotations(0).shape == (0, 3, 3)

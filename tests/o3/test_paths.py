@@ -1,10 +1,10 @@
 import math
-from itertools import permutations, product
+from itertools import product
 
 import pytest
 import torch
 
-from equinet.o3 import bracket_gain, gaunt_gain, gaunt_tensor, path_factors, power_variance
+from equinet.o3 import bracket_gain, gaunt_gain, path_factors
 
 # The published table: a = b and c for lmax = L1 = L2 = Lout.
 EVEN = {
@@ -123,17 +123,3 @@ def test_factors_are_stationary(sizes, odd):
 def test_bad_degree_is_named():
     with pytest.raises(ValueError, match=r"at least 0, found \(1, 1, -1\)"):
         path_factors(1, 1, -1)
-
-
-def test_power_variance_is_wicks_theorem() -> None:
-    lmax, lmax_out = 2, 3
-    second = gaunt_tensor(lmax, lmax, 2 * lmax)
-    third = torch.einsum("abe,eck->abck", second, gaunt_tensor(2 * lmax, lmax, lmax_out))
-    third = sum(third.permute(*order, 3) for order in permutations(range(3))) / 6
-    pairs = torch.einsum("aabk,bcck->k", third, third)
-    expected = 9 * pairs + 6 * torch.einsum("abck,abck->k", third, third)
-    degree = torch.arange(lmax_out + 1).repeat_interleave(2 * torch.arange(lmax_out + 1) + 1)
-    torch.testing.assert_close(power_variance(lmax, lmax_out, 3)[degree], expected)
-    square = gaunt_tensor(lmax, lmax, lmax_out)
-    expected = torch.einsum("aak->k", square) ** 2 + 2 * square.square().sum((0, 1))
-    torch.testing.assert_close(power_variance(lmax, lmax_out, 2)[degree], expected)

@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from equinet.o3 import constant_table, wigner_d_blocks
-from equinet.ops import rotation_to_pole, without_autocast
+from equinet.o3 import constant_table, rotation_to_pole, wigner_d_blocks
+from equinet.ops import without_autocast
 
 
 class EdgeFrames(NamedTuple):

@@ -8,7 +8,14 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from equinet.nn.escn.frames import frame_components
-from equinet.o3 import Table, constant_table, normalized_legendre, quadrature, spherical_harmonics
+from equinet.o3 import (
+    Table,
+    constant_table,
+    degrees,
+    normalized_legendre,
+    quadrature,
+    spherical_harmonics,
+)
 from equinet.ops import without_autocast, working_dtype
 
 
@@ -95,16 +102,15 @@ class EdgeGrid(SphereGrid):
         self.evaluation, self.projection = _edge_evaluation, _edge_projection
 
 
-def _scale(lmax: int, degrees: np.ndarray) -> np.ndarray:
-    return np.sqrt(4 * math.pi / ((2 * degrees + 1) * (lmax + 1)))
+def _scale(lmax: int, degree: np.ndarray) -> np.ndarray:
+    return np.sqrt(4 * math.pi / ((2 * degree + 1) * (lmax + 1)))
 
 
 def _sphere(lmax: int, degree: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Harmonics at the points [P, row], weights [P], scales [row]."""
     points, weights = quadrature(degree)
-    degrees = np.arange(lmax + 1)
-    scale = _scale(lmax, np.repeat(degrees, 2 * degrees + 1))
-    return spherical_harmonics(lmax, points).numpy(), weights.numpy(), scale
+    harmonics = spherical_harmonics(lmax, points).numpy()
+    return harmonics, weights.numpy(), _scale(lmax, degrees(lmax))
 
 
 def _edge(lmax: int, mmax: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -113,14 +119,14 @@ def _edge(lmax: int, mmax: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     cos_beta, weights = np.polynomial.legendre.leggauss(lmax + 1)
     polar = normalized_legendre(lmax, cos_beta)
     alpha = 2 * math.pi / azimuths * np.arange(azimuths)
-    columns, degrees = [], []
+    columns, of_column = [], []
     for degree, order in frame_components(lmax, mmax):
         wave = np.sqrt(2) * (np.sin if order < 0 else np.cos)(abs(order) * alpha)
         wave = wave if order else np.ones_like(alpha)
         columns.append(np.outer(polar[degree, abs(order)], wave).ravel())
-        degrees.append(degree)
+        of_column.append(degree)
     weights = np.repeat(weights * (2 * math.pi / azimuths), azimuths)
-    return np.stack(columns, axis=1), weights, _scale(lmax, np.array(degrees))
+    return np.stack(columns, axis=1), weights, _scale(lmax, np.array(of_column))
 
 
 @constant_table

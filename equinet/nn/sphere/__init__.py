@@ -2,12 +2,12 @@
 
 from equinet.nn.sphere.clebsch_gordan import ClebschGordanProduct, ClebschGordanSelfMix
 from equinet.nn.sphere.convolution import GauntConvolution
-from equinet.nn.sphere.degrees import degree_index
 from equinet.nn.sphere.gate import Gate
 from equinet.nn.sphere.linear import DegreeLinear
 from equinet.nn.sphere.many_body import GauntManyBody
 from equinet.nn.sphere.norm import DegreeNorm
-from equinet.nn.sphere.product import GauntProduct, GauntSelfMix, SelfMix
+from equinet.nn.sphere.product import GauntProduct
+from equinet.nn.sphere.selfmix import GauntSelfMix, SelfMix
 
 __all__ = [
     "ClebschGordanProduct",
@@ -20,5 +20,4 @@ __all__ = [
     "GauntProduct",
     "GauntSelfMix",
     "SelfMix",
-    "degree_index",
 ]

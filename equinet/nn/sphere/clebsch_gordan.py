@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from equinet.nn.sphere.product import SelfMix
+from equinet.nn.sphere.selfmix import SelfMix
 from equinet.o3 import bracket_gain, bracket_tensor, constant_table, gaunt_gain, gaunt_tensor
 from equinet.ops import without_autocast, working_dtype
 

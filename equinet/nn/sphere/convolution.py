@@ -7,9 +7,9 @@ from typing import Literal
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from equinet.nn.sphere.degrees import degree_index, scale_degrees
+from equinet.nn.sphere.degrees import scale_degrees
 from equinet.nn.sphere.paths import PathWeights
-from equinet.o3 import spherical_harmonics
+from equinet.o3 import degree_index, spherical_harmonics
 from equinet.ops import aligned_convolution, bracket_product, gaunt_convolution, segment_sum
 
 

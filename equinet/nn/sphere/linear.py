@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from equinet.nn.sphere.degrees import degree_index
+from equinet.o3 import degree_index
 
 
 class DegreeLinear(nn.Module):

@@ -6,10 +6,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from equinet.nn.sphere.degrees import degree_index, scale_degrees
+from equinet.nn.sphere.degrees import scale_degrees
 from equinet.nn.sphere.linear import DegreeLinear
 from equinet.nn.sphere.paths import PathWeights
-from equinet.o3 import power_variance
+from equinet.o3 import degree_index, power_variance
 from equinet.ops import bracket_product, gaunt_powers
 
 

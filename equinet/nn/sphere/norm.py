@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from equinet.nn.sphere.degrees import degree_index
+from equinet.o3 import degree_index
 
 
 class DegreeNorm(nn.Module):

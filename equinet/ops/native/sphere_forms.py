@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from equinet.o3 import degree_of
 from equinet.ops.native.forms import differentiate
-from equinet.ops.operands import degree_of
 
 
 def gaunt_product(x: Tensor, y: Tensor, lmax_out: int) -> Tensor:

@@ -4,8 +4,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from equinet.o3 import bracket_tensor, constant_table, gaunt_tensor
-from equinet.ops.operands import degree_of, with_degrees
+from equinet.o3 import bracket_tensor, constant_table, degree_of, gaunt_tensor
+from equinet.ops.operands import with_degrees
 
 
 def gaunt_product(x: Tensor, y: Tensor, lmax_out: int) -> Tensor:

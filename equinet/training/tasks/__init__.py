@@ -5,7 +5,6 @@ from equinet.training.tasks.image_classes import ImageClassification, ImageError
 from equinet.training.tasks.is2re import RelaxedEnergyTask
 from equinet.training.tasks.position import PositionErrors, PositionTask
 from equinet.training.tasks.potential import PotentialTask
-from equinet.training.tasks.rotations import random_rotations
 from equinet.training.tasks.s2ef import S2EFTask
 from equinet.training.tasks.task import Evaluation, Task
 from equinet.training.tasks.transmutation import transmutable, transmute
@@ -22,7 +21,6 @@ __all__ = [
     "S2EFTask",
     "Task",
     "multiply_adds",
-    "random_rotations",
     "transmutable",
     "transmute",
 ]

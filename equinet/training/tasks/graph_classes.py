@@ -10,8 +10,9 @@ from torch.nn.functional import cross_entropy
 
 from equinet.errors import ConfigError, DataError
 from equinet.evaluation import CLASS_ERRORS, ClassificationErrors, Error, refuse_not_finite
+from equinet.lie import random_rotations
 from equinet.training.processes import mean_over_processes
-from equinet.training.tasks.rotations import random_rotations, turn_graphs
+from equinet.training.tasks.rotations import turn_graphs
 from equinet.training.tasks.task import Evaluation, Task
 
 

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from equinet.errors import ConfigError, DataError
 from equinet.evaluation import Error, Parity, SummedErrors, refuse_not_finite
+from equinet.lie import random_rotations
 from equinet.training.processes import mean_over_processes
-from equinet.training.tasks.rotations import random_rotations, turn_back, turn_graphs
+from equinet.training.tasks.rotations import turn_back, turn_graphs
 from equinet.training.tasks.task import Evaluation, Task
 
 _BOTH = ("train", "val")

@@ -18,11 +18,12 @@ from equinet.evaluation import (
     predict,
     residuals,
 )
+from equinet.lie import random_rotations
 from equinet.models import Committee, Potential
 from equinet.run_directory import relative
 from equinet.training.processes import mean_over_processes
 from equinet.training.schedules import progress
-from equinet.training.tasks.rotations import random_rotations, turn_graphs
+from equinet.training.tasks.rotations import turn_graphs
 from equinet.training.tasks.task import Evaluation, Task
 
 

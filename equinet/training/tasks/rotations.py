@@ -11,32 +11,6 @@ _TURNING = ("pos", "vec", "future_pos", "forces")
 """Fields of the nodes that hold vectors, in the last dimension."""
 
 
-def random_rotations(
-    count: int, dimension: int = 3, *, generator: torch.Generator | None = None
-) -> Float[Tensor, "count n n"]:
-    """Draw proper rotations uniformly (Haar measure), in float64 on the CPU.
-
-    Args:
-        count: Number of rotations.
-        dimension: Dimension of space.
-        generator: Source of randomness; None for torch's global one.
-
-    Source: Mezzadri, How to generate random matrices from the classical compact groups (2007).
-
-    Example:
-        >>> random_rotations(4, 2).det().round()
-        tensor([1., 1., 1., 1.], dtype=torch.float64)
-    """
-    gauss = torch.randn(count, dimension, dimension, generator=generator, dtype=torch.float64)
-    orthogonal, triangle = torch.linalg.qr(gauss)
-    orthogonal = orthogonal * triangle.diagonal(dim1=-2, dim2=-1).sign().unsqueeze(-2)
-    # One column carries the sign: in even dimensions a change of all would not show.
-    signs = torch.ones_like(orthogonal)
-    signs[..., 0] = torch.linalg.det(orthogonal).sign().unsqueeze(-1)
-    rotations: Tensor = orthogonal * signs
-    return rotations
-
-
 def turn_graphs(graph: Any, rotations: Float[Tensor, "graph n n"]) -> Any:
     """Copy a batch with the vectors of each graph rotated; all other fields are shared.
 

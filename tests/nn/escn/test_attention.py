@@ -8,8 +8,7 @@ from torch import Tensor
 from equinet.nn import EdgeGrid, Edges, GaussianBasis, GraphAttention, edge_frames
 from equinet.nn.escn.frames import frames_of
 from equinet.nn.radial import polynomial_envelope
-from equinet.o3 import rotate
-from equinet.ops.aligned import rotation_to_pole
+from equinet.o3 import rotate, rotation_to_pole
 from equinet.testing import random_rotations
 
 LMAX, MMAX, CUTOFF = 3, 2, 4.0

@@ -3,8 +3,7 @@ import torch
 
 from equinet.nn import edge_frames
 from equinet.nn.escn.frames import frame_components, frames_of
-from equinet.o3 import spherical_harmonics, wigner_d
-from equinet.ops.aligned import rotation_to_pole
+from equinet.o3 import rotation_to_pole, spherical_harmonics, wigner_d
 
 VECTORS = torch.randn(9, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 
