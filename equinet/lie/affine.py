@@ -46,7 +46,7 @@ class Affine(Group):
         """Return the principal logarithms of elements.
 
         Raises:
-            ValueError: see :meth:`Group.log`.
+            ValueError: See :meth:`Group.log`.
         """
         self.check(g)
         h, t = split_affine(g)
@@ -73,7 +73,7 @@ class Affine(Group):
         """Refuse matrices that are no elements.
 
         Raises:
-            ValueError: the last row is not (0 … 0 1), or see :meth:`LinearGroup.check`.
+            ValueError: The last row is not (0 … 0 1), or see :meth:`LinearGroup.check`.
         """
         check_shape(g, self)
         unit = torch.eye(self.size, dtype=g.dtype, device=g.device)[-1]
@@ -127,7 +127,7 @@ class SE(Affine):
         n: 2 or 3.
 
     Raises:
-        ValueError: n is neither.
+        ValueError: N is neither.
 
     Example:
         >>> SE(3).dim
@@ -146,7 +146,7 @@ class Sim(Affine):
         n: 2 or 3.
 
     Raises:
-        ValueError: n is neither.
+        ValueError: N is neither.
 
     Example:
         >>> Sim(2).modular(torch.diag(torch.tensor([2.0, 2.0, 1.0])))
@@ -179,7 +179,7 @@ class AffineDecomposition(Decomposition):
         """Return the coordinates of elements.
 
         Raises:
-            ValueError: see :meth:`Affine.check`.
+            ValueError: See :meth:`Affine.check`.
         """
         self.group.check(g)
         h, t = split_affine(g)
@@ -202,7 +202,7 @@ def split_affine(
     """Return the upper left block and the column beside it.
 
     Args:
-        g: matrices [[h, t], [·, ·]].
+        g: Matrices [[h, t], [·, ·]].
 
     Returns:
         h and t.
@@ -216,8 +216,8 @@ def join_affine(
     """Return the matrices [[h, t], [0, 1]].
 
     Args:
-        h: linear maps.
-        t: translations, as columns.
+        h: Linear maps.
+        t: Translations, as columns.
 
     Returns:
         Affine maps.

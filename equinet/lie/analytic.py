@@ -20,7 +20,7 @@ def cosh_sqrt(q: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
     r"""Return :math:`\cosh\sqrt q`, which is :math:`\cos\sqrt{-q}` for negative q.
 
     Args:
-        q: squares, of either sign.
+        q: Squares, of either sign.
 
     Returns:
         Values of the entire function.
@@ -38,7 +38,7 @@ def sinhc_sqrt(q: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
     r"""Return :math:`\sinh\sqrt q/\sqrt q`, which is :math:`\sin\sqrt{-q}/\sqrt{-q}` for q < 0.
 
     Args:
-        q: squares, of either sign.
+        q: Squares, of either sign.
 
     Returns:
         Values of the entire function, 1 at zero.
@@ -59,8 +59,8 @@ def artanh_sqrt(m: Float[Tensor, "*batch"], q: Float[Tensor, "*batch"]) -> Float
     There it is :math:`\operatorname{atan2}(\sqrt{-q}, m)/\sqrt{-q}`, for m of either sign.
 
     Args:
-        m: means; where q is not negative, above the root of q.
-        q: squares, of either sign.
+        m: Means; where q is not negative, above the root of q.
+        q: Squares, of either sign.
 
     Returns:
         Values; not finite where q >= 0 and m does not exceed its root.

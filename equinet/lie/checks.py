@@ -11,11 +11,11 @@ def check_dimension(n: int, name: str) -> None:
     """Refuse spaces that are neither a plane nor of three dimensions.
 
     Args:
-        n: dimension of the space.
-        name: of the group's family.
+        n: Dimension of the space.
+        name: Of the group's family.
 
     Raises:
-        ValueError: n is neither 2 nor 3.
+        ValueError: N is neither 2 nor 3.
     """
     if n not in {2, 3}:
         raise ValueError(f"n of {name}(n) must be 2 or 3, found {n}")
@@ -25,11 +25,11 @@ def check_shape(g: Float[Tensor, "*batch rows columns"], group: Group) -> None:
     """Refuse matrices of another size than the group's.
 
     Args:
-        g: the matrices.
-        group: which they should belong to.
+        g: The matrices.
+        group: Which they should belong to.
 
     Raises:
-        ValueError: the shape is another.
+        ValueError: The shape is another.
     """
     if g.shape[-2:] != (group.size, group.size):
         raise ValueError(
@@ -47,14 +47,14 @@ def refuse(
     """Refuse elements that miss a requirement.
 
     Args:
-        found: value that was compared, per element.
-        accepted: whether it will do; NaN compares false and is refused.
-        group: which the elements should belong to.
-        requirement: what they must have.
-        fix: what to do about it.
+        found: Value that was compared, per element.
+        accepted: Whether it will do; NaN compares false and is refused.
+        group: Which the elements should belong to.
+        requirement: What they must have.
+        fix: What to do about it.
 
     Raises:
-        ValueError: one will not do; names the first.
+        ValueError: One will not do; names the first.
     """
     if bool(accepted.all()):
         return

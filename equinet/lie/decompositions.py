@@ -46,7 +46,7 @@ class CartanDecomposition(Decomposition):
         """Return the coordinates of elements.
 
         Raises:
-            ValueError: see :meth:`Group.check`.
+            ValueError: See :meth:`Group.check`.
         """
         self.group.check(g)
         rotation = orthogonal_factor(g)
@@ -99,7 +99,7 @@ class IwasawaDecomposition(Decomposition):
         """Return the coordinates of elements.
 
         Raises:
-            ValueError: see :meth:`Group.check`.
+            ValueError: See :meth:`Group.check`.
         """
         self.group.check(g)
         rotation, upper = _positive_qr(g)
@@ -155,7 +155,7 @@ class KAKDecomposition(Decomposition):
         """Return the coordinates of elements.
 
         Raises:
-            ValueError: see :meth:`Group.check`.
+            ValueError: See :meth:`Group.check`.
         """
         self.group.check(g)
         left, values, right = torch.linalg.svd(g)
@@ -216,7 +216,7 @@ class LDLDecomposition(Decomposition):
         """Return the coordinates of elements.
 
         Raises:
-            ValueError: see :meth:`Group.check`.
+            ValueError: See :meth:`Group.check`.
         """
         self.group.check(g)
         # gᵀ = q r gives g gᵀ = rᵀ r without squaring the condition number.
@@ -271,7 +271,7 @@ class ScaleDecomposition(Decomposition):
         """Return the coordinates of elements.
 
         Raises:
-            ValueError: see :meth:`Group.check`.
+            ValueError: See :meth:`Group.check`.
         """
         self.group.check(g)
         logarithm = torch.linalg.det(g).log().unsqueeze(-1) / self.group.n

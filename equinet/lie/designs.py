@@ -18,14 +18,14 @@ def rotation_subgroup(n: int, order: int) -> Float[Tensor, "order n n"]:
 
     Args:
         n: 2 for the plane, 3 for space.
-        order: number of rotations. In the plane any, multiples of a full turn's fraction; in space
+        order: Number of rotations. In the plane any, multiples of a full turn's fraction; in space
             12 (tetrahedral), 24 (octahedral) or 60 (icosahedral).
 
     Returns:
         Rotation matrices, float64, the identity first.
 
     Raises:
-        ValueError: there is no such group.
+        ValueError: There is no such group.
 
     Example:
         >>> rotation_subgroup(3, 24).shape
@@ -57,7 +57,7 @@ def stretch_directions(
 
     Args:
         n: 2 or 3.
-        order: of the group, see :func:`rotation_subgroup`.
+        order: Of the group, see :func:`rotation_subgroup`.
 
     Returns:
         The matrices, and weights whose sum is one. In space there are 12, in the plane the least
@@ -94,15 +94,14 @@ def radial_rule(
 
     Args:
         n: 2 or 3.
-        radius: of the ball.
-        shells: number of nodes besides the center.
+        radius: Of the ball.
+        shells: Number of nodes besides the center.
 
     Returns:
         Norms, zero first, and weights, exact for polynomials in norm(X)² up to degree 2 shells;
         their sum is the measure of the ball.
 
-    Source:
-        Gautschi, Orthogonal Polynomials (2004), §2.2 and §3.1.
+    Source: Gautschi, Orthogonal Polynomials (2004), §2.2 and §3.1.
 
     Example:
         >>> norms, weights = radial_rule(2, 1.0, 1)

@@ -12,14 +12,14 @@ def named_group(name: str) -> Group:
     """Return a group by its name.
 
     Args:
-        name: the family and the dimension of the space: ``so2``, ``cso2``, ``sl2``, ``gl2``,
+        name: The family and the dimension of the space: ``so2``, ``cso2``, ``sl2``, ``gl2``,
             ``se2``, ``sim2``, or with 3.
 
     Returns:
         The group.
 
     Raises:
-        ValueError: the name is unknown; names the nearest.
+        ValueError: The name is unknown; names the nearest.
 
     Example:
         >>> named_group("sl2")

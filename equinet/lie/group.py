@@ -29,7 +29,7 @@ class Decomposition(ABC):
         """Return the coordinates of elements.
 
         Raises:
-            ValueError: a matrix is no element of the group; names its place and the fix.
+            ValueError: A matrix is no element of the group; names its place and the fix.
         """
 
     @abstractmethod
@@ -91,7 +91,7 @@ class Group(ABC):
         """Return the principal logarithms of elements.
 
         Raises:
-            ValueError: a matrix is no element of the group, or has no principal logarithm; most
+            ValueError: A matrix is no element of the group, or has no principal logarithm; most
                 groups have such elements, which coordinates of :meth:`decompose` reach.
         """
 
@@ -110,7 +110,7 @@ class Group(ABC):
         """Refuse matrices that are no elements.
 
         Raises:
-            ValueError: names the value found, its place and the fix.
+            ValueError: Names the value found, its place and the fix.
         """
 
     @abstractmethod
@@ -129,8 +129,8 @@ class Group(ABC):
         """Map the unit cube onto the window.
 
         Args:
-            points: in [0, 1), of :attr:`cube_dim` components.
-            window: what to cover.
+            points: In [0, 1), of :attr:`cube_dim` components.
+            window: What to cover.
 
         Returns:
             Coordinates of the Cartan decomposition, and the Haar measure per volume of the cube:
@@ -161,14 +161,13 @@ class Group(ABC):
         """Return the density of the left Haar measure in exponential coordinates.
 
         Args:
-            algebra: elements X of the Lie algebra.
+            algebra: Elements X of the Lie algebra.
 
         Returns:
             det((1 - exp(-ad X)) / ad X), per unit volume in coordinates of ``basis``, in units of
             the Haar measure of this class.
 
-        Source:
-            Helgason, Differential Geometry, Lie Groups, and Symmetric Spaces (1978), §II.1.7.
+        Source: Helgason, Differential Geometry, Lie Groups, and Symmetric Spaces (1978), §II.1.7.
 
         Example:
             >>> from equinet.lie import SO
@@ -194,7 +193,7 @@ class Group(ABC):
             Its coordinates, their inverse and their Haar density.
 
         Raises:
-            ValueError: the name is unknown; names the nearest.
+            ValueError: The name is unknown; names the nearest.
 
         Example:
             >>> from equinet.lie import SL
@@ -214,10 +213,10 @@ class Group(ABC):
         """Draw independent elements from the left Haar measure, restricted to a window.
 
         Args:
-            count: how many.
-            window: where; rotations are drawn from all of their group.
-            generator: source of random numbers; torch's own unless given.
-            dtype: of the result.
+            count: How many.
+            window: Where; rotations are drawn from all of their group.
+            generator: Source of random numbers; torch's own unless given.
+            dtype: Of the result.
 
         Returns:
             The elements.

@@ -76,7 +76,7 @@ class LinearGroup(Group):
         """Return the principal logarithms of elements.
 
         Raises:
-            ValueError: see :meth:`Group.log`.
+            ValueError: See :meth:`Group.log`.
         """
         self.check(g)
         if self.stretches:
@@ -101,7 +101,7 @@ class LinearGroup(Group):
         """Refuse matrices that are no elements.
 
         Raises:
-            ValueError: a shape is wrong, or a determinant is not positive, is not one, or the
+            ValueError: A shape is wrong, or a determinant is not positive, is not one, or the
                 matrix is no rotation, where the group asks for it; names value, place and fix.
         """
         check_shape(g, self)
@@ -202,7 +202,7 @@ class SO(LinearGroup):
         n: 2 or 3.
 
     Raises:
-        ValueError: n is neither.
+        ValueError: N is neither.
 
     Example:
         >>> SO(3).dim
@@ -236,7 +236,7 @@ class CSO(LinearGroup):
         n: 2 or 3.
 
     Raises:
-        ValueError: n is neither.
+        ValueError: N is neither.
 
     Example:
         >>> CSO(2).dim
@@ -255,7 +255,7 @@ class SL(LinearGroup):
         n: 2 or 3.
 
     Raises:
-        ValueError: n is neither.
+        ValueError: N is neither.
 
     Example:
         >>> SL(2).log(torch.tensor([[1.0, 3.0], [0.0, 1.0]]))
@@ -275,7 +275,7 @@ class GL(LinearGroup):
         n: 2 or 3.
 
     Raises:
-        ValueError: n is neither.
+        ValueError: N is neither.
 
     Example:
         >>> GL(2).act(torch.tensor([[2.0, 1.0], [0.0, 3.0]]), torch.tensor([1.0, 1.0]))

@@ -24,7 +24,7 @@ def matrix_exp(x: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch n n"]:
     """Return the exponential of matrices.
 
     Args:
-        x: square matrices.
+        x: Square matrices.
 
     Returns:
         Their exponentials; for 2 × 2 in closed form.
@@ -48,18 +48,17 @@ def matrix_log(g: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch n n"]:
     1/d² roundings.
 
     Args:
-        g: square matrices without eigenvalues on the closed negative axis, zero included.
+        g: Square matrices without eigenvalues on the closed negative axis, zero included.
 
     Returns:
         The logarithms whose eigenvalues have imaginary parts between -pi and pi; for 2 × 2 in
         closed form.
 
     Raises:
-        ValueError: an eigenvalue lies on the negative axis or is zero; names it and its place.
+        ValueError: An eigenvalue lies on the negative axis or is zero; names it and its place.
 
-    Source:
-        Higham, Functions of Matrices (2008), §11.5: square roots, then the diagonal Padé
-        approximant, here as the Gauss-Legendre sum it is equal to.
+    Source: Higham, Functions of Matrices (2008), §11.5: square roots, then the diagonal Padé
+    approximant, here as the Gauss-Legendre sum it is equal to.
 
     Example:
         >>> matrix_log(torch.tensor([[1.0, 1.0], [0.0, 1.0]]))
@@ -88,14 +87,13 @@ def matrix_sqrt(g: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch n n"]:
     """Return the principal square root of matrices.
 
     Args:
-        g: square matrices without eigenvalues on the closed negative axis; this is not checked.
+        g: Square matrices without eigenvalues on the closed negative axis; this is not checked.
 
     Returns:
         The roots whose eigenvalues have positive real parts; for 2 × 2 in closed form.
 
-    Source:
-        Cayley-Hamilton for 2 × 2; above, the product form of the Denman-Beavers iteration
-        (Higham, Functions of Matrices, 2008, eq. 6.29).
+    Source: Cayley-Hamilton for 2 × 2; above, the product form of the Denman-Beavers iteration
+    (Higham, Functions of Matrices, 2008, eq. 6.29).
 
     Example:
         >>> matrix_sqrt(torch.diag(torch.tensor([4.0, 9.0])))
@@ -120,13 +118,12 @@ def orthogonal_factor(g: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch n
     """Return the orthogonal factor k of the polar decomposition g = P k, P symmetric positive.
 
     Args:
-        g: nonsingular matrices.
+        g: Nonsingular matrices.
 
     Returns:
         The nearest orthogonal matrices; for 2 × 2 with positive determinant in closed form.
 
-    Source:
-        Higham, Functions of Matrices (2008), §8.6: the scaled Newton iteration.
+    Source: Higham, Functions of Matrices (2008), §8.6: the scaled Newton iteration.
 
     Example:
         >>> orthogonal_factor(torch.tensor([[0.0, -2.0], [3.0, 0.0]]))
@@ -149,13 +146,12 @@ def exp_slope(x: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch n n"]:
     """Return (exp(x) - 1) / x, the mean of exp(t x) over t from 0 to 1.
 
     Args:
-        x: square matrices, singular ones included.
+        x: Square matrices, singular ones included.
 
     Returns:
         The values of this entire function, the identity at zero.
 
-    Source:
-        Van Loan (IEEE TAC 23, 1978): a block of the exponential of a block triangular matrix.
+    Source: Van Loan (IEEE TAC 23, 1978): a block of the exponential of a block triangular matrix.
 
     Example:
         >>> exp_slope(torch.tensor([[1.0]]))
@@ -169,7 +165,7 @@ def matrix_sinhc_sqrt(q: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch n
     """Return sinh(sqrt(q)) / sqrt(q) of matrices, an entire function of q.
 
     Args:
-        q: square matrices.
+        q: Square matrices.
 
     Returns:
         The values, the identity at zero.

@@ -11,15 +11,15 @@ def named(name: str, options: Mapping[str, Value], place: str) -> Value:
     """Return the option of a name.
 
     Args:
-        name: what the user wrote.
-        options: what there is, by name.
-        place: what the name was given for, such as ``rule``.
+        name: What the user wrote.
+        options: What there is, by name.
+        place: What the name was given for, such as ``rule``.
 
     Returns:
         The option.
 
     Raises:
-        ValueError: there is none; names the nearest one and all others.
+        ValueError: There is none; names the nearest one and all others.
 
     Example:
         >>> named("mc", {"mc": 1, "sobol": 2}, "rule")

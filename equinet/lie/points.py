@@ -27,15 +27,14 @@ def lattice_points(
     second derivatives.
 
     Args:
-        count: number of points.
-        dim: of the cube.
-        generator: shifts all points by one uniform vector; else they are centered in their cells.
+        count: Number of points.
+        dim: Of the cube.
+        generator: Shifts all points by one uniform vector; else they are centered in their cells.
 
     Returns:
         Points in [0, 1), float64.
 
-    Source:
-        Sloan, Joe, Lattice Methods for Multiple Integration (1994), §4.2, the criterion P_2.
+    Source: Sloan, Joe, Lattice Methods for Multiple Integration (1994), §4.2, the criterion P_2.
 
     Example:
         >>> lattice_points(5, 2, None)[:, 0]
@@ -54,15 +53,14 @@ def sobol_points(
     """Return the first points of Sobol's sequence; powers of two fill the cube most evenly.
 
     Args:
-        count: number of points.
-        dim: of the cube.
-        generator: shifts all points by one uniform vector; else they are centered in their cells.
+        count: Number of points.
+        dim: Of the cube.
+        generator: Shifts all points by one uniform vector; else they are centered in their cells.
 
     Returns:
         Points in [0, 1), float64.
 
-    Source:
-        Joe, Kuo (SIAM J. Sci. Comput. 30, 2008), as in torch.quasirandom.
+    Source: Joe, Kuo (SIAM J. Sci. Comput. 30, 2008), as in torch.quasirandom.
 
     Example:
         >>> sobol_points(2, 1, None)[:, 0]
@@ -78,9 +76,9 @@ def random_points(
     """Return independent uniform points.
 
     Args:
-        count: number of points.
-        dim: of the cube.
-        generator: source of random numbers; else the same numbers in every call.
+        count: Number of points.
+        dim: Of the cube.
+        generator: Source of random numbers; else the same numbers in every call.
 
     Returns:
         Points in [0, 1), float64.

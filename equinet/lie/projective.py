@@ -47,7 +47,7 @@ class Projective(Group):
         """Return the principal logarithms of elements.
 
         Raises:
-            ValueError: see :meth:`Group.log`.
+            ValueError: See :meth:`Group.log`.
         """
         self.check(g)
         return self.unimodular.log(g)
@@ -68,7 +68,7 @@ class Projective(Group):
         """Refuse matrices that are no elements.
 
         Raises:
-            ValueError: a shape is wrong or a determinant is not one; names value, place and fix.
+            ValueError: A shape is wrong or a determinant is not one; names value, place and fix.
         """
         check_shape(g, self)
         self.unimodular.check(g)
@@ -124,7 +124,7 @@ class ProjectiveDecomposition(Decomposition):
         """Return the coordinates of elements.
 
         Raises:
-            ValueError: an element lies outside the cell, or see :meth:`Projective.check`.
+            ValueError: An element lies outside the cell, or see :meth:`Projective.check`.
         """
         self.group.check(g)
         last = g[..., -1, -1]

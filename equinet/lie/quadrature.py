@@ -107,21 +107,21 @@ def group_quadrature(
 
     Args:
         group: SO(n), Scale(n), CSO(n), SL(n) or GL(n).
-        rotations: number of rotations, where the group has any. For the product rule in space 12,
+        rotations: Number of rotations, where the group has any. For the product rule in space 12,
             24 or 60.
-        stretches: number of volume-preserving stretches, where the group has any. For the product
+        stretches: Number of volume-preserving stretches, where the group has any. For the product
             rule the identity and shells around it: 1 + 4 k in the plane with 8 rotations, 1 + 12 k
             in space.
         rule: ``product``: scales times stretches times a finite group of rotations, all of it
             closed under multiplication from the left by these rotations; or as many elements
             spread over all factors at once as a rank-1 ``lattice``, by ``sobol`` or at random,
             ``mc``.
-        scales: number of scalings, where the group has any; Gauss-Legendre nodes in the logarithm
+        scales: Number of scalings, where the group has any; Gauss-Legendre nodes in the logarithm
             for the product rule.
-        window: what is integrated over; ``Window()`` unless given.
-        generator: for a random quadrature whose sums are unbiased over rotations (product rule, by
-            one rotation from the right) or over all of the window (other rules, by one shift of
-            the lattice or sequence, or fresh draws).
+        window: What is integrated over; ``Window()`` unless given.
+        generator: For a random quadrature whose sums are unbiased over rotations (product rule, by
+            one rotation from the right) or over all of the window (other rules, by one shift of the
+            lattice or sequence, or fresh draws).
 
     Returns:
         The quadrature, of rotations · stretches · scales elements. Weights of the product rule add
@@ -130,8 +130,8 @@ def group_quadrature(
         in the mean.
 
     Raises:
-        TypeError: the group has translations, which are sampled by pixels or points.
-        ValueError: a number does not fit the rule, or the rule is unknown; names the nearest.
+        TypeError: The group has translations, which are sampled by pixels or points.
+        ValueError: A number does not fit the rule, or the rule is unknown; names the nearest.
 
     Example:
         >>> from equinet.lie import SL

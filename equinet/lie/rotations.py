@@ -17,7 +17,7 @@ def skew_matrix(vector: Float[Tensor, "*batch vector"]) -> Float[Tensor, "*batch
     """Return the generators of rotations by given rotation vectors.
 
     Args:
-        vector: one component for the plane, three for space.
+        vector: One component for the plane, three for space.
 
     Returns:
         Skew matrices [..., 2, 2] or [..., 3, 3].
@@ -58,13 +58,12 @@ def rotation_exp(vector: Float[Tensor, "*batch vector"]) -> Float[Tensor, "*batc
     """Return the rotation matrices of rotation vectors of any length.
 
     Args:
-        vector: one component for the plane, three for space, radians.
+        vector: One component for the plane, three for space, radians.
 
     Returns:
         Rotation matrices [..., 2, 2] or [..., 3, 3].
 
-    Source:
-        Rodrigues' formula.
+    Source: Rodrigues' formula.
 
     Example:
         >>> rotation_exp(torch.tensor([0.0, 0.0, math.pi / 2])).round().abs()
@@ -86,15 +85,14 @@ def rotation_log(rotation: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch
     """Return the rotation vectors, of length at most pi, of rotation matrices.
 
     Args:
-        rotation: proper rotations [..., 2, 2] or [..., 3, 3]; not checked.
+        rotation: Proper rotations [..., 2, 2] or [..., 3, 3]; not checked.
 
     Returns:
         One component for the plane, in (-pi, pi], three for space; at half turns in space one of
         the two opposite vectors.
 
-    Source:
-        In space through the unit quaternion, exact at every angle (Shepperd, J. Guidance and
-        Control 1, 1978).
+    Source: In space through the unit quaternion, exact at every angle (Shepperd, J. Guidance and
+    Control 1, 1978).
 
     Example:
         >>> rotation_log(torch.diag(torch.tensor([-1.0, 1.0, -1.0])))
@@ -111,7 +109,7 @@ def rotation_density(vector: Float[Tensor, "*batch vector"]) -> Float[Tensor, "*
     """Return the Haar density, of total mass one, in rotation vectors of length at most pi.
 
     Args:
-        vector: one component for the plane, three for space, radians.
+        vector: One component for the plane, three for space, radians.
 
     Returns:
         1 / (2 pi) in the plane, (1 - cos(angle)) / (4 pi² angle²) in space.
@@ -129,13 +127,12 @@ def uniform_rotation(points: Float[Tensor, "*batch vector"]) -> Float[Tensor, "*
     """Map the unit cube onto the rotations so that its volume becomes the Haar measure.
 
     Args:
-        points: in [0, 1); one component for the plane, three for space.
+        points: In [0, 1); one component for the plane, three for space.
 
     Returns:
         Rotation vectors.
 
-    Source:
-        Shoemake, Uniform random rotations (Graphics Gems III, 1992).
+    Source: Shoemake, Uniform random rotations (Graphics Gems III, 1992).
 
     Example:
         >>> uniform_rotation(torch.tensor([0.75]))

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from equinet.lie import Affine, GroupQuadrature, LinearGroup, Window, group_quadrature, named_group
 from equinet.models.base import Model
-from equinet.nn.group import (
+from equinet.nn import (
     EachMap,
     GroupConv,
     GroupLayerNorm,
@@ -19,6 +19,7 @@ from equinet.nn.group import (
     GroupTensor,
     LiftingConv,
     Presence,
+    ScaledLinear,
 )
 
 _LIFTING_RADIUS = 4.0
@@ -188,35 +189,6 @@ class FrozenResNet(nn.Module):
         for block in self.blocks:
             maps = maps + block(maps) * presence
         return self.head(self.pool(self.last(maps) * presence))
-
-
-class ScaledLinear(nn.Module):
-    """A linear map whose weights have unit variance, divided by a root in the call.
-
-    So do the kernels of the convolutions: one learning rate fits all.
-
-    Args:
-        inputs: Number of inputs.
-        outputs: Number of outputs.
-
-    Example:
-        >>> ScaledLinear(4, 3)(torch.zeros(2, 4))
-        tensor([[0., 0., 0.],
-                [0., 0., 0.]], grad_fn=<AddmmBackward0>)
-    """
-
-    def __init__(self, inputs: int, outputs: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.randn(outputs, inputs))
-        self.bias = nn.Parameter(torch.zeros(outputs))
-
-    def channel_matrices(self) -> list[Tensor]:
-        """Return the weight."""
-        return [self.weight]
-
-    def forward(self, x: Float[Tensor, "*batch input"]) -> Float[Tensor, "*batch output"]:
-        """Apply the map."""
-        return nn.functional.linear(x, self.weight / math.sqrt(x.shape[-1]), self.bias)
 
 
 def linear_group(name: str) -> LinearGroup:

@@ -48,7 +48,7 @@ class Ponita(Model):
             Polynomials of distances are taken in this unit, or in that of the positions.
         level: Outputs for each ``node``, or their sums over each ``graph``.
         in_edge_scalars: Scalars of each edge that the kernels see.
-        lmax: Largest degree of zonal kernels; at most half of the grid's degree is safe.
+        lmax: Highest degree of zonal kernels; at most half of the grid's degree is safe.
         chiral: Of the lifted mode: let kernels tell mirror images apart.
         moving: Of the bundle: let nodes move while the blocks go on, each time by what a block adds
             to their first output vector, so that kernels see where they are by then. For vectors

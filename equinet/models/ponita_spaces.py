@@ -156,7 +156,7 @@ class Bundle(Space):
         grid: Orientations.
         kernel: ``mlp`` or ``zonal``, see :class:`equinet.nn.FiberBundleConv`; ``full``, see
             :class:`equinet.nn.FullBundleConv`.
-        lmax: Largest degree of zonal kernels.
+        lmax: Highest degree of zonal kernels.
         basis: Number of basis functions of the kernels ``mlp`` and ``full``.
         cutoff: Where kernels vanish; None for nowhere.
         edge_scalars: Number of inputs of each edge.

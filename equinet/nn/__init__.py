@@ -48,6 +48,7 @@ from equinet.nn.radial import (
     RadialNetwork,
     polynomial_envelope,
 )
+from equinet.nn.scaled_linear import ScaledLinear
 from equinet.nn.sphere import (
     ClebschGordanProduct,
     ClebschGordanSelfMix,
@@ -99,6 +100,7 @@ __all__ = [
     "Presence",
     "RadialNetwork",
     "SO2Convolution",
+    "ScaledLinear",
     "SelfMix",
     "SeparableNorm",
     "SphereActivation",

@@ -145,7 +145,7 @@ class RadialNetwork(nn.Module):
 
     Args:
         basis_size: Number of radial basis functions.
-        lmax: Largest degree of the filter.
+        lmax: Highest degree of the filter.
         channels: Number of channels.
         hidden: Widths of the hidden layers.
 

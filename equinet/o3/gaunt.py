@@ -21,16 +21,16 @@ def gaunt_tensor(lmax1: int, lmax2: int, lmax_out: int) -> Float[Tensor, "lm1 lm
     In e3nn's terms it is ``gaunt_gain(l1, l2, l3) * wigner_3j(l1, l2, l3)``.
 
     Args:
-        lmax1: highest degree of the first index.
-        lmax2: highest degree of the second index.
-        lmax_out: highest degree of the third index.
+        lmax1: Highest degree of the first index.
+        lmax2: Highest degree of the second index.
+        lmax_out: Highest degree of the third index.
 
     Returns:
         Float64 tensor [(lmax1+1)^2, (lmax2+1)^2, (lmax_out+1)^2]; what the selection rules
         forbid is exactly zero.
 
     Raises:
-        ValueError: if a degree is negative.
+        ValueError: If a degree is negative.
 
     Example:
         >>> gaunt_tensor(1, 1, 2).shape
@@ -48,16 +48,16 @@ def bracket_tensor(lmax1: int, lmax2: int, lmax_out: int) -> Float[Tensor, "lm1 
     ``bracket_gain(l1, l2, l3) * wigner_3j(l1, l2, l3)``.
 
     Args:
-        lmax1: highest degree of the first index.
-        lmax2: highest degree of the second index.
-        lmax_out: highest degree of the third index.
+        lmax1: Highest degree of the first index.
+        lmax2: Highest degree of the second index.
+        lmax_out: Highest degree of the third index.
 
     Returns:
         Float64 tensor [(lmax1+1)^2, (lmax2+1)^2, (lmax_out+1)^2], antisymmetric in its indices;
         what the selection rules forbid is exactly zero.
 
     Raises:
-        ValueError: if a degree is negative.
+        ValueError: If a degree is negative.
     """
     _check_degrees(lmax1, lmax2, lmax_out)
     return torch.tensor(_bracket(lmax1, lmax2, lmax_out))

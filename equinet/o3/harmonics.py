@@ -25,21 +25,20 @@ def spherical_harmonics(
     l = 0 and zero for l > 0 (the mean over all directions), and all their gradients are zero.
 
     Args:
-        lmax: highest degree, at least 0.
-        directions: vectors of any length and unit.
-        normalize: evaluate at ``directions / |directions|``; otherwise return the solid
-            harmonics ``r^l Y_lm``, which are homogeneous polynomials, smooth everywhere.
+        lmax: Highest degree, at least 0.
+        directions: Vectors of any length and unit.
+        normalize: Evaluate at ``directions / |directions|``; otherwise return the solid harmonics
+            ``r^l Y_lm``, which are homogeneous polynomials, smooth everywhere.
 
     Returns:
         The ``(lmax + 1)**2`` values for each vector, in the vectors' dtype.
 
     Raises:
-        ValueError: if ``lmax`` is negative or ``directions`` is not floating point of shape
-            [..., 3].
+        ValueError: If ``lmax`` is negative or ``directions`` is not floating point of shape [...,
+            3].
 
-    Source:
-        The recurrence in l of the associated Legendre functions with the factor
-        ``(sin beta)^m`` moved into ``Re, Im (z + i x)^m``: no angles, no poles.
+    Source: The recurrence in l of the associated Legendre functions with the factor ``(sin
+    beta)^m`` moved into ``Re, Im (z + i x)^m``: no angles, no poles.
 
     Example:
         >>> spherical_harmonics(1, torch.tensor([0.0, 2.0, 0.0])) * math.sqrt(4 * math.pi / 3)

@@ -20,15 +20,15 @@ def from_e3nn(
     only moved, not rescaled.
 
     Args:
-        x: features laid out as ``irreps`` says.
-        irreps: one multiplicity C for every degree 0 to lmax in rising order, each of natural
+        x: Features laid out as ``irreps`` says.
+        irreps: One multiplicity C for every degree 0 to lmax in rising order, each of natural
             parity, such as ``"64x0e + 64x1o + 64x2e"``.
 
     Returns:
         The coefficients, C channels wide.
 
     Raises:
-        ValueError: if ``irreps`` is anything else, or ``x`` is not ``irreps.dim`` wide.
+        ValueError: If ``irreps`` is anything else, or ``x`` is not ``irreps.dim`` wide.
 
     Example:
         >>> from_e3nn(torch.arange(8.0), "2x0e + 2x1o")
@@ -51,14 +51,14 @@ def to_e3nn(
     """Bring coefficients into e3nn's layout; the inverse of :func:`from_e3nn`.
 
     Args:
-        x: coefficients of all degrees up to lmax, C channels wide.
+        x: Coefficients of all degrees up to lmax, C channels wide.
         irreps: C times every degree 0 to lmax in rising order, each of natural parity.
 
     Returns:
         The features laid out as ``irreps`` says.
 
     Raises:
-        ValueError: if ``irreps`` is anything else, or does not fit the shape of ``x``.
+        ValueError: If ``irreps`` is anything else, or does not fit the shape of ``x``.
 
     Example:
         >>> to_e3nn(torch.tensor([[0.0, 1.0], [2.0, 5.0], [3.0, 6.0], [4.0, 7.0]]), "2x0e + 2x1o")

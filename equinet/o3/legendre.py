@@ -16,14 +16,14 @@ def normalized_legendre(
     sin beta cos alpha)``.
 
     Args:
-        lmax: highest degree.
-        cos_beta: cosines of the polar angles, float64.
+        lmax: Highest degree.
+        cos_beta: Cosines of the polar angles, float64.
 
     Returns:
         ``Theta[l, m, beta]`` for 0 <= m <= l, zero elsewhere.
 
     Raises:
-        ValueError: if ``lmax`` is negative.
+        ValueError: If ``lmax`` is negative.
     """
     if lmax < 0:
         raise ValueError(f"lmax must be at least 0, found {lmax}")

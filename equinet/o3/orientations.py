@@ -81,16 +81,15 @@ def orientation_grid(name: str) -> OrientationGrid:
     positive and exact to the highest degree possible.
 
     Args:
-        name: as in the table, N a number of points such as in ``"circle16"``.
+        name: As in the table, N a number of points such as in ``"circle16"``.
 
     Returns:
         Points, weights and symmetry; ``degree`` is the design strength.
 
     Raises:
-        ValueError: if there is no such grid; the message offers the nearest names.
+        ValueError: If there is no such grid; the message offers the nearest names.
 
-    Source:
-        Delsarte, Goethals, Seidel, Spherical codes and designs, Geom. Dedicata 6 (1977).
+    Source: Delsarte, Goethals, Seidel, Spherical codes and designs, Geom. Dedicata 6 (1977).
 
     Example:
         >>> grid = orientation_grid("icosahedron12")

@@ -17,9 +17,8 @@ _MAX_SWEEPS = 2000
 def gaunt_gain(l1: int, l2: int, l3: int) -> float:
     """Return g with ``gaunt_tensor = g * wigner_3j`` on the path (l1, l2) -> l3.
 
-    Source:
-        ``g = sqrt((2 l1+1)(2 l2+1)(2 l3+1) / 4 pi) |3j(l1 l2 l3; 0 0 0)|``, zero where
-        l1 + l2 + l3 is odd.
+    Source: ``g = sqrt((2 l1+1)(2 l2+1)(2 l3+1) / 4 pi) |3j(l1 l2 l3; 0 0 0)|``, zero where l1 + l2
+    + l3 is odd.
 
     Example:
         >>> round(gaunt_gain(1, 1, 2), 6)
@@ -34,9 +33,8 @@ def gaunt_gain(l1: int, l2: int, l3: int) -> float:
 def bracket_gain(l1: int, l2: int, l3: int) -> float:
     """Return b with ``bracket_tensor = b * wigner_3j`` on the path (l1, l2) -> l3.
 
-    Source:
-        ``b = sqrt(l1 (l1+1) l2 (l2+1) (2 l1+1)(2 l2+1)(2 l3+1) / 4 pi) |3j(l1 l2 l3; 1 -1 0)|``
-        for odd l1 + l2 + l3, else zero.
+    Source: ``b = sqrt(l1 (l1+1) l2 (l2+1) (2 l1+1)(2 l2+1)(2 l3+1) / 4 pi) |3j(l1 l2 l3; 1 -1 0)|``
+    for odd l1 + l2 + l3, else zero.
 
     Example:
         >>> round(bracket_gain(1, 1, 1), 6)
@@ -60,17 +58,17 @@ def path_factors(
     divide it by the square root of their number to have unit variance in all.
 
     Args:
-        lmax1: highest degree of the first operand.
-        lmax2: highest degree of the second operand.
-        lmax_out: highest degree of the product.
-        odd: factors for the bracket rather than for the Gaunt product.
+        lmax1: Highest degree of the first operand.
+        lmax2: Highest degree of the second operand.
+        lmax_out: Highest degree of the product.
+        odd: Factors for the bracket rather than for the Gaunt product.
 
     Returns:
         a, b, c in float64, scaled such that a and b start with 1; zero for degrees that take part
         in no path. For lmax up to 6 the strengths lie within a factor of 0.65 to 1.18.
 
     Raises:
-        ValueError: if a degree is negative.
+        ValueError: If a degree is negative.
 
     Example:
         >>> a, b, c = path_factors(2, 2, 2)

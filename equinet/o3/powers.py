@@ -19,8 +19,8 @@ def power_variance(lmax: int, lmax_out: int, order: int) -> Float[Tensor, " degr
     sought second moments.
 
     Args:
-        lmax: Largest degree of f.
-        lmax_out: Largest degree asked for.
+        lmax: Highest degree of f.
+        lmax_out: Highest degree asked for.
         order: The power ν.
 
     Returns:

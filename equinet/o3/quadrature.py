@@ -31,13 +31,13 @@ def quadrature(degree: int) -> SphereQuadrature:
     ``degree = L1 + L2 + L3``.
 
     Args:
-        degree: polynomial degree to be integrated exactly, at least 0.
+        degree: Polynomial degree to be integrated exactly, at least 0.
 
     Returns:
         The smaller of the Lebedev and the Gauss-Legendre rule.
 
     Raises:
-        ValueError: if ``degree`` is negative.
+        ValueError: If ``degree`` is negative.
 
     Example:
         >>> points, weights = quadrature(6)
@@ -58,13 +58,13 @@ def antipodal_quadrature(degree: int) -> SphereQuadrature:
     Functions of even and odd degree are even and odd there, so that sums over points can be folded.
 
     Args:
-        degree: polynomial degree to be integrated exactly, at least 0.
+        degree: Polynomial degree to be integrated exactly, at least 0.
 
     Returns:
         A rule of P points where ``points[P // 2 + p] == -points[p]``, with equal weights.
 
     Raises:
-        ValueError: if ``degree`` is negative.
+        ValueError: If ``degree`` is negative.
 
     Example:
         >>> points, weights = antipodal_quadrature(8)
@@ -91,13 +91,13 @@ def gauss_legendre_quadrature(degree: int) -> SphereQuadrature:
     last.
 
     Args:
-        degree: polynomial degree to be integrated exactly, at least 0.
+        degree: Polynomial degree to be integrated exactly, at least 0.
 
     Returns:
         The rule, of ``(degree // 2 + 1) * (degree + 1)`` points.
 
     Raises:
-        ValueError: if ``degree`` is negative.
+        ValueError: If ``degree`` is negative.
     """
     _check_degree(degree)
     cos_beta, weights = np.polynomial.legendre.leggauss(degree // 2 + 1)
@@ -124,16 +124,15 @@ def lebedev_quadrature(degree: int) -> SphereQuadrature:
     passed over.
 
     Args:
-        degree: polynomial degree to be integrated exactly, 0 to 131.
+        degree: Polynomial degree to be integrated exactly, 0 to 131.
 
     Returns:
         The rule, of octahedral symmetry.
 
     Raises:
-        ValueError: if ``degree`` is negative or above 131.
+        ValueError: If ``degree`` is negative or above 131.
 
-    Source:
-        V. I. Lebedev and D. N. Laikov, Doklady Mathematics 59 (1999), as tabulated in scipy.
+    Source: V. I. Lebedev and D. N. Laikov, Doklady Mathematics 59 (1999), as tabulated in scipy.
     """
     _check_degree(degree)
     available = _lebedev_degree(degree)

@@ -23,9 +23,9 @@ def solid_harmonics(lmax: int, vectors: Tensor, *, on_sphere: bool) -> Tensor:
     """Evaluate ``r^l Y_lm`` of vectors [3, N] as [lm, N].
 
     Args:
-        lmax: highest degree.
-        vectors: components first.
-        on_sphere: take the lengths of all vectors for one, which saves a few operations. Then only
+        lmax: Highest degree.
+        vectors: Components first.
+        on_sphere: Take the lengths of all vectors for one, which saves a few operations. Then only
             derivatives along the sphere mean something.
     """
     # Compilers fuse operations, and the forward mode could not differentiate what it differentiates

@@ -30,7 +30,7 @@ def constant_table(build: Callable[..., np.ndarray]) -> Table:
     ``torch.export`` it is a constant of the graph.
 
     Args:
-        build: makes the array; always called with plain integers.
+        build: Makes the array; always called with plain integers.
 
     Returns:
         A function of the same arguments and the keywords ``dtype`` and ``device``.

@@ -25,18 +25,17 @@ def wigner_d(lmax: int, rotation: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, 
     products follow ``torch.set_float32_matmul_precision``: "high" costs half the digits.
 
     Args:
-        lmax: highest degree, at least 0.
-        rotation: proper rotation matrices acting on column vectors (x, y, z).
+        lmax: Highest degree, at least 0.
+        rotation: Proper rotation matrices acting on column vectors (x, y, z).
 
     Returns:
         Orthogonal matrices of size ``(lmax + 1)**2`` in the rotations' dtype.
 
     Raises:
-        ValueError: if ``lmax`` is negative or ``rotation`` is not made of proper rotations.
+        ValueError: If ``lmax`` is negative or ``rotation`` is not made of proper rotations.
 
-    Source:
-        ``D = Z(alpha) J Z(beta) J Z(gamma)`` with constant J (Pinchon and Hoggan, J. Phys. A 40
-        (2007) 1597).
+    Source: ``D = Z(alpha) J Z(beta) J Z(gamma)`` with constant J (Pinchon and Hoggan, J. Phys. A 40
+    (2007) 1597).
 
     Example:
         >>> bool(torch.equal(wigner_d(2, torch.eye(3)).round(), torch.eye(9)))
@@ -60,14 +59,14 @@ def wigner_d_blocks(
     For inner loops: no synchronization with the device, traceable by compilers.
 
     Args:
-        lmax: highest degree, at least 0.
-        rotation: proper rotation matrices; anything else gives meaningless numbers.
+        lmax: Highest degree, at least 0.
+        rotation: Proper rotation matrices; anything else gives meaningless numbers.
 
     Returns:
         For each degree l from 0 to ``lmax`` the matrices [..., 2l+1, 2l+1].
 
     Raises:
-        ValueError: if ``lmax`` is negative or ``rotation`` is not of shape [..., 3, 3].
+        ValueError: If ``lmax`` is negative or ``rotation`` is not of shape [..., 3, 3].
     """
     if lmax < 0:
         raise ValueError(f"lmax must be at least 0, found {lmax}")
@@ -102,18 +101,17 @@ def rotate(
     """Rotate (and reflect) functions on the sphere, given by their coefficients.
 
     Args:
-        x: coefficients of all degrees up to some lmax.
-        rotation: orthogonal matrices whose batch dimensions broadcast against those of ``x``.
-        parity: what an improper matrix does beyond its rotation. +1: ``x`` is a true function,
-            of natural parity (-1)^l, carried along unchanged: ``f(R^-1 n)``. -1: a pseudo
-            function, of parity -(-1)^l, which changes sign besides. None: only proper rotations
-            are accepted.
+        x: Coefficients of all degrees up to some lmax.
+        rotation: Orthogonal matrices whose batch dimensions broadcast against those of ``x``.
+        parity: What an improper matrix does beyond its rotation. +1: ``x`` is a true function, of
+            natural parity (-1)^l, carried along unchanged: ``f(R^-1 n)``. -1: a pseudo function, of
+            parity -(-1)^l, which changes sign besides. None: only proper rotations are accepted.
 
     Returns:
         The coefficients of the rotated functions, in the dtype of ``x``.
 
     Raises:
-        ValueError: if the number of coefficients is no square, ``rotation`` is not orthogonal, or
+        ValueError: If the number of coefficients is no square, ``rotation`` is not orthogonal, or
             it is improper and no parity is given.
     """
     size = x.shape[-2]

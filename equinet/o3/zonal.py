@@ -21,18 +21,17 @@ def zonal_polynomials(
     are Legendre polynomials, or cosines and sines.
 
     Args:
-        lmax: highest degree, at least 0.
+        lmax: Highest degree, at least 0.
         vectors: [..., 3] or [..., 2], of any length and unit.
-        axes: unit vectors of the same dimension; batch shapes are broadcast.
+        axes: Unit vectors of the same dimension; batch shapes are broadcast.
 
     Returns:
         [..., lmax + 1] in space, [..., 2 lmax + 1] in the plane.
 
     Raises:
-        ValueError: if ``lmax`` is negative or the dimension is neither 2 nor 3.
+        ValueError: If ``lmax`` is negative or the dimension is neither 2 nor 3.
 
-    Source:
-        Bonnet's recurrence, made homogeneous.
+    Source: Bonnet's recurrence, made homogeneous.
 
     Example:
         >>> zonal_polynomials(2, torch.tensor([0.0, 2.0, 0.0]), torch.tensor([0.0, 1.0, 0.0]))

@@ -23,17 +23,16 @@ def assert_conservative(
     A copy of the model is evaluated in float64 and evaluation mode; the model is left alone.
 
     Args:
-        model: called as ``model(graph)``, returns a dict with ``energy`` [G] in eV and ``forces``
+        model: Called as ``model(graph)``, returns a dict with ``energy`` [G] in eV and ``forces``
             [N, 3] in eV/Å.
         graph: PyG ``Data`` or ``Batch``; its edges are kept while atoms are displaced.
-        step: displacement in Å of the four-point difference, whose error grows as its fourth
-            power.
-        components: how many force components, drawn at random, are compared; at most all.
-        tolerance: error allowed, relative to the largest force compared.
-        seed: of the draw.
+        step: Displacement in Å of the four-point difference, whose error grows as its fourth power.
+        components: How many force components, drawn at random, are compared; at most all.
+        tolerance: Error allowed, relative to the largest force compared.
+        seed: Of the draw.
 
     Raises:
-        AssertionError: naming what is off and by how much.
+        AssertionError: Naming what is off and by how much.
     """
     model = copy.deepcopy(model).double().eval()
     graph = graph.clone()

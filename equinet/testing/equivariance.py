@@ -67,20 +67,19 @@ def assert_equivariant(
     """Assert that turning the arguments turns the result: ``f(g x) = g f(x)``.
 
     Args:
-        function: what is tested; returns a tensor, a sequence of tensors, or a dict of them.
-        arguments: its positional arguments.
-        actions: how each argument changes: :func:`invariant`, :func:`vector`,
-            :func:`coefficients`, :func:`geometry` (atomistic graphs), ..., or a function of your
-            own.
-        out: how the result changes: one action for a tensor, a sequence for a sequence, a dict
-            for a dict (of whose entries only the named are compared).
-        improper: test reflections too, not only proper rotations.
-        trials: how many random rotations of each kind.
-        tolerance: error allowed at the precision of each output.
-        seed: of the rotations.
+        function: What is tested; returns a tensor, a sequence of tensors, or a dict of them.
+        arguments: Its positional arguments.
+        actions: How each argument changes: :func:`invariant`, :func:`vector`, :func:`coefficients`,
+            :func:`geometry` (atomistic graphs), ..., or a function of your own.
+        out: How the result changes: one action for a tensor, a sequence for a sequence, a dict for
+            a dict (of whose entries only the named are compared).
+        improper: Test reflections too, not only proper rotations.
+        trials: How many random rotations of each kind.
+        tolerance: Error allowed at the precision of each output.
+        seed: Of the rotations.
 
     Raises:
-        AssertionError: naming the output, the kind of rotation and the error.
+        AssertionError: Naming the output, the kind of rotation and the error.
 
     Example:
         >>> x = torch.randn(4, 3, dtype=torch.float64)

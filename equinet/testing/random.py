@@ -17,10 +17,10 @@ def random_rotations(
     """Draw orthogonal matrices uniformly (Haar measure).
 
     Args:
-        count: how many.
-        improper: with determinant -1 rather than +1.
-        dtype: of the result; they are computed in float64.
-        generator: source of randomness; torch's global one by default.
+        count: How many.
+        improper: With determinant -1 rather than +1.
+        dtype: Of the result; they are computed in float64.
+        generator: Source of randomness; torch's global one by default.
 
     Returns:
         The matrices.
@@ -43,11 +43,11 @@ def random_coefficients(
     """Draw coefficients of functions on the sphere, independent and standard normal.
 
     Args:
-        *batch: leading dimensions.
-        lmax: highest degree.
-        channels: number of functions in each batch entry.
-        dtype: of the result; they are drawn in float64, so that all precisions see the same ones.
-        generator: source of randomness; torch's global one by default.
+        *batch: Leading dimensions.
+        lmax: Highest degree.
+        channels: Number of functions in each batch entry.
+        dtype: Of the result; they are drawn in float64, so that all precisions see the same ones.
+        generator: Source of randomness; torch's global one by default.
 
     Returns:
         The coefficients.
@@ -66,8 +66,8 @@ def evaluate(
     """Return the values ``f(n) = sum_lm x_lm Y_lm(n)`` of functions given by coefficients.
 
     Args:
-        coefficients: of all degrees up to some lmax.
-        points: where to evaluate; need not be of unit length.
+        coefficients: Of all degrees up to some lmax.
+        points: Where to evaluate; need not be of unit length.
 
     Returns:
         The values at each point.

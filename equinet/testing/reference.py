@@ -24,15 +24,15 @@ def assert_matches_reference(
     floating-point argument, then the gradient of that, and so on.
 
     Args:
-        op: the operation, called with the arguments as they are.
-        reference: the truth, called with the floating-point arguments cast to float64.
-        arguments: positional arguments; tensors of floating point are differentiated.
-        order: highest derivative compared; 0 compares values only.
-        tolerance: error allowed at the precision of the operation's output.
-        seed: of the random vectors.
+        op: The operation, called with the arguments as they are.
+        reference: The truth, called with the floating-point arguments cast to float64.
+        arguments: Positional arguments; tensors of floating point are differentiated.
+        order: Highest derivative compared; 0 compares values only.
+        tolerance: Error allowed at the precision of the operation's output.
+        seed: Of the random vectors.
 
     Raises:
-        AssertionError: naming the derivative, the argument and the error.
+        AssertionError: Naming the derivative, the argument and the error.
 
     Example:
         >>> assert_matches_reference(torch.square, lambda x: x * x, (torch.randn(5),))

@@ -10,9 +10,9 @@ class Tolerance(NamedTuple):
     """Largest error, relative to the largest expected value, for each precision of arithmetic.
 
     Attributes:
-        double: for float64.
-        single: for float32.
-        half: for bfloat16 and float16.
+        double: For float64.
+        single: For float32.
+        half: For bfloat16 and float16.
     """
 
     double: float

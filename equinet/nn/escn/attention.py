@@ -49,8 +49,8 @@ class GraphAttention(nn.Module):
     neighbor at the cutoff changes neither the sum nor the others' shares, even if it is alone.
 
     Args:
-        lmax: Largest degree.
-        mmax: Largest order in the frames.
+        lmax: Highest degree.
+        mmax: Highest order in the frames.
         channels: Channels of the input.
         hidden: Channels between the convolutions.
         heads: Number of heads.

@@ -14,7 +14,7 @@ class SphereFeedForward(nn.Module):
     Degree zero passes through a perceptron of its own, see :class:`SphereActivation`.
 
     Args:
-        lmax: Largest degree.
+        lmax: Highest degree.
         channels: Channels of input and output.
         hidden: Channels inside.
         grid: Where the samples are taken.

@@ -46,8 +46,8 @@ def edge_frames(vectors: Float[Tensor, "edge 3"], lmax: int, mmax: int) -> EdgeF
 
     Args:
         vectors: Along the edges, of any length but zero.
-        lmax: Largest degree.
-        mmax: Largest order kept, at most ``lmax``.
+        lmax: Highest degree.
+        mmax: Highest order kept, at most ``lmax``.
 
     Source: Passaro, Zitnick, Reducing SO(3) convolutions to SO(2) (ICML 2023).
 
@@ -63,8 +63,8 @@ def frames_of(rotations: Float[Tensor, "edge 3 3"], lmax: int, mmax: int) -> Edg
 
     Args:
         rotations: Take the direction of each edge to the polar axis y.
-        lmax: Largest degree.
-        mmax: Largest order kept.
+        lmax: Highest degree.
+        mmax: Highest order kept.
     """
     device = rotations.device
     place = _place(lmax, mmax, dtype=torch.int64, device=device)

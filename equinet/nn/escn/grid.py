@@ -31,7 +31,7 @@ class SphereGrid(nn.Module):
     with a harmonic up to a total degree of ``degree``, and what lies beyond breaks equivariance.
 
     Args:
-        lmax: Largest degree.
+        lmax: Highest degree.
         degree: Polynomial degree that is integrated exactly, at least 2 lmax; the larger of 23 and
             4 lmax unless given. At 3 lmax, which squares need, SiLU breaks equivariance by some
             per cent; by default by less than one part in a thousand.
@@ -84,8 +84,8 @@ class EdgeGrid(SphereGrid):
     degrees apart, for which lmax + 1 suffice.
 
     Args:
-        lmax: Largest degree.
-        mmax: Largest order.
+        lmax: Highest degree.
+        mmax: Highest order.
 
     Raises:
         ValueError: ``mmax`` is negative or above ``lmax``.

@@ -15,7 +15,7 @@ class SeparableNorm(nn.Module):
     invariants do not drown them.
 
     Args:
-        lmax: Largest degree, at least 1.
+        lmax: Highest degree, at least 1.
         channels: Number of channels.
         epsilon: Added to mean squares; zero features stay zero.
 

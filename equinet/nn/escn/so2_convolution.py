@@ -16,8 +16,8 @@ class SO2Convolution(nn.Module):
     real one for m = 0. (V is odd under reflections in planes that hold the edge.)
 
     Args:
-        lmax: Largest degree.
-        mmax: Largest order, see :class:`equinet.nn.EdgeFrames`.
+        lmax: Highest degree.
+        mmax: Highest order, see :class:`equinet.nn.EdgeFrames`.
         in_channels: Channels of the input.
         out_channels: Channels of the output.
         scalars: Invariants to return besides, made from m = 0.

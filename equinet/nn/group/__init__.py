@@ -2,8 +2,9 @@
 
 from equinet.nn.group.convolution import GroupConv, LiftingConv
 from equinet.nn.group.norm import EachMap, GroupLayerNorm
-from equinet.nn.group.pooling import GroupPool, GroupProjection
+from equinet.nn.group.pooling import GroupPool
 from equinet.nn.group.presence import Presence
+from equinet.nn.group.projection import GroupProjection
 from equinet.nn.group.tensor import EquivarianceWarning, GroupTensor
 
 __all__ = [

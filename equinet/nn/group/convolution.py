@@ -34,27 +34,31 @@ MODULES: dict[int, type[nn.Conv2d | nn.Conv3d]] = {2: nn.Conv2d, 3: nn.Conv3d}
 
 
 class SampledConvolution(nn.Module):
-    """Base of the convolutions: taps, kernels, and what they cannot be equivariant on.
+    """Base of the convolutions: taps, kernels, and warnings where equivariance would be lost.
 
-    Kernels are evaluated once per call in training; in evaluation they are kept until a weight
+    In training, kernels are evaluated in every call; in evaluation they are kept until a weight
     changes.
 
     Args:
+        in_channels: Number of channels of the input.
+        out_channels: Number of channels of the output.
+        kernel_size: Number of taps in each direction.
         quadrature: Samples of the group.
-        kernel_size: Taps in each direction.
-        stride: Of the pixels that are kept.
-        padding: Rows of zeros added on every side.
-        radius: Pixels at which kernels have fallen to zero; half of ``kernel_size`` unless given.
-            Stretched samples need ``kernel_size`` larger than twice that.
+        stride: Distance in pixels between two positions of the output.
+        padding: Rows of zeros that are added on every side.
+        radius: Distance in pixels at which kernels have fallen to zero, half of ``kernel_size`` by
+            default. Samples that stretch need a ``kernel_size`` above twice the radius.
 
     Raises:
-        ValueError: A number is out of range.
+        ValueError: If ``kernel_size``, ``stride``, ``padding`` or ``radius`` is too small.
     """
 
     def __init__(
         self,
-        quadrature: GroupQuadrature,
+        in_channels: int,
+        out_channels: int,
         kernel_size: int,
+        quadrature: GroupQuadrature,
         *,
         stride: int = 1,
         padding: int = 0,
@@ -68,6 +72,8 @@ class SampledConvolution(nn.Module):
         ):
             if value < least:
                 raise ValueError(f"{name} must be at least {least}, found {value}")
+        self.in_channels = in_channels
+        self.out_channels = out_channels
         self.quadrature = quadrature
         self.n = quadrature.group.n
         self.kernel_size = kernel_size
@@ -111,6 +117,44 @@ class SampledConvolution(nn.Module):
         """Copies and files do without the kernels that are kept."""
         return {**self.__dict__, "_kept": None}
 
+    @property
+    def in_maps(self) -> int:
+        """Number of plain maps of the input."""
+        return self.in_channels * len(self.quadrature)
+
+    def convolve(
+        self, maps: Float[Tensor, "batch map *space"], samples: GroupQuadrature
+    ) -> Float[Tensor, "batch map_out *space_out"]:
+        """Convolve maps with the current weights, one plain convolution after the other.
+
+        Args:
+            maps: Maps [B, C, ...] of the input, see :attr:`in_maps`.
+            samples: Elements that the kernels are moved by.
+
+        Returns:
+            The maps of the output.
+
+        Raises:
+            ValueError: If the maps are smaller than the kernel.
+        """
+        self.check_size(maps)
+        first, *others = self.current_weights(samples)
+        plain = CONVOLUTIONS[self.n]
+        groups = maps.shape[1] // first.shape[1]
+        maps = plain(maps, first.to(maps), stride=self.stride, padding=self.padding, groups=groups)
+        for weight in others:
+            maps = plain(maps, weight.to(maps))
+        return maps
+
+    def freeze(self) -> nn.Module:
+        """Return plain convolutions with the same values, in evaluation mode."""
+        first, *others = self.weights(self.quadrature)
+        layers = [
+            plain_convolution(first, self.in_maps, stride=self.stride, padding=self.padding),
+            *(plain_convolution(weight, weight.shape[1]) for weight in others),
+        ]
+        return nn.Sequential(*layers) if others else layers[0]
+
     def tap_shape(self, kernel: Float[Tensor, "*batch tap"]) -> Tensor:
         """Give the taps their two or three dimensions."""
         return kernel.unflatten(-1, (self.kernel_size,) * self.n)
@@ -139,7 +183,7 @@ class SampledConvolution(nn.Module):
                 "not equivariant even to quarter turns; let size + 2 padding - kernel_size be a "
                 "multiple of the stride",
                 EquivarianceWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
 
     def _check_crop(self) -> None:
@@ -192,9 +236,15 @@ class LiftingConv(SampledConvolution):
         radius: float | None = None,
         **options: Any,
     ) -> None:
-        super().__init__(quadrature, kernel_size, stride=stride, padding=padding, radius=radius)
-        self.in_channels = in_channels
-        self.out_channels = out_channels
+        super().__init__(
+            in_channels,
+            out_channels,
+            kernel_size,
+            quadrature,
+            stride=stride,
+            padding=padding,
+            radius=radius,
+        )
         kind = kernel_class(kernel)
         outputs = (out_channels, in_channels)
         self.kernel = kind(outputs, quadrature, self.displacements(quadrature), None, **options)
@@ -229,17 +279,15 @@ class LiftingConv(SampledConvolution):
         samples = self.quadrature if samples is None else samples
         if self.padding and not self._advised:
             self._check_background(image)
-        self.check_size(image)
-        (weight,) = self.current_weights(samples)
-        convolve = CONVOLUTIONS[self.n]
-        maps = convolve(image, weight.to(image), stride=self.stride, padding=self.padding)
+        maps = self.convolve(image, samples)
         lifted = GroupTensor(maps.unflatten(1, (-1, len(samples))), samples)
         require_samples(lifted, self.quadrature, "a lifting")
         return lifted
 
-    def freeze(self) -> nn.Module:
-        """Return a plain convolution with the same values."""
-        return plain_convolution(self, self.weights(self.quadrature)[0])
+    @property
+    def in_maps(self) -> int:
+        """Number of channels of the images."""
+        return self.in_channels
 
     def _check_background(self, image: Tensor) -> None:
         corner = float(image.detach().flatten(-self.n)[..., 0].abs().median())
@@ -253,7 +301,72 @@ class LiftingConv(SampledConvolution):
             )
 
 
-class GroupConv(SampledConvolution):
+class FeatureConvolution(SampledConvolution):
+    """Base of the convolutions whose input is features on the group.
+
+    Args:
+        in_channels: Number of channels of the features.
+        out_channels: Number of channels of the output.
+        kernel_size: Number of taps in each direction.
+        quadrature: Samples of the features.
+        stride: Distance in pixels between two positions of the output.
+        padding: Rows of zeros that are added on every side.
+        radius: Distance in pixels at which kernels have fallen to zero, half of ``kernel_size`` by
+            default.
+
+    Raises:
+        ValueError: If ``kernel_size``, ``stride``, ``padding`` or ``radius`` is too small.
+    """
+
+    measure: Tensor
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        quadrature: GroupQuadrature,
+        *,
+        stride: int = 1,
+        padding: int = 0,
+        radius: float | None = None,
+    ) -> None:
+        super().__init__(
+            in_channels,
+            out_channels,
+            kernel_size,
+            quadrature,
+            stride=stride,
+            padding=padding,
+            radius=radius,
+        )
+        # Relative to their mean: a constant in front of the integral is the kernel's own.
+        measure = quadrature.weights / quadrature.weights.mean()
+        self.register_buffer("measure", measure.to(torch.get_default_dtype()), persistent=False)
+
+    def maps_of(self, x: GroupTensor, place: str) -> Float[Tensor, "batch map *space"]:
+        """Return features as plain maps.
+
+        Args:
+            x: Features on the quadrature of the layer, or on its moved elements.
+            place: Name of the layer in messages, such as ``a projection``.
+
+        Returns:
+            The maps [B, C K, ...].
+
+        Raises:
+            ValueError: If the features are on another quadrature or have another number of
+                channels.
+        """
+        require_samples(x, self.quadrature, place)
+        if x.values.shape[1] != self.in_channels:
+            raise ValueError(
+                f"features must have {self.in_channels} channels, found {x.values.shape[1]}"
+            )
+        return x.maps
+
+
+class GroupConv(FeatureConvolution):
     """Convolves features on a group, from its samples to the same samples.
 
     Args:
@@ -295,13 +408,16 @@ class GroupConv(SampledConvolution):
         radius: float | None = None,
         **options: Any,
     ) -> None:
-        super().__init__(quadrature, kernel_size, stride=stride, padding=padding, radius=radius)
-        self.in_channels = in_channels
-        self.out_channels = out_channels
+        super().__init__(
+            in_channels,
+            out_channels,
+            kernel_size,
+            quadrature,
+            stride=stride,
+            padding=padding,
+            radius=radius,
+        )
         self.separable = separable
-        # Relative to their mean: a constant in front of the integral is the kernel's own.
-        share = quadrature.weights / quadrature.weights.mean()
-        self.register_buffer("share", share.to(torch.get_default_dtype()), persistent=False)
         kind = kernel_class(kernel)
         outputs = (out_channels, in_channels)
         relative = quadrature.relative_coordinates
@@ -313,8 +429,6 @@ class GroupConv(SampledConvolution):
             pairs = (points[:, None], relative[:, :, None])
             self.kernel = kind(outputs, quadrature, *pairs, **options)
 
-    share: Tensor
-
     def weights(self, samples: GroupQuadrature) -> tuple[Tensor, ...]:
         """Return depthwise [C_in K, 1, ...] and mixing [C_out K, C_in K, 1…], or dense ones."""
         points, relative = self.displacements(samples), samples.relative_coordinates
@@ -324,14 +438,14 @@ class GroupConv(SampledConvolution):
             values = self.kernel(points[:, None], relative[:, :, None])
             values = values.unflatten(-1, channels) * gain
             values = values / samples.determinants.to(values)[:, None, None, None, None]
-            values = values * self.share.to(values)[:, None, None, None]
+            values = values * self.measure.to(values)[:, None, None, None]
             dense = torch.einsum("kjtoi->okijt", values).flatten(2, 3).flatten(0, 1)
             return (self.tap_shape(dense),)
         spatial = self.spatial(points, None)
         spatial = spatial / samples.determinants.to(spatial)[:, None, None]
         spatial = torch.einsum("kti->ikt", spatial).flatten(0, 1).unsqueeze(1)
         mixing = self.kernel(None, relative).unflatten(-1, channels) * gain
-        mixing = mixing * self.share.to(mixing)[:, None, None]
+        mixing = mixing * self.measure.to(mixing)[:, None, None]
         mixing = torch.einsum("kjoi->okij", mixing).flatten(2, 3).flatten(0, 1)
         return self.tap_shape(spatial), mixing.reshape(*mixing.shape, *[1] * self.n)
 
@@ -342,29 +456,8 @@ class GroupConv(SampledConvolution):
             ValueError: They are on another quadrature, have another number of channels, or are
                 smaller than the kernel.
         """
-        require_samples(x, self.quadrature, "a group convolution")
-        if x.values.shape[1] != self.in_channels:
-            raise ValueError(
-                f"features must have {self.in_channels} channels, found {x.values.shape[1]}"
-            )
-        maps = x.maps
-        self.check_size(maps)
-        convolve = CONVOLUTIONS[self.n]
-        first, *rest = self.current_weights(x.quadrature)
-        groups = maps.shape[1] if self.separable else 1
-        maps = convolve(
-            maps, first.to(maps), stride=self.stride, padding=self.padding, groups=groups
-        )
-        return x.like(convolve(maps, rest[0].to(maps)) if rest else maps)
-
-    def freeze(self) -> nn.Module:
-        """Return plain convolutions with the same values."""
-        first, *rest = self.weights(self.quadrature)
-        plain = plain_convolution(self, first)
-        if not rest:
-            return plain
-        mixing = MODULES[self.n](rest[0].shape[1], rest[0].shape[0], 1, bias=False)
-        return nn.Sequential(plain, holding(mixing, rest[0]))
+        maps = self.maps_of(x, "a group convolution")
+        return x.like(self.convolve(maps, x.quadrature))
 
 
 def kernel_class(name: str) -> Callable[..., Kernel]:
@@ -384,33 +477,32 @@ def kernel_class(name: str) -> Callable[..., Kernel]:
     return named(name, options, "kernel")
 
 
-def plain_convolution(layer: SampledConvolution, weight: Tensor) -> nn.Module:
-    """Return a convolution without bias that has given weights and a layer's stride and padding.
+def plain_convolution(
+    weight: Float[Tensor, "map_out map_in *space"], maps: int, *, stride: int = 1, padding: int = 0
+) -> nn.Module:
+    """Return a convolution of torch without bias that has given weights, in evaluation mode.
 
     Args:
-        layer: Whose.
-        weight: [C_out, C_in, ...], or [C, 1, ...] of as many groups.
+        weight: Weights [C_out, C_in / groups, ...].
+        maps: Number of maps C_in of the input; the number of groups follows from it.
+        stride: Distance in pixels between two positions of the output.
+        padding: Rows of zeros that are added on every side.
+
+    Returns:
+        The convolution, whose weights need no gradients.
+
+    Example:
+        >>> plain_convolution(torch.ones(4, 1, 3, 3), 4)
+        Conv2d(4, 4, kernel_size=(3, 3), stride=(1, 1), groups=4, bias=False)
     """
-    depthwise = isinstance(layer, GroupConv) and layer.separable
-    channels = weight.shape[0] if depthwise else weight.shape[1]
-    plain = MODULES[layer.n](
-        channels,
+    plain = MODULES[weight.ndim - 2](
+        maps,
         weight.shape[0],
-        layer.kernel_size,
-        stride=layer.stride,
-        padding=layer.padding,
-        groups=channels if depthwise else 1,
+        weight.shape[-1],
+        stride=stride,
+        padding=padding,
+        groups=maps // weight.shape[1],
         bias=False,
     )
-    return holding(plain, weight)
-
-
-def holding(module: nn.Conv2d | nn.Conv3d, weight: Tensor) -> nn.Module:
-    """Give a convolution its weights, and return it in evaluation mode.
-
-    Args:
-        module: Without bias.
-        weight: Of its shape.
-    """
-    module.weight = nn.Parameter(weight.detach().clone(), requires_grad=False)
-    return module.eval()
+    plain.weight = nn.Parameter(weight.detach().clone(), requires_grad=False)
+    return plain.eval()

@@ -50,6 +50,9 @@ class HarmonicKernel(Kernel):
         group_degree: Highest degree in rotations.
     """
 
+    kept: Tensor
+    scale: Tensor
+
     def __init__(
         self,
         outputs: tuple[int, ...],
@@ -83,9 +86,6 @@ class HarmonicKernel(Kernel):
         self.register_buffer("kept", kept, persistent=False)
         self.register_buffer("scale", scale.to(torch.get_default_dtype()), persistent=False)
         self.weight = nn.Parameter(torch.randn(len(kept), *outputs))
-
-    kept: Tensor
-    scale: Tensor
 
     def channel_matrices(self) -> list[Tensor]:
         """Return the stack of matrices of channels, if the outputs are matrices."""

@@ -4,25 +4,20 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from equinet.lie import GroupQuadrature, named
+from equinet.lie import GroupQuadrature
 from equinet.nn.group.tensor import GroupTensor, require_samples
 
 
 class GroupLayerNorm(nn.Module):
-    """Subtracts the mean and divides by the deviation, then scales every channel.
+    """Subtract the mean and divide by the deviation, then scale every channel.
 
-    Over ``position`` the statistics are those of all channels and samples at each pixel: no pixel
-    knows of the border, and without an offset a background of zero stays zero. Over ``image``, as
-    published, they see all pixels and so the frame of the image, too.
+    Statistics are those of all channels and samples at each pixel. So no pixel knows of the border
+    of the image, and without an offset a background of zero stays zero.
 
     Args:
         channels: Number of channels.
         quadrature: Samples of the features.
-        over: ``position`` or ``image``.
-        epsilon: Added to the variance; below its root a deviation counts as background.
-
-    Raises:
-        ValueError: ``over`` is neither.
+        epsilon: Constant added to the variance; deviations below its root count as background.
 
     Example:
         >>> from equinet.lie import SO, group_quadrature
@@ -34,67 +29,82 @@ class GroupLayerNorm(nn.Module):
     """
 
     def __init__(
-        self,
-        channels: int,
-        quadrature: GroupQuadrature,
-        *,
-        over: str = "position",
-        epsilon: float = 1e-2,
+        self, channels: int, quadrature: GroupQuadrature, *, epsilon: float = 1e-2
     ) -> None:
         super().__init__()
         self.quadrature = quadrature
-        self.over_image = named(over, {"position": False, "image": True}, "over")
         self.epsilon = epsilon
         self.gain = nn.Parameter(torch.ones(channels))
 
     def forward(self, x: GroupTensor) -> GroupTensor:
         """Normalize features.
 
+        Args:
+            x: Features on the quadrature of the layer, or on its moved elements.
+
+        Returns:
+            The features, normalized at each pixel.
+
         Raises:
-            ValueError: They are on another quadrature.
+            ValueError: If the features are on another quadrature.
         """
         require_samples(x, self.quadrature, "a normalization")
-        return x.like(self.freeze()(x.maps))
+        return x.like(normalize_maps(x.maps, self._gains(), self.epsilon))
 
     def freeze(self) -> "MapNorm":
-        """Return the same on plain maps."""
-        gain = self.gain.repeat_interleave(len(self.quadrature))
-        return MapNorm(gain, over_image=self.over_image, epsilon=self.epsilon)
+        """Return the same normalization of plain maps."""
+        return MapNorm(self._gains(), epsilon=self.epsilon)
+
+    def _gains(self) -> Tensor:
+        """Repeat the factor of each channel for its samples."""
+        return self.gain.repeat_interleave(len(self.quadrature))
 
 
 class MapNorm(nn.Module):
-    """Normalizes maps [B, C, ...] over channels, or over all but the batch.
+    """Normalize maps [B, C, ...] over channels, pixel by pixel.
 
     Args:
-        gain: Factor of every map.
-        over_image: Whether over pixels, too.
-        epsilon: Added to the variance.
+        gain: Factors [C] of the maps.
+        epsilon: Constant added to the variance.
 
     Example:
         >>> MapNorm(torch.ones(6))(torch.randn(2, 6, 5, 5)).shape
         torch.Size([2, 6, 5, 5])
     """
 
-    def __init__(
-        self, gain: Float[Tensor, " map"], *, over_image: bool = False, epsilon: float = 1e-2
-    ) -> None:
+    gain: Tensor
+
+    def __init__(self, gain: Float[Tensor, " map"], *, epsilon: float = 1e-2) -> None:
         super().__init__()
         self.register_buffer("gain", gain)
-        self.over_image = over_image
         self.epsilon = epsilon
-
-    gain: Tensor
 
     def forward(self, maps: Float[Tensor, "batch map *space"]) -> Float[Tensor, "batch map *space"]:
         """Normalize maps."""
-        if self.over_image:
-            normal = nn.functional.layer_norm(maps, maps.shape[1:], eps=self.epsilon)
-            return normal * self.gain.to(maps)[(..., *[None] * (maps.ndim - 2))]
-        last = maps.movedim(1, -1)
-        gain = self.gain.to(maps)
-        return nn.functional.layer_norm(last, last.shape[-1:], gain, eps=self.epsilon).movedim(
-            -1, 1
-        )
+        return normalize_maps(maps, self.gain, self.epsilon)
+
+
+def normalize_maps(
+    maps: Float[Tensor, "batch map *space"], gain: Float[Tensor, " map"], epsilon: float
+) -> Float[Tensor, "batch map *space"]:
+    """Normalize maps over channels, pixel by pixel.
+
+    Args:
+        maps: Maps [B, C, ...].
+        gain: Factors [C] of the maps.
+        epsilon: Constant added to the variance.
+
+    Returns:
+        The normalized maps.
+
+    Example:
+        >>> maps = normalize_maps(torch.randn(2, 6, 5, 5), torch.ones(6), 1e-2)
+        >>> bool(maps.mean(1).abs().max() < 1e-5)
+        True
+    """
+    last = maps.movedim(1, -1)
+    gain = gain.to(maps)
+    return nn.functional.layer_norm(last, last.shape[-1:], gain, eps=epsilon).movedim(-1, 1)
 
 
 class EachMap(nn.Module):

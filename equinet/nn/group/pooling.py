@@ -1,19 +1,10 @@
-"""From features on a group to invariants, and back to images."""
-
-import math
-from typing import Any
+"""Pooling of features on a group: numbers that no motion of the image changes."""
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from equinet.lie import GroupQuadrature, named
-from equinet.nn.group.convolution import (
-    CONVOLUTIONS,
-    SampledConvolution,
-    kernel_class,
-    plain_convolution,
-)
 from equinet.nn.group.tensor import GroupTensor, require_samples
 
 
@@ -41,6 +32,8 @@ class GroupPool(nn.Module):
                 [1., 1., 1.]])
     """
 
+    share: Tensor
+
     def __init__(
         self, quadrature: GroupQuadrature, mode: str = "mean", *, sharpness: float = 1.0
     ) -> None:
@@ -52,8 +45,6 @@ class GroupPool(nn.Module):
         share = (weights / weights.sum()).to(torch.get_default_dtype())
         self.register_buffer("share", share, persistent=False)
 
-    share: Tensor
-
     def forward(self, x: GroupTensor) -> Float[Tensor, "batch channel"]:
         """Pool features.
 
@@ -61,7 +52,7 @@ class GroupPool(nn.Module):
             ValueError: They are on another quadrature.
         """
         require_samples(x, self.quadrature, "a pooling")
-        pooled = self.freeze()(x.maps)
+        pooled = pool_maps(x.maps, self.share, self.mode, self.sharpness)
         if x.quadrature is self.quadrature or self.mode == "max":
             return pooled
         # Elements that enlarge more find what is no background on as much larger an area.
@@ -89,99 +80,45 @@ class MapPool(nn.Module):
         torch.Size([2, 3])
     """
 
+    share: Tensor
+
     def __init__(self, share: Float[Tensor, " sample"], mode: str, sharpness: float) -> None:
         super().__init__()
         self.register_buffer("share", share)
         self.mode = mode
         self.sharpness = sharpness
 
-    share: Tensor
-
     def forward(self, maps: Float[Tensor, "batch map *space"]) -> Float[Tensor, "batch channel"]:
         """Pool maps."""
-        values = maps.flatten(2).unflatten(1, (-1, len(self.share)))
-        if self.mode == "max":
-            return values.amax((-2, -1))
-        share = self.share.to(maps)
-        if self.mode == "mean":
-            return values.mean(-1) @ share
-        shift = (share / values.shape[-1]).log().unsqueeze(-1)
-        return (self.sharpness * values + shift).logsumexp((-2, -1)) / self.sharpness
+        return pool_maps(maps, self.share, self.mode, self.sharpness)
 
 
-class GroupProjection(SampledConvolution):
-    """Projects features on a group to an image.
-
-    (f * k)(x) = sum_j w_j / det h_j sum_o k(h_j⁻¹ o) f(x + o, h_j), an image that moves as the one
-    that was lifted.
+def pool_maps(
+    maps: Float[Tensor, "batch map *space"],
+    share: Float[Tensor, " sample"],
+    mode: str,
+    sharpness: float,
+) -> Float[Tensor, "batch channel"]:
+    """Pool maps over space and over the samples of the group.
 
     Args:
-        in_channels: Of the features.
-        out_channels: Of the image.
-        kernel_size: Taps in each direction.
-        quadrature: Samples of the features.
-        kernel: ``harmonic`` or ``sine``.
-        stride: See :class:`SampledConvolution`.
-        padding: Likewise.
-        radius: Likewise.
-        options: Of the kernel.
+        maps: Maps [B, C K, ...], the K samples of each channel side by side.
+        share: Fractions [K] of the samples in a mean, whose sum is one.
+        mode: Kind of pooling, ``mean``, ``max`` or ``logsumexp``, see :class:`GroupPool`.
+        sharpness: Factor in the exponentials of ``logsumexp``.
 
-    Raises:
-        ValueError: A number is out of range, or the name of the kernel is unknown.
+    Returns:
+        One value for every channel.
 
     Example:
-        >>> from equinet.lie import SO, group_quadrature
-        >>> rule = group_quadrature(SO(2), rotations=4)
-        >>> x = GroupTensor(torch.randn(2, 3, 4, 9, 9), rule)
-        >>> GroupProjection(3, 1, 5, rule)(x).shape
-        torch.Size([2, 1, 5, 5])
+        >>> pool_maps(torch.ones(2, 12, 5, 5), torch.ones(4) / 4, "mean", 1.0).shape
+        torch.Size([2, 3])
     """
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: int,
-        quadrature: GroupQuadrature,
-        *,
-        kernel: str = "harmonic",
-        stride: int = 1,
-        padding: int = 0,
-        radius: float | None = None,
-        **options: Any,
-    ) -> None:
-        super().__init__(quadrature, kernel_size, stride=stride, padding=padding, radius=radius)
-        self.in_channels = in_channels
-        self.out_channels = out_channels
-        share = quadrature.weights / quadrature.weights.mean()
-        self.register_buffer("share", share.to(torch.get_default_dtype()), persistent=False)
-        outputs = (out_channels, in_channels)
-        kind = kernel_class(kernel)
-        self.kernel = kind(outputs, quadrature, self.displacements(quadrature), None, **options)
-
-    share: Tensor
-
-    def weights(self, samples: GroupQuadrature) -> tuple[Tensor, ...]:
-        """Return [C_out, C_in K, ...]."""
-        values = self.kernel(self.displacements(samples), None)
-        values = values.unflatten(-1, (self.out_channels, self.in_channels))
-        gain = self.share.to(values) / samples.determinants.to(values)
-        values = values * gain[:, None, None, None] / math.sqrt(self.in_channels * len(samples))
-        return (self.tap_shape(torch.einsum("ktoi->oikt", values).flatten(1, 2)),)
-
-    def forward(self, x: GroupTensor) -> Float[Tensor, "batch channel *space"]:
-        """Project features.
-
-        Raises:
-            ValueError: They are on another quadrature, or smaller than the kernel.
-        """
-        require_samples(x, self.quadrature, "a projection")
-        maps = x.maps
-        self.check_size(maps)
-        (weight,) = self.current_weights(x.quadrature)
-        convolve = CONVOLUTIONS[self.n]
-        return convolve(maps, weight.to(maps), stride=self.stride, padding=self.padding)
-
-    def freeze(self) -> nn.Module:
-        """Return a plain convolution with the same values."""
-        return plain_convolution(self, self.weights(self.quadrature)[0])
+    values = maps.flatten(2).unflatten(1, (-1, len(share)))
+    if mode == "max":
+        return values.amax((-2, -1))
+    share = share.to(maps)
+    if mode == "mean":
+        return values.mean(-1) @ share
+    shift = (share / values.shape[-1]).log().unsqueeze(-1)
+    return (sharpness * values + shift).logsumexp((-2, -1)) / sharpness

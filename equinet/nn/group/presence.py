@@ -35,6 +35,8 @@ class Presence(nn.Module):
         (torch.Size([1, 1, 10, 10]), 0.0, True)
     """
 
+    disc: Tensor
+
     def __init__(
         self,
         n: int,
@@ -60,8 +62,6 @@ class Presence(nn.Module):
         disc = smooth_disc(squares)
         disc = (disc / disc.sum()).to(torch.get_default_dtype())
         self.register_buffer("disc", disc[None, None], persistent=False)
-
-    disc: Tensor
 
     def forward(self, images: Float[Tensor, "batch channel *space"]) -> Tensor:
         """Return [B, 1, ...] of images [B, C, ...]."""

@@ -36,7 +36,7 @@ class FiberBundleConv(DepthwiseConvolution):
         kernel: ``mlp`` combines basis functions of edge and orientation; it is the published form.
             ``zonal`` has finite degree, :math:`k_1 = \sum_l R_l(|r|) P_l(o\cdot\hat r)`, aliases
             less, and makes no tensor of edges × orientations × channels.
-        lmax: Largest degree of zonal kernels.
+        lmax: Highest degree of zonal kernels.
 
     Source: Bekkers et al., Fast, expressive SE(n) equivariant networks through weight-sharing in
     position-orientation space (ICLR 2024), §4.

@@ -41,16 +41,15 @@ def axial_invariants(
 
     Args:
         vectors: [..., 3] or [..., 2].
-        orientations: unit vectors of the same dimension; batch shapes are broadcast.
+        orientations: Unit vectors of the same dimension; batch shapes are broadcast.
 
     Returns:
         [..., 2], in the unit of the vectors and, in space, its square.
 
     Raises:
-        ValueError: if the dimension is neither 2 nor 3.
+        ValueError: If the dimension is neither 2 nor 3.
 
-    Source:
-        Bekkers et al. (ICLR 2024), theorem 1, with q in place of its root.
+    Source: Bekkers et al. (ICLR 2024), theorem 1, with q in place of its root.
 
     Example:
         >>> axial_invariants(torch.tensor([1.0, 2.0, 2.0]), torch.tensor([0.0, 0.0, 1.0]))
@@ -72,11 +71,11 @@ def angle_invariants(
     signed angle from receiver to sender, [..., 2]; the cosine alone would confuse left and right.
 
     Args:
-        receiver: unit vectors [..., 3] or [..., 2].
-        sender: unit vectors of the same dimension; batch shapes are broadcast.
+        receiver: Unit vectors [..., 3] or [..., 2].
+        sender: Unit vectors of the same dimension; batch shapes are broadcast.
 
     Raises:
-        ValueError: if the dimension is neither 2 nor 3.
+        ValueError: If the dimension is neither 2 nor 3.
 
     Example:
         >>> angle_invariants(torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0]))
@@ -108,19 +107,19 @@ def pair_invariants(
 
     Args:
         vectors: [..., 3] or [..., 2], from receiver to sender.
-        receiver: unit vectors of the same shape, orientations of the receivers.
-        sender: likewise of the senders.
-        fourth: add the fourth invariant; space only.
-        chirality: add the pseudoscalar; space only.
+        receiver: Unit vectors of the same shape, orientations of the receivers.
+        sender: Likewise of the senders.
+        fourth: Add the fourth invariant; space only.
+        chirality: Add the pseudoscalar; space only.
 
     Returns:
         [..., 3 to 5] in space, [..., 4] in the plane.
 
     Raises:
-        ValueError: if the dimension is neither 2 nor 3, or an option is asked for in the plane.
+        ValueError: If the dimension is neither 2 nor 3, or an option is asked for in the plane.
 
-    Source:
-        Bekkers et al. (ICLR 2024), theorem 1, whose three invariants of space are completed here.
+    Source: Bekkers et al. (ICLR 2024), theorem 1, whose three invariants of space are completed
+    here.
 
     Example:
         >>> x, y, z = torch.eye(3)
@@ -150,8 +149,8 @@ def pose_invariants(
 
     Args:
         vectors: [..., n], from receiver to sender.
-        receiver: rotation matrices [..., n, n] whose columns are the receiver's axes.
-        sender: likewise of the sender.
+        receiver: Rotation matrices [..., n, n] whose columns are the receiver's axes.
+        sender: Likewise of the sender.
 
     Returns:
         [..., n + n²], position first.

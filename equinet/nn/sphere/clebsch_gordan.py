@@ -22,9 +22,9 @@ class ClebschGordanProduct(nn.Module):
     relative, whose weights are factorized. A reflection turns the sign of the odd paths.
 
     Args:
-        lmax1: Largest degree of x.
-        lmax2: Largest degree of y.
-        lmax_out: Largest degree kept of the product.
+        lmax1: Highest degree of x.
+        lmax2: Highest degree of y.
+        lmax_out: Highest degree kept of the product.
         channels: Number of channels.
 
     Source: Thomas et al., Tensor field networks (2018); the couplings are exact, from
@@ -76,7 +76,7 @@ class ClebschGordanSelfMix(SelfMix):
     """A feature that interacts with itself by the full product; see :class:`SelfMix`.
 
     Args:
-        lmax: Largest degree.
+        lmax: Highest degree.
         channels: Number of channels.
         hidden: Channels inside the product; as many as outside unless given.
         unit_weights: See :class:`SelfMix`.

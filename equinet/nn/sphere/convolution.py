@@ -22,9 +22,9 @@ class GauntConvolution(nn.Module):
     sphere and every node is projected once.
 
     Args:
-        lmax: Largest degree of the features.
-        lmax_filter: Largest degree of the filter.
-        lmax_out: Largest degree kept.
+        lmax: Highest degree of the features.
+        lmax_filter: Highest degree of the filter.
+        lmax_out: Highest degree kept.
         channels: Number of channels.
         average_neighbors: Mean number n of neighbors.
         form: ``generic`` sums in grid space; ``aligned`` rotates every edge to the polar axis,

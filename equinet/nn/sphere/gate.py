@@ -11,7 +11,7 @@ class Gate(nn.Module):
     """Activate degree zero and scale every higher degree by a learned sigmoid of degree zero.
 
     Args:
-        lmax: Largest degree.
+        lmax: Highest degree.
         channels: Number of channels.
         activation: Applied to degree zero.
 

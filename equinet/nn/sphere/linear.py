@@ -16,7 +16,7 @@ class DegreeLinear(nn.Module):
     that are divided by the square root of the fan-in whenever they are used.
 
     Args:
-        lmax: Largest degree of input and output.
+        lmax: Highest degree of input and output.
         in_channels: Channels of the input.
         out_channels: Channels of the output.
         kinds: With a number, every node has one of so many kinds (chemical species, say) and each

@@ -21,8 +21,8 @@ class GauntManyBody(nn.Module):
     unit variance, whatever the order and degree.
 
     Args:
-        lmax: Largest degree of the input.
-        lmax_out: Largest degree kept.
+        lmax: Highest degree of the input.
+        lmax_out: Highest degree kept.
         channels: Number of channels.
         correlation: Highest power.
         kinds: How many kinds of node (chemical species) have weights of their own.

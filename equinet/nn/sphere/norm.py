@@ -15,7 +15,7 @@ class DegreeNorm(nn.Module):
     gets a bias, as in an ordinary layer norm.
 
     Args:
-        lmax: Largest degree.
+        lmax: Highest degree.
         channels: Number of channels.
         epsilon: Added to the mean square; zero features stay zero.
 

@@ -15,9 +15,9 @@ class PathWeights(nn.Module):
     of paths: unit-variance operands give an output of about unit variance.
 
     Args:
-        lmax1: Largest degree of the first operand.
-        lmax2: Largest degree of the second operand.
-        lmax_out: Largest degree of the output.
+        lmax1: Highest degree of the first operand.
+        lmax2: Highest degree of the second operand.
+        lmax_out: Highest degree of the output.
         channels: Number of channels.
         odd: Weights for the bracket instead of the product.
 

@@ -17,9 +17,9 @@ class GauntProduct(nn.Module):
     e3nn, so unit-variance inputs give outputs of about unit variance.
 
     Args:
-        lmax1: Largest degree of x.
-        lmax2: Largest degree of y.
-        lmax_out: Largest degree kept of the product.
+        lmax1: Highest degree of x.
+        lmax2: Highest degree of y.
+        lmax_out: Highest degree kept of the product.
         channels: Number of channels.
         odd: Add the Poisson bracket, which supplies the paths of odd l1 + l2 + l3 (the cross
             product among them). The sum is equivariant under rotations; a reflection turns the

@@ -17,7 +17,7 @@ class SelfMix(nn.Module):
     Args:
         product: Called with two features of ``hidden`` channels and degrees up to ``lmax``, returns
             a third.
-        lmax: Largest degree.
+        lmax: Highest degree.
         channels: Number of channels.
         hidden: Channels inside the product; as many as outside unless given.
         unit_weights: Of the channel mixing, see :class:`DegreeLinear`.
@@ -58,7 +58,7 @@ class GauntSelfMix(SelfMix):
     """A feature that interacts with itself by the Gaunt product; see :class:`SelfMix`.
 
     Args:
-        lmax: Largest degree.
+        lmax: Highest degree.
         channels: Number of channels.
         hidden: Channels inside the product; as many as outside unless given.
         odd: Add the bracket, see :class:`GauntProduct`.

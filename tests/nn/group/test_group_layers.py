@@ -48,7 +48,7 @@ def stack(rule: GroupQuadrature, pool: str = "mean", **options: Any) -> nn.Seque
         GroupLayerNorm(3, rule),
         EachMap(nn.GELU()),
         GroupConv(3, 4, 3, rule, padding=1, radius=1.0, **options),
-        GroupLayerNorm(4, rule, over="image"),
+        GroupLayerNorm(4, rule),
         GroupPool(rule, pool),
     )
 
@@ -294,7 +294,6 @@ def test_features_on_another_quadrature_are_refused() -> None:
         (lambda r: LiftingConv(1, 2, 0, r), "kernel_size must be at least 1, found 0"),
         (lambda r: LiftingConv(1, 2, 5, r, radius=-1.0), "radius must be above 0, found -1.0"),
         (lambda r: GroupPool(r, "men"), "pooling 'men' is unknown: did you mean 'mean'"),
-        (lambda r: GroupLayerNorm(3, r, over="pixel"), "over 'pixel' is unknown"),
         (
             lambda r: LiftingConv(1, 2, 5, r)(torch.zeros(1, 1, 9, 9), r.moved(torch.zeros(2, 2))),
             r"SO\(2\).*determinant",

@@ -1,0 +1,83 @@
+"""Projection of features on a group to an image."""
+
+import math
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from equinet.lie import GroupQuadrature
+from equinet.nn.group.convolution import FeatureConvolution, kernel_class
+from equinet.nn.group.tensor import GroupTensor
+
+
+class GroupProjection(FeatureConvolution):
+    """Projects features on a group to an image.
+
+    (f * k)(x) = sum_j w_j / det h_j sum_o k(h_j⁻¹ o) f(x + o, h_j), an image that moves as the one
+    that was lifted.
+
+    Args:
+        in_channels: Of the features.
+        out_channels: Of the image.
+        kernel_size: Taps in each direction.
+        quadrature: Samples of the features.
+        kernel: ``harmonic`` or ``sine``.
+        stride: See :class:`SampledConvolution`.
+        padding: Likewise.
+        radius: Likewise.
+        options: Of the kernel.
+
+    Raises:
+        ValueError: A number is out of range, or the name of the kernel is unknown.
+
+    Example:
+        >>> from equinet.lie import SO, group_quadrature
+        >>> rule = group_quadrature(SO(2), rotations=4)
+        >>> x = GroupTensor(torch.randn(2, 3, 4, 9, 9), rule)
+        >>> GroupProjection(3, 1, 5, rule)(x).shape
+        torch.Size([2, 1, 5, 5])
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        quadrature: GroupQuadrature,
+        *,
+        kernel: str = "harmonic",
+        stride: int = 1,
+        padding: int = 0,
+        radius: float | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(
+            in_channels,
+            out_channels,
+            kernel_size,
+            quadrature,
+            stride=stride,
+            padding=padding,
+            radius=radius,
+        )
+        outputs = (out_channels, in_channels)
+        kind = kernel_class(kernel)
+        self.kernel = kind(outputs, quadrature, self.displacements(quadrature), None, **options)
+
+    def weights(self, samples: GroupQuadrature) -> tuple[Tensor, ...]:
+        """Return [C_out, C_in K, ...]."""
+        values = self.kernel(self.displacements(samples), None)
+        values = values.unflatten(-1, (self.out_channels, self.in_channels))
+        gain = self.measure.to(values) / samples.determinants.to(values)
+        values = values * gain[:, None, None, None] / math.sqrt(self.in_channels * len(samples))
+        return (self.tap_shape(torch.einsum("ktoi->oikt", values).flatten(1, 2)),)
+
+    def forward(self, x: GroupTensor) -> Float[Tensor, "batch channel *space"]:
+        """Project features.
+
+        Raises:
+            ValueError: They are on another quadrature, or smaller than the kernel.
+        """
+        return self.convolve(self.maps_of(x, "a projection"), x.quadrature)
