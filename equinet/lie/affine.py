@@ -21,7 +21,7 @@ class Affine(Group):
     volumes. Decompositions are those of the linear group, with t in front of its coordinates.
 
     Args:
-        linear: Group of the h, on the plane or on space.
+        linear: Group of the linear parts h, on the plane or on space.
 
     Example:
         >>> from equinet.lie import SL
@@ -46,7 +46,7 @@ class Affine(Group):
         """Return the principal logarithms of elements.
 
         Raises:
-            ValueError: See :meth:`Group.log`.
+            ValueError: If ``g`` is no element or has no principal logarithm, see :meth:`Group.log`.
         """
         self.check(g)
         h, t = split_affine(g)
@@ -73,7 +73,8 @@ class Affine(Group):
         """Refuse matrices that are no elements.
 
         Raises:
-            ValueError: The last row is not (0 … 0 1), or see :meth:`LinearGroup.check`.
+            ValueError: If the last row is not (0 … 0 1), or if h is refused, see
+                :meth:`LinearGroup.check`.
         """
         check_shape(g, self)
         unit = torch.eye(self.size, dtype=g.dtype, device=g.device)[-1]
@@ -124,10 +125,10 @@ class SE(Affine):
     """Rotations and translations.
 
     Args:
-        n: 2 or 3.
+        n: Dimension of the space, 2 or 3.
 
     Raises:
-        ValueError: N is neither.
+        ValueError: If ``n`` is neither 2 nor 3.
 
     Example:
         >>> SE(3).dim
@@ -143,10 +144,10 @@ class Sim(Affine):
     """Rotations, translations and positive scalings: the similarities that keep orientation.
 
     Args:
-        n: 2 or 3.
+        n: Dimension of the space, 2 or 3.
 
     Raises:
-        ValueError: N is neither.
+        ValueError: If ``n`` is neither 2 nor 3.
 
     Example:
         >>> Sim(2).modular(torch.diag(torch.tensor([2.0, 2.0, 1.0])))
@@ -163,7 +164,7 @@ class AffineDecomposition(Decomposition):
 
     Args:
         group: The affine group.
-        linear: Coordinates of h.
+        linear: Coordinates of the linear part h.
 
     Example:
         >>> from equinet.lie import SE
@@ -179,7 +180,7 @@ class AffineDecomposition(Decomposition):
         """Return the coordinates of elements.
 
         Raises:
-            ValueError: See :meth:`Affine.check`.
+            ValueError: If ``g`` is no element, see :meth:`Affine.check`.
         """
         self.group.check(g)
         h, t = split_affine(g)
@@ -202,7 +203,7 @@ def split_affine(
     """Return the upper left block and the column beside it.
 
     Args:
-        g: Matrices [[h, t], [·, ·]].
+        g: Matrices [..., n + 1, n + 1] of the form [[h, t], [·, ·]].
 
     Returns:
         h and t.
@@ -216,8 +217,8 @@ def join_affine(
     """Return the matrices [[h, t], [0, 1]].
 
     Args:
-        h: Linear maps.
-        t: Translations, as columns.
+        h: Linear maps [..., n, n].
+        t: Translations [..., n, 1], as columns.
 
     Returns:
         Affine maps.

@@ -12,10 +12,10 @@ def check_dimension(n: int, name: str) -> None:
 
     Args:
         n: Dimension of the space.
-        name: Of the group's family.
+        name: Name of the family of groups.
 
     Raises:
-        ValueError: N is neither 2 nor 3.
+        ValueError: If ``n`` is neither 2 nor 3.
     """
     if n not in {2, 3}:
         raise ValueError(f"n of {name}(n) must be 2 or 3, found {n}")
@@ -25,11 +25,11 @@ def check_shape(g: Float[Tensor, "*batch rows columns"], group: Group) -> None:
     """Refuse matrices of another size than the group's.
 
     Args:
-        g: The matrices.
-        group: Which they should belong to.
+        g: Matrices that should be elements of the group.
+        group: Group that the matrices should belong to.
 
     Raises:
-        ValueError: The shape is another.
+        ValueError: If the matrices have another size than those of the group.
     """
     if g.shape[-2:] != (group.size, group.size):
         raise ValueError(
@@ -47,14 +47,15 @@ def refuse(
     """Refuse elements that miss a requirement.
 
     Args:
-        found: Value that was compared, per element.
-        accepted: Whether it will do; NaN compares false and is refused.
-        group: Which the elements should belong to.
-        requirement: What they must have.
-        fix: What to do about it.
+        found: Value that was compared, one for each element.
+        accepted: Verdict on each element, true if the value is accepted. NaN compares false and is
+            refused.
+        group: Group that the elements should belong to.
+        requirement: Requirement that was missed, as it reads after "must have".
+        fix: Advice on how to meet the requirement.
 
     Raises:
-        ValueError: One will not do; names the first.
+        ValueError: If an element is not accepted; the message names the first one.
     """
     if bool(accepted.all()):
         return

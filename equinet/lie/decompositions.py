@@ -18,12 +18,13 @@ from equinet.lie.stretches import stretch_density
 class CartanDecomposition(Decomposition):
     """Coordinates of X in an orthonormal basis, then the rotation vector of k.
 
-    They are defined, unique and smooth on the whole group, except where k is a half turn.
+    They are defined, unique and smooth on the whole group, except where k rotates by 180 degrees.
 
     Args:
-        group: A linear group.
-        symmetric_basis: Orthonormal basis [p, n, n] of the X in the group's Lie algebra.
-        rotates: Whether the group has rotations.
+        group: Linear group that is decomposed.
+        symmetric_basis: Orthonormal basis [p, n, n] of the symmetric X in the Lie algebra of the
+            group.
+        rotates: Presence of rotations in the group; without them k is the identity.
 
     Source: Helgason, Differential Geometry, Lie Groups, and Symmetric Spaces (1978), §VI.1;
     Mironenco, Forré (ICLR 2024) for its use in convolutions.
@@ -46,7 +47,7 @@ class CartanDecomposition(Decomposition):
         """Return the coordinates of elements.
 
         Raises:
-            ValueError: See :meth:`Group.check`.
+            ValueError: If ``g`` is no element, see :meth:`Group.check`.
         """
         self.group.check(g)
         rotation = orthogonal_factor(g)
@@ -80,7 +81,7 @@ class IwasawaDecomposition(Decomposition):
     above the diagonal by rows. The density is :math:`\prod_{i<j} a_i/a_j` times constants.
 
     Args:
-        group: SL(n) or GL(n).
+        group: Group SL(n) or GL(n) that is decomposed.
         diagonal_basis: Orthonormal basis [r, n] of log a.
 
     Source: Helgason, Groups and Geometric Analysis (1984), §I.5.1.
@@ -99,7 +100,7 @@ class IwasawaDecomposition(Decomposition):
         """Return the coordinates of elements.
 
         Raises:
-            ValueError: See :meth:`Group.check`.
+            ValueError: If ``g`` is no element, see :meth:`Group.check`.
         """
         self.group.check(g)
         rotation, upper = _positive_qr(g)
@@ -136,7 +137,7 @@ class KAKDecomposition(Decomposition):
     \sinh(t_i - t_j)` times constants.
 
     Args:
-        group: SL(n) or GL(n).
+        group: Group SL(n) or GL(n) that is decomposed.
         diagonal_basis: Orthonormal basis [r, n] of t.
 
     Source: Helgason, Groups and Geometric Analysis (1984), §I.5.2.
@@ -155,7 +156,7 @@ class KAKDecomposition(Decomposition):
         """Return the coordinates of elements.
 
         Raises:
-            ValueError: See :meth:`Group.check`.
+            ValueError: If ``g`` is no element, see :meth:`Group.check`.
         """
         self.group.check(g)
         left, values, right = torch.linalg.svd(g)
@@ -191,11 +192,11 @@ class LDLDecomposition(Decomposition):
     r"""g = sqrt(S) k with S = L D Lᵀ: unit lower triangular, positive diagonal, rotation.
 
     Coordinates are the entries of L below the diagonal by columns, log D in an orthonormal basis,
-    and the rotation vector of k; unconstrained, unique and smooth except where k is a half turn.
-    The density is :math:`\prod_i d_i^{(n+1)/2-i}` times constants.
+    and the rotation vector of k; unconstrained, unique and smooth except where k rotates by 180
+    degrees. The density is :math:`\prod_i d_i^{(n+1)/2-i}` times constants.
 
     Args:
-        group: SL(n) or GL(n).
+        group: Group SL(n) or GL(n) that is decomposed.
         diagonal_basis: Orthonormal basis [r, n] of log D.
 
     Source: Muirhead, Aspects of Multivariate Statistical Theory (1982), theorem 2.1.9, for the
@@ -216,7 +217,7 @@ class LDLDecomposition(Decomposition):
         """Return the coordinates of elements.
 
         Raises:
-            ValueError: See :meth:`Group.check`.
+            ValueError: If ``g`` is no element, see :meth:`Group.check`.
         """
         self.group.check(g)
         # gᵀ = q r gives g gᵀ = rᵀ r without squaring the condition number.
@@ -254,7 +255,7 @@ class ScaleDecomposition(Decomposition):
     Coordinates are log s, then those of h.
 
     Args:
-        group: CSO(n) or GL(n).
+        group: Group CSO(n) or GL(n) that is decomposed.
         rest: Coordinates of the elements of determinant one.
 
     Example:
@@ -271,7 +272,7 @@ class ScaleDecomposition(Decomposition):
         """Return the coordinates of elements.
 
         Raises:
-            ValueError: See :meth:`Group.check`.
+            ValueError: If ``g`` is no element, see :meth:`Group.check`.
         """
         self.group.check(g)
         logarithm = torch.linalg.det(g).log().unsqueeze(-1) / self.group.n

@@ -17,15 +17,15 @@ def rotation_subgroup(n: int, order: int) -> Float[Tensor, "order n n"]:
     """Return a finite group of rotations.
 
     Args:
-        n: 2 for the plane, 3 for space.
-        order: Number of rotations. In the plane any, multiples of a full turn's fraction; in space
-            12 (tetrahedral), 24 (octahedral) or 60 (icosahedral).
+        n: Dimension of the space, 2 or 3.
+        order: Number of rotations: any in the plane, where the angles are equidistant; 12
+            (tetrahedral), 24 (octahedral) or 60 (icosahedral) in space.
 
     Returns:
         Rotation matrices, float64, the identity first.
 
     Raises:
-        ValueError: There is no such group.
+        ValueError: If there is no finite group of ``order`` rotations.
 
     Example:
         >>> rotation_subgroup(3, 24).shape
@@ -56,8 +56,8 @@ def stretch_directions(
     With their weights they average polynomials up to degree three over the unit sphere exactly.
 
     Args:
-        n: 2 or 3.
-        order: Of the group, see :func:`rotation_subgroup`.
+        n: Dimension of the space, 2 or 3.
+        order: Number of rotations in the group, see :func:`rotation_subgroup`.
 
     Returns:
         The matrices, and weights whose sum is one. In space there are 12, in the plane the least
@@ -93,8 +93,8 @@ def radial_rule(
     """Return the Gauss-Radau rule for the Haar measure of stretches exp(X) with norm(X) <= radius.
 
     Args:
-        n: 2 or 3.
-        radius: Of the ball.
+        n: Dimension of the space, 2 or 3.
+        radius: Radius of the ball of stretches, the largest norm of X.
         shells: Number of nodes besides the center.
 
     Returns:

@@ -12,14 +12,14 @@ def named_group(name: str) -> Group:
     """Return a group by its name.
 
     Args:
-        name: The family and the dimension of the space: ``so2``, ``cso2``, ``sl2``, ``gl2``,
-            ``se2``, ``sim2``, or with 3.
+        name: Name of a family followed by the dimension of the space: ``so2``, ``cso2``, ``sl2``,
+            ``gl2``, ``se2``, ``sim2``, or with 3.
 
     Returns:
         The group.
 
     Raises:
-        ValueError: The name is unknown; names the nearest.
+        ValueError: If the name is unknown; the message offers the nearest one.
 
     Example:
         >>> named_group("sl2")

@@ -16,7 +16,7 @@ class Decomposition(ABC):
     """Global coordinates of a group, by the factors of its elements.
 
     Args:
-        group: The group.
+        group: Group that is decomposed.
         dim: Number of coordinates.
     """
 
@@ -29,7 +29,8 @@ class Decomposition(ABC):
         """Return the coordinates of elements.
 
         Raises:
-            ValueError: A matrix is no element of the group; names its place and the fix.
+            ValueError: If a matrix is no element of the group; the message names its place and the
+                fix.
         """
 
     @abstractmethod
@@ -54,8 +55,8 @@ class Group(ABC):
     measures.
 
     Args:
-        name: Such as ``SL(2)``.
-        n: Dimension of the space acted on, 2 or 3; for scalings any.
+        name: Name in messages, for example ``SL(2)``.
+        n: Dimension of the space acted on: 2 or 3, any for scalings.
         basis: Orthonormal basis [dim, size, size] of the Lie algebra, float64.
         haar_unit: Volume in the coordinates of that basis, at the identity, of one unit of Haar
             measure.
@@ -91,7 +92,7 @@ class Group(ABC):
         """Return the principal logarithms of elements.
 
         Raises:
-            ValueError: A matrix is no element of the group, or has no principal logarithm; most
+            ValueError: If a matrix is no element of the group, or has no principal logarithm. Most
                 groups have such elements, which coordinates of :meth:`decompose` reach.
         """
 
@@ -110,7 +111,8 @@ class Group(ABC):
         """Refuse matrices that are no elements.
 
         Raises:
-            ValueError: Names the value found, its place and the fix.
+            ValueError: If a matrix is no element; the message names the value found, its place and
+                the fix.
         """
 
     @abstractmethod
@@ -129,8 +131,8 @@ class Group(ABC):
         """Map the unit cube onto the window.
 
         Args:
-            points: In [0, 1), of :attr:`cube_dim` components.
-            window: What to cover.
+            points: Points in [0, 1) with :attr:`cube_dim` components.
+            window: Bounds of the part of the group that is covered.
 
         Returns:
             Coordinates of the Cartan decomposition, and the Haar measure per volume of the cube:
@@ -161,7 +163,7 @@ class Group(ABC):
         """Return the density of the left Haar measure in exponential coordinates.
 
         Args:
-            algebra: Elements X of the Lie algebra.
+            algebra: Elements X of the Lie algebra [..., size, size].
 
         Returns:
             det((1 - exp(-ad X)) / ad X), per unit volume in coordinates of ``basis``, in units of
@@ -184,16 +186,16 @@ class Group(ABC):
         """Return a decomposition of the group.
 
         Args:
-            name: ``cartan`` (stretch times rotation), ``iwasawa`` (rotation, positive diagonal,
-                unit upper triangular), ``kak`` (rotation, positive diagonal, rotation), ``ldl``
-                (Cholesky factors of g gᵀ, rotation) or ``scale`` (scaling times the rest), where
-                the group has it.
+            name: Name of the decomposition: ``cartan`` (stretch times rotation), ``iwasawa``
+                (rotation, positive diagonal, unit upper triangular), ``kak`` (rotation, positive
+                diagonal, rotation), ``ldl`` (Cholesky factors of g gᵀ, rotation) or ``scale``
+                (scaling times an element of determinant one), where the group has it.
 
         Returns:
             Its coordinates, their inverse and their Haar density.
 
         Raises:
-            ValueError: The name is unknown; names the nearest.
+            ValueError: If the name is unknown; the message offers the nearest one.
 
         Example:
             >>> from equinet.lie import SL
@@ -213,10 +215,11 @@ class Group(ABC):
         """Draw independent elements from the left Haar measure, restricted to a window.
 
         Args:
-            count: How many.
-            window: Where; rotations are drawn from all of their group.
-            generator: Source of random numbers; torch's own unless given.
-            dtype: Of the result.
+            count: Number of elements.
+            window: Bounds of the elements, ``Window()`` by default; rotations are drawn from their
+                whole group.
+            generator: Source of random numbers, torch's global one by default.
+            dtype: Data type of the result, float64 by default.
 
         Returns:
             The elements.

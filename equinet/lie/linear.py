@@ -39,16 +39,16 @@ _ROTATION_VOLUME = {2: 2 * math.pi * math.sqrt(2), 3: 8 * math.pi**2 * math.sqrt
 
 
 class LinearGroup(Group):
-    """A group of matrices that contains, of stretches, scalings and rotations, what it is told.
+    """A group of matrices made of stretches, scalings and rotations, or of some of the three.
 
     Use :class:`SO`, :class:`Scale`, :class:`CSO`, :class:`SL` or :class:`GL`.
 
     Args:
-        name: Of the group.
-        n: Rows of the matrices.
-        stretches: Whether volume-preserving stretches belong to it.
-        scales: Whether scalings do.
-        rotates: Whether rotations do.
+        name: Name in messages, for example ``SL(2)``.
+        n: Number of rows of the matrices.
+        stretches: Membership of the volume-preserving stretches.
+        scales: Membership of the positive scalings.
+        rotates: Membership of the rotations.
     """
 
     def __init__(self, name: str, n: int, *, stretches: bool, scales: bool, rotates: bool) -> None:
@@ -76,7 +76,7 @@ class LinearGroup(Group):
         """Return the principal logarithms of elements.
 
         Raises:
-            ValueError: See :meth:`Group.log`.
+            ValueError: If ``g`` is no element or has no principal logarithm, see :meth:`Group.log`.
         """
         self.check(g)
         if self.stretches:
@@ -101,8 +101,9 @@ class LinearGroup(Group):
         """Refuse matrices that are no elements.
 
         Raises:
-            ValueError: A shape is wrong, or a determinant is not positive, is not one, or the
-                matrix is no rotation, where the group asks for it; names value, place and fix.
+            ValueError: If a shape is wrong, or if a determinant is not positive or not one, or a
+                matrix is no rotation, where the group demands it; the message names value, place
+                and fix.
         """
         check_shape(g, self)
         determinant = torch.linalg.det(g.detach())
@@ -199,10 +200,10 @@ class SO(LinearGroup):
     """Rotations of the plane or of space.
 
     Args:
-        n: 2 or 3.
+        n: Dimension of the space, 2 or 3.
 
     Raises:
-        ValueError: N is neither.
+        ValueError: If ``n`` is neither 2 nor 3.
 
     Example:
         >>> SO(3).dim
@@ -218,7 +219,7 @@ class Scale(LinearGroup):
     """Positive scalings, the positive multiples of the identity.
 
     Args:
-        n: Dimension of the space scaled.
+        n: Dimension of the space that is scaled, 1 by default.
 
     Example:
         >>> Scale().log(torch.tensor([[2.0]]))
@@ -233,10 +234,10 @@ class CSO(LinearGroup):
     """Rotations times positive scalings: the linear maps that keep angles and orientation.
 
     Args:
-        n: 2 or 3.
+        n: Dimension of the space, 2 or 3.
 
     Raises:
-        ValueError: N is neither.
+        ValueError: If ``n`` is neither 2 nor 3.
 
     Example:
         >>> CSO(2).dim
@@ -252,10 +253,10 @@ class SL(LinearGroup):
     """Matrices of determinant one: the linear maps that keep volume and orientation.
 
     Args:
-        n: 2 or 3.
+        n: Dimension of the space, 2 or 3.
 
     Raises:
-        ValueError: N is neither.
+        ValueError: If ``n`` is neither 2 nor 3.
 
     Example:
         >>> SL(2).log(torch.tensor([[1.0, 3.0], [0.0, 1.0]]))
@@ -272,10 +273,10 @@ class GL(LinearGroup):
     """Matrices of positive determinant: the linear maps that keep orientation.
 
     Args:
-        n: 2 or 3.
+        n: Dimension of the space, 2 or 3.
 
     Raises:
-        ValueError: N is neither.
+        ValueError: If ``n`` is neither 2 nor 3.
 
     Example:
         >>> GL(2).act(torch.tensor([[2.0, 1.0], [0.0, 3.0]]), torch.tensor([1.0, 1.0]))

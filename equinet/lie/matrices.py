@@ -24,7 +24,7 @@ def matrix_exp(x: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch n n"]:
     """Return the exponential of matrices.
 
     Args:
-        x: Square matrices.
+        x: Square matrices [..., n, n].
 
     Returns:
         Their exponentials; for 2 × 2 in closed form.
@@ -55,7 +55,8 @@ def matrix_log(g: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch n n"]:
         closed form.
 
     Raises:
-        ValueError: An eigenvalue lies on the negative axis or is zero; names it and its place.
+        ValueError: If an eigenvalue lies on the negative axis or is zero; the message names it and
+            its place.
 
     Source: Higham, Functions of Matrices (2008), §11.5: square roots, then the diagonal Padé
     approximant, here as the Gauss-Legendre sum it is equal to.
@@ -118,7 +119,7 @@ def orthogonal_factor(g: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch n
     """Return the orthogonal factor k of the polar decomposition g = P k, P symmetric positive.
 
     Args:
-        g: Nonsingular matrices.
+        g: Nonsingular matrices [..., n, n].
 
     Returns:
         The nearest orthogonal matrices; for 2 × 2 with positive determinant in closed form.
@@ -146,7 +147,7 @@ def exp_slope(x: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch n n"]:
     """Return (exp(x) - 1) / x, the mean of exp(t x) over t from 0 to 1.
 
     Args:
-        x: Square matrices, singular ones included.
+        x: Square matrices [..., n, n], which may be singular.
 
     Returns:
         The values of this entire function, the identity at zero.
@@ -165,7 +166,7 @@ def matrix_sinhc_sqrt(q: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch n
     """Return sinh(sqrt(q)) / sqrt(q) of matrices, an entire function of q.
 
     Args:
-        q: Square matrices.
+        q: Square matrices [..., n, n].
 
     Returns:
         The values, the identity at zero.

@@ -11,15 +11,15 @@ def named(name: str, options: Mapping[str, Value], place: str) -> Value:
     """Return the option of a name.
 
     Args:
-        name: What the user wrote.
-        options: What there is, by name.
-        place: What the name was given for, such as ``rule``.
+        name: Name that the user wrote.
+        options: Available options by name.
+        place: Name of the option in messages, for example ``rule``.
 
     Returns:
         The option.
 
     Raises:
-        ValueError: There is none; names the nearest one and all others.
+        ValueError: If there is no such option; the message names the nearest one and all others.
 
     Example:
         >>> named("mc", {"mc": 1, "sobol": 2}, "rule")

@@ -28,8 +28,9 @@ def lattice_points(
 
     Args:
         count: Number of points.
-        dim: Of the cube.
-        generator: Shifts all points by one uniform vector; else they are centered in their cells.
+        dim: Dimension of the cube.
+        generator: Source of random numbers, from which one uniform vector is drawn that shifts all
+            points. None centers them in their cells.
 
     Returns:
         Points in [0, 1), float64.
@@ -54,8 +55,9 @@ def sobol_points(
 
     Args:
         count: Number of points.
-        dim: Of the cube.
-        generator: Shifts all points by one uniform vector; else they are centered in their cells.
+        dim: Dimension of the cube.
+        generator: Source of random numbers, from which one uniform vector is drawn that shifts all
+            points. None centers them in their cells.
 
     Returns:
         Points in [0, 1), float64.
@@ -77,8 +79,8 @@ def random_points(
 
     Args:
         count: Number of points.
-        dim: Of the cube.
-        generator: Source of random numbers; else the same numbers in every call.
+        dim: Dimension of the cube.
+        generator: Source of random numbers. None gives the same numbers in every call.
 
     Returns:
         Points in [0, 1), float64.

@@ -17,9 +17,10 @@ from equinet.lie.window import Window
 class Projective(Group):
     """The homographies of the plane, as 3 × 3 matrices of determinant one.
 
-    A matrix [[A, t], [v, 1]] moves x to (A x + t) / (v·x + 1). Coordinates cover the cell of those
-    whose last entry and determinant of the affine part are positive, which holds the identity and
-    leaves out no more than keeps orientation at the origin; log is wider.
+    A matrix [[A, t], [v, 1]] moves x to (A x + t) / (v·x + 1). Coordinates cover the cell in
+    which the last entry and the determinant of the affine part are positive. It contains the
+    identity and all homographies that are finite at the origin and keep orientation there; the
+    logarithm covers more.
 
     Decompositions are those of GL(2): H = s T(t) A E(v), translation, linear map and elation, with
     coordinates t, those of A, and v. Haar measure is dt dA dv / det(A), left and right invariant.
@@ -47,7 +48,7 @@ class Projective(Group):
         """Return the principal logarithms of elements.
 
         Raises:
-            ValueError: See :meth:`Group.log`.
+            ValueError: If ``g`` is no element or has no principal logarithm, see :meth:`Group.log`.
         """
         self.check(g)
         return self.unimodular.log(g)
@@ -68,7 +69,8 @@ class Projective(Group):
         """Refuse matrices that are no elements.
 
         Raises:
-            ValueError: A shape is wrong or a determinant is not one; names value, place and fix.
+            ValueError: If a shape is wrong or a determinant is not one; the message names value,
+                place and fix.
         """
         check_shape(g, self)
         self.unimodular.check(g)
@@ -108,8 +110,8 @@ class ProjectiveDecomposition(Decomposition):
     """Coordinates t, those of A, and v, of the homography s [[A + t v, t], [v, 1]].
 
     Args:
-        group: The homographies.
-        linear: Coordinates of A.
+        group: Group of the homographies.
+        linear: Coordinates of the linear part A.
 
     Example:
         >>> Projective().decompose("iwasawa").compose(torch.zeros(8)).diagonal()
@@ -124,7 +126,8 @@ class ProjectiveDecomposition(Decomposition):
         """Return the coordinates of elements.
 
         Raises:
-            ValueError: An element lies outside the cell, or see :meth:`Projective.check`.
+            ValueError: If an element lies outside the cell, or is none, see
+                :meth:`Projective.check`.
         """
         self.group.check(g)
         last = g[..., -1, -1]

@@ -26,13 +26,13 @@ class GroupQuadrature:
     take features on its elements moved from the right, see :meth:`moved`.
 
     Args:
-        group: The group.
-        window: What is integrated over.
-        elements: [K, n, n] group elements, float64.
-        inverses: [K, n, n] their inverses.
-        coordinates: [K, dim] their Cartan coordinates.
-        weights: [K] positive weights against the Haar measure of :class:`equinet.lie.Group`.
-        base: The quadrature whose elements these are, moved; None if they are nobody else's.
+        group: Group of the elements.
+        window: Bounds of the part of the group that is integrated over.
+        elements: Group elements [K, n, n], float64.
+        inverses: Inverses [K, n, n] of the elements.
+        coordinates: Cartan coordinates [K, dim] of the elements.
+        weights: Positive weights [K] against the Haar measure of :class:`equinet.lie.Group`.
+        base: Quadrature whose elements were moved to make this one; None if it was not made so.
     """
 
     group: Group
@@ -67,10 +67,10 @@ class GroupQuadrature:
         multiplication from the left by rotations is so afterwards.
 
         Args:
-            g: Element of the group.
+            g: Element of the group [n, n].
 
         Raises:
-            ValueError: It is none.
+            ValueError: If ``g`` is no element of the group.
 
         Example:
             >>> from equinet.lie import SL
@@ -110,18 +110,19 @@ def group_quadrature(
         rotations: Number of rotations, where the group has any. For the product rule in space 12,
             24 or 60.
         stretches: Number of volume-preserving stretches, where the group has any. For the product
-            rule the identity and shells around it: 1 + 4 k in the plane with 8 rotations, 1 + 12 k
-            in space.
-        rule: ``product``: scales times stretches times a finite group of rotations, all of it
-            closed under multiplication from the left by these rotations; or as many elements
-            spread over all factors at once as a rank-1 ``lattice``, by ``sobol`` or at random,
-            ``mc``.
+            rule these are the identity and shells around it: 1 + 4 k in the plane with 8 rotations,
+            1 + 12 k in space.
+        rule: Name of the rule. ``product``: scales times stretches times a finite group of
+            rotations; the elements are closed under multiplication from the left by these
+            rotations. ``lattice``, ``sobol`` and ``mc``: as many elements, spread over all factors
+            at once by a rank-1 lattice, by Sobol's sequence or at random.
         scales: Number of scalings, where the group has any; Gauss-Legendre nodes in the logarithm
             for the product rule.
-        window: What is integrated over; ``Window()`` unless given.
-        generator: For a random quadrature whose sums are unbiased over rotations (product rule, by
-            one rotation from the right) or over all of the window (other rules, by one shift of the
-            lattice or sequence, or fresh draws).
+        window: Bounds of the part of the group that is integrated over, ``Window()`` by default.
+        generator: Source of random numbers that makes the quadrature random, with sums that are
+            unbiased over rotations (product rule: one random rotation from the right) or over the
+            whole window (other rules: one shift of the lattice or sequence, or fresh draws). None
+            gives the same quadrature in every call.
 
     Returns:
         The quadrature, of rotations · stretches · scales elements. Weights of the product rule add
@@ -130,8 +131,9 @@ def group_quadrature(
         in the mean.
 
     Raises:
-        TypeError: The group has translations, which are sampled by pixels or points.
-        ValueError: A number does not fit the rule, or the rule is unknown; names the nearest.
+        TypeError: If the group has translations, which are sampled by pixels or points.
+        ValueError: If a number does not fit the rule, or if the rule is unknown; the message offers
+            the nearest one.
 
     Example:
         >>> from equinet.lie import SL

@@ -17,7 +17,7 @@ def skew_matrix(vector: Float[Tensor, "*batch vector"]) -> Float[Tensor, "*batch
     """Return the generators of rotations by given rotation vectors.
 
     Args:
-        vector: One component for the plane, three for space.
+        vector: Rotation vectors: one component for the plane, three for space.
 
     Returns:
         Skew matrices [..., 2, 2] or [..., 3, 3].
@@ -39,7 +39,7 @@ def skew_vector(matrix: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch ve
     """Return the rotation vectors of the skew parts of matrices; undoes :func:`skew_matrix`.
 
     Args:
-        matrix: [..., 2, 2] or [..., 3, 3].
+        matrix: Matrices [..., 2, 2] or [..., 3, 3].
 
     Returns:
         One component for the plane, three for space.
@@ -58,7 +58,7 @@ def rotation_exp(vector: Float[Tensor, "*batch vector"]) -> Float[Tensor, "*batc
     """Return the rotation matrices of rotation vectors of any length.
 
     Args:
-        vector: One component for the plane, three for space, radians.
+        vector: Rotation vectors in radians: one component for the plane, three for space.
 
     Returns:
         Rotation matrices [..., 2, 2] or [..., 3, 3].
@@ -85,11 +85,11 @@ def rotation_log(rotation: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch
     """Return the rotation vectors, of length at most pi, of rotation matrices.
 
     Args:
-        rotation: Proper rotations [..., 2, 2] or [..., 3, 3]; not checked.
+        rotation: Proper rotations [..., 2, 2] or [..., 3, 3], which is not checked.
 
     Returns:
-        One component for the plane, in (-pi, pi], three for space; at half turns in space one of
-        the two opposite vectors.
+        One component for the plane, in (-pi, pi], three for space; at rotations by 180 degrees in
+        space one of the two opposite vectors.
 
     Source: In space through the unit quaternion, exact at every angle (Shepperd, J. Guidance and
     Control 1, 1978).
@@ -109,7 +109,7 @@ def rotation_density(vector: Float[Tensor, "*batch vector"]) -> Float[Tensor, "*
     """Return the Haar density, of total mass one, in rotation vectors of length at most pi.
 
     Args:
-        vector: One component for the plane, three for space, radians.
+        vector: Rotation vectors in radians: one component for the plane, three for space.
 
     Returns:
         1 / (2 pi) in the plane, (1 - cos(angle)) / (4 pi² angle²) in space.
@@ -127,7 +127,7 @@ def uniform_rotation(points: Float[Tensor, "*batch vector"]) -> Float[Tensor, "*
     """Map the unit cube onto the rotations so that its volume becomes the Haar measure.
 
     Args:
-        points: In [0, 1); one component for the plane, three for space.
+        points: Points in [0, 1): one component for the plane, three for space.
 
     Returns:
         Rotation vectors.

@@ -39,7 +39,7 @@ def traceless_basis(n: int) -> Float[Tensor, "dim n n"]:
     """Return an orthonormal basis of the traceless symmetric matrices, diagonal ones first.
 
     Args:
-        n: Rows.
+        n: Number of rows of the matrices.
 
     Returns:
         Matrices B with tr(B_i B_j) = 1 for i = j, else 0; float64.
@@ -67,7 +67,7 @@ def stretch_density(x: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch"]:
         x: Symmetric matrices, 2 × 2 or 3 × 3.
 
     Returns:
-        Densities, 1 at zero and nowhere less.
+        Densities, at least 1, and 1 at X = 0.
 
     Source: Helgason, Groups and Geometric Analysis (1984), §I.5.2.
 
@@ -87,7 +87,7 @@ def uniform_stretch(points: Float[Tensor, "*batch cube"]) -> Float[Tensor, "*bat
     """Map the unit cube onto the unit ball of traceless symmetric matrices, uniformly.
 
     Args:
-        points: In [0, 1); two components for 2 × 2 matrices, five for 3 × 3.
+        points: Points in [0, 1): two components for 2 × 2 matrices, five for 3 × 3.
 
     Returns:
         Matrices of Frobenius norm at most one; the volume of the cube becomes Lebesgue's measure.
@@ -111,7 +111,7 @@ def reflection(angle: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch 2 2"]:
     """Return the traceless symmetric matrices [[cos, sin], [sin, -cos]].
 
     Args:
-        angle: Radians; the axis of the matrix lies at half of it.
+        angle: Angles in radians; the axis of the matrix lies at half the angle.
 
     Returns:
         Matrices of Frobenius norm sqrt(2).
@@ -129,7 +129,7 @@ def unit_eigenvalues(angle: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch 3"
     """Return the eigenvalues, falling, of a traceless symmetric 3 × 3 matrix of unit norm.
 
     Args:
-        angle: Its shape, from 0 (prolate) to pi / 3 (oblate).
+        angle: Angles in radians that describe the shape, from 0 (prolate) to pi / 3 (oblate).
 
     Returns:
         The eigenvalues.

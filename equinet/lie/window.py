@@ -17,7 +17,7 @@ class Window:
             of positions.
 
     Raises:
-        ValueError: A bound is not positive.
+        ValueError: If a bound is not positive.
 
     Example:
         >>> Window(stretch=0.3).scale

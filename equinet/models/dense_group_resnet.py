@@ -1,4 +1,4 @@
-"""The published network on a group of linear maps, with its defects mended."""
+"""The published network on a group of linear maps, with its defects repaired."""
 
 import copy
 from typing import Any
@@ -14,7 +14,7 @@ from equinet.nn import EachMap, GroupConv, GroupLayerNorm, GroupPool, GroupTenso
 
 
 class DenseGroupResNet(Model):
-    """The residual network of Mironenco and Forré: dense kernels by perceptrons of sines.
+    """The residual network of Mironenco and Forré: dense kernels by MLPs with sines.
 
     As published: a lifting of 5 × 5 taps, one residual block of two convolutions of 5 × 5 taps at
     full resolution, max-pooling, a last convolution, the maximum over pixels and samples, and a
@@ -23,21 +23,22 @@ class DenseGroupResNet(Model):
     coordinates and a smooth disc; statistics pixel by pixel, so that black stays zero.
 
     Args:
-        group: See :class:`equinet.models.GroupResNet`.
+        group: Name of the linear maps, see :class:`equinet.models.GroupResNet`.
         classes: Number of classes.
-        in_channels: Channels of the images.
-        channels: Width.
-        rotations: Samples of rotations; published: 10 samples in all.
-        stretches: Samples of stretches for each of them.
-        rule: See :func:`equinet.lie.group_quadrature`; ``product`` for exact quarter turns.
-        separable: Separable kernels instead.
-        kernel_width: Of the perceptrons.
-        frequency: Of their sines.
-        radius: Pixels at which kernels have fallen to zero.
-        pool: See :class:`equinet.nn.GroupPool`.
-        dropout: In the classifier.
-        stretch_window: Largest stretch sampled.
-        scale_window: Largest logarithm of a scaling sampled.
+        in_channels: Number of channels of the images.
+        channels: Number of channels of the features.
+        rotations: Number of rotations; published are 10 samples in all.
+        stretches: Number of stretches for each of the rotations.
+        rule: Name of the rule of the samples, see :func:`equinet.lie.group_quadrature`; ``product``
+            makes rotations by 90 degrees exact.
+        separable: Whether kernels are separable instead of dense.
+        kernel_width: Width of the hidden layers of the kernels.
+        frequency: Factor in front of the arguments of the kernels' sines.
+        radius: Distance in pixels at which kernels have fallen to zero.
+        pool: Kind of pooling, see :class:`equinet.nn.GroupPool`.
+        dropout: Fraction of the classifier's hidden values that is set to zero in training.
+        stretch_window: Largest norm of a sampled stretch, see :class:`equinet.lie.Window`.
+        scale_window: Largest logarithm of a sampled scaling.
 
     Source: Mironenco, Forré, Lie Group Decompositions for Equivariant Neural Networks (ICLR 2024).
 
@@ -114,7 +115,7 @@ class DenseGroupResNet(Model):
         """Return logits of images [B, C, ...], at least 18 pixels wide.
 
         Raises:
-            ValueError: The images have another number of channels or are too small.
+            ValueError: If the images have another number of channels or are too small.
         """
         lifted: GroupTensor = self.lift(channels_last(images))
         return self.head(self.rest(lifted + self.block(lifted)))
@@ -127,10 +128,10 @@ class DenseGroupResNet(Model):
 
 
 class Residual(nn.Module):
-    """Adds what a module makes of its input to it.
+    """Add the output of a module to its input.
 
     Args:
-        inner: The module.
+        inner: Module whose output is added to its input.
     """
 
     def __init__(self, inner: nn.Module) -> None:

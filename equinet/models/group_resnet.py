@@ -26,7 +26,7 @@ _LIFTING_RADIUS = 4.0
 
 
 class GroupResNet(Model):
-    """Classifies images alike however they are moved by a group: rotated, scaled, sheared.
+    """Classify images independently of rotations, scalings and shears, elements of a group.
 
     Images are lifted to samples of the group at half of the rows and columns, brought to a quarter
     by a strided group convolution, pass through residual blocks, and are pooled over pixels and
@@ -38,29 +38,31 @@ class GroupResNet(Model):
     others as far as pixels and samples resolve the kernels.
 
     Args:
-        group: Linear maps by name: ``so2``, ``cso2``, ``sl2``, ``gl2``, or with 3 for volumes;
+        group: Name of the linear maps: ``so2``, ``cso2``, ``sl2``, ``gl2``, or with 3 for volumes.
             ``se2`` and ``sim2`` are the first two, whose translations are the pixels.
         classes: Number of classes.
-        in_channels: Channels of the images.
-        channels: Width of the blocks; half of it in front, ``expansion`` times it behind.
-        blocks: Residual blocks.
-        rotations: Samples of rotations, a multiple of 4 for exact quarter turns.
-        stretches: Samples of volume-preserving stretches, see :func:`equinet.lie.group_quadrature`.
-        scales: Samples of scalings.
-        separable: See :class:`equinet.nn.GroupConv`.
-        expansion: Of the last features.
-        hidden: Width of the classifier.
-        dropout: In the classifier.
-        pool: ``mean``, ``max`` or ``logsumexp``, see :class:`equinet.nn.GroupPool`.
-        stretch_window: Largest stretch sampled, see :class:`equinet.lie.Window`.
-        scale_window: Largest logarithm of a scaling sampled.
-        random_frames: Randomize the quadrature in every training step: all samples are moved by one
-            random element of the window, from the right, which keeps quarter turns exact. Integrals
-            over the window are then right in the mean with few samples; in evaluation the samples
-            are those of the quadrature. Images stay as they are.
+        in_channels: Number of channels of the images.
+        channels: Number of channels in the blocks; half as many in front of them, ``expansion``
+            times as many behind.
+        blocks: Number of residual blocks.
+        rotations: Number of rotations, a multiple of 4 for exact rotations by 90 degrees.
+        stretches: Number of volume-preserving stretches, see :func:`equinet.lie.group_quadrature`.
+        scales: Number of scalings, see :func:`equinet.lie.group_quadrature`.
+        separable: Form of the kernels, see :class:`equinet.nn.GroupConv`.
+        expansion: Number of channels of the last features, in units of ``channels``.
+        hidden: Width of the hidden layer of the classifier.
+        dropout: Fraction of the classifier's hidden values that is set to zero in training.
+        pool: Kind of pooling, ``mean``, ``max`` or ``logsumexp``, see
+            :class:`equinet.nn.GroupPool`.
+        stretch_window: Largest norm of a sampled stretch, see :class:`equinet.lie.Window`.
+        scale_window: Largest logarithm of a sampled scaling.
+        random_frames: Whether the quadrature is randomized in every training step: all samples are
+            moved by one random element of the window, from the right, which keeps rotations by 90
+            degrees exact. Integrals over the window are then right in the mean with few samples. In
+            evaluation the samples are those of the quadrature. Images are not changed.
 
     Raises:
-        ValueError: The group is unknown or a number does not fit.
+        ValueError: If the group is unknown or a number does not fit.
 
     Example:
         >>> model = GroupResNet(classes=3, channels=4, blocks=1, rotations=4)
@@ -122,7 +124,7 @@ class GroupResNet(Model):
         """Return logits of images [B, C, ...].
 
         Raises:
-            ValueError: The images have another number of channels or are too small.
+            ValueError: If the images have another number of channels or are too small.
         """
         samples = self.quadrature
         if self.training and self.random_frames:
@@ -150,15 +152,15 @@ class GroupResNet(Model):
 
 
 class FrozenResNet(nn.Module):
-    """What :class:`GroupResNet` computes, in plain convolutions.
+    """The function of :class:`GroupResNet`, computed by plain convolutions.
 
     Args:
-        presence: Of the images.
-        first: From images to maps at a quarter of the rows and columns.
-        blocks: Of the residual part.
-        last: Behind it.
-        pool: From maps to features.
-        head: From features to logits.
+        presence: Module that maps images to their presence, see :class:`equinet.nn.Presence`.
+        first: Module that maps images to maps at a quarter of the rows and columns.
+        blocks: Modules of the residual blocks.
+        last: Module behind the residual blocks.
+        pool: Module that maps maps to features.
+        head: Module that maps features to logits.
     """
 
     def __init__(
@@ -195,10 +197,10 @@ def linear_group(name: str) -> LinearGroup:
     """Return a linear group, or the linear part of an affine one, by its name.
 
     Args:
-        name: See :func:`equinet.lie.named_group`.
+        name: Name of the group, see :func:`equinet.lie.named_group`.
 
     Raises:
-        ValueError: The name is unknown; names the nearest.
+        ValueError: If the name is unknown; the message offers the nearest one.
 
     Example:
         >>> linear_group("sim2")
@@ -212,7 +214,7 @@ def frozen(*layers: Any) -> nn.Module:
     """Chain the plain forms of layers on a group.
 
     Args:
-        layers: Each with ``freeze()``.
+        layers: Layers on a group, each with a method ``freeze()``.
     """
     return nn.Sequential(*[layer.freeze() for layer in layers])
 
@@ -259,7 +261,7 @@ def channels_last(images: Tensor) -> Tensor:
     """Lay images out with channels innermost: depthwise convolutions are several times faster.
 
     Args:
-        images: [B, C, ...].
+        images: Images [B, C, ...] with two or three dimensions of space.
     """
     formats = {4: torch.channels_last, 5: torch.channels_last_3d}
     form = formats.get(images.ndim)

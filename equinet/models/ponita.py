@@ -32,30 +32,32 @@ class Ponita(Model):
     Without ``chiral`` mirror images have the same scalars.
 
     Args:
-        in_scalars: Scalars of each node.
-        in_vectors: Vectors of each node.
-        out_scalars: Scalars returned.
-        out_vectors: Vectors returned.
+        in_scalars: Number of scalars of each node.
+        in_vectors: Number of vectors of each node.
+        out_scalars: Number of scalars that are returned.
+        out_vectors: Number of vectors that are returned.
         channels: Number of channels.
         layers: Number of blocks.
-        grid: Name of :func:`equinet.o3.orientation_grid`; ``circleN`` for the plane.
-        mode: The space of the features, see above.
-        kernel: Of the bundle: ``mlp``, the published one, or ``zonal``, of finite degree, which is
-            closer to equivariant and faster, see :class:`equinet.nn.FiberBundleConv`; or ``full``,
-            which does not factorize and costs as many times more as there are orientations, see
-            :class:`equinet.nn.FullBundleConv`.
-        cutoff: Where kernels vanish smoothly, in the unit of the positions; None for nowhere.
-            Polynomials of distances are taken in this unit, or in that of the positions.
-        level: Outputs for each ``node``, or their sums over each ``graph``.
-        in_edge_scalars: Scalars of each edge that the kernels see.
+        grid: Name of the orientations, see :func:`equinet.o3.orientation_grid`; ``circleN`` for the
+            plane.
+        mode: Space of the features, see above.
+        kernel: Kernel of the bundle: ``mlp``, the published one; ``zonal``, of finite degree, which
+            is closer to equivariant and faster, see :class:`equinet.nn.FiberBundleConv`; or
+            ``full``, which does not factorize and costs as many times more as there are
+            orientations, see :class:`equinet.nn.FullBundleConv`.
+        cutoff: Distance at which kernels vanish smoothly, in the unit of the positions; with None
+            they vanish nowhere. Distances enter polynomials in this unit, with None in the unit of
+            the positions.
+        level: Level of the outputs: one for each ``node``, or their sums over each ``graph``.
+        in_edge_scalars: Number of scalars of each edge, which the kernels depend on.
         lmax: Highest degree of zonal kernels; at most half of the grid's degree is safe.
-        chiral: Of the lifted mode: let kernels tell mirror images apart.
-        moving: Of the bundle: let nodes move while the blocks go on, each time by what a block adds
-            to their first output vector, so that kernels see where they are by then. For vectors
-            that are displacements.
+        chiral: Whether kernels tell mirror images apart; lifted mode only.
+        moving: Whether nodes move from block to block, each time by what a block adds to their
+            first output vector, so that kernels depend on the new positions. It needs vectors that
+            are displacements and the mode ``bundle``.
 
     Raises:
-        ValueError: An option has a value that does not exist or goes with another mode.
+        ValueError: If an option has a value that does not exist or that belongs to another mode.
 
     Source: Bekkers et al., Fast, expressive SE(n) equivariant networks through weight-sharing in
     position-orientation space (ICLR 2024).
@@ -149,7 +151,7 @@ class Ponita(Model):
             graphs their sums [G, ...].
 
         Raises:
-            ValueError: A field is missing or has another shape.
+            ValueError: If a field is missing or has another shape.
         """
         inputs = self._inputs(graph)
         scalars, vectors = self.node_outputs(*inputs)
@@ -173,11 +175,11 @@ class Ponita(Model):
         """Apply the network to plain tensors, in the precision of the parameters.
 
         Args:
-            scalars: Of the nodes.
-            vectors: Of the nodes.
-            edge_index: Senders and receivers.
-            edge_vectors: From receiver to sender.
-            edge_scalars: Of the edges.
+            scalars: Scalars [N, in_scalars] of the nodes.
+            vectors: Vectors [N, in_vectors, n] of the nodes.
+            edge_index: Senders and receivers [2, E].
+            edge_vectors: Vectors [E, n] from receiver to sender.
+            edge_scalars: Scalars [E, in_edge_scalars] of the edges.
 
         Returns:
             Scalars and vectors of the nodes, averaged over the read-outs.
@@ -189,13 +191,13 @@ class Ponita(Model):
         """Rescale all kernels so that convolutions keep the size of features, on this batch.
 
         To be called once, before training, with the same batch on all ranks. A second call changes
-        nothing. The weights hold the result; there is no state beside them.
+        nothing. The result is kept in the weights; there is no other state.
 
         Args:
-            graph: As in a call: a batch of the training data.
+            graph: Batch of the training data, as in a call.
 
         Raises:
-            ValueError: A field is missing, or features do not vary.
+            ValueError: If a field is missing or the features do not vary.
         """
         self.calibrate_on(self._inputs(graph))
 
@@ -204,12 +206,12 @@ class Ponita(Model):
         """Do what :meth:`calibrate` does, on plain tensors, as :meth:`node_outputs` takes them.
 
         Args:
-            inputs: Of a batch of the training data.
+            inputs: Inputs of a batch of the training data.
         """
         self._run_blocks(inputs, calibrate=True)
 
     def _run_blocks(self, inputs: Inputs, *, calibrate: bool) -> tuple[Tensor, Tensor]:
-        """Average the read-outs of all blocks, each calibrated first if so wished."""
+        """Average the read-outs of all blocks, each calibrated first if ``calibrate``."""
         field = self.space.place(inputs)
         x = self.embedding(field.inputs)
         values: list[Tensor] = []

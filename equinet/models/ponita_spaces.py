@@ -1,4 +1,4 @@
-"""The spaces that a Ponita's features may live on: how inputs get there and how outputs leave."""
+"""The spaces of the features of Ponita: how inputs are placed there and outputs are read."""
 
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -26,14 +26,14 @@ from equinet.ops import segment_mean
 
 
 class Inputs(NamedTuple):
-    """What a network is given, in the precision of its parameters.
+    """Inputs of a network, in the precision of its parameters.
 
     Attributes:
-        scalars: [N, in_scalars] of the nodes.
-        vectors: [N, in_vectors, n] of the nodes.
-        edge_index: [2, E], senders and receivers.
-        edge_vectors: [E, n], from receiver to sender.
-        edge_scalars: [E, in_edge_scalars].
+        scalars: Scalars [N, in_scalars] of the nodes.
+        vectors: Vectors [N, in_vectors, n] of the nodes.
+        edge_index: Senders and receivers [2, E].
+        edge_vectors: Vectors [E, n] from receiver to sender.
+        edge_scalars: Scalars [E, in_edge_scalars] of the edges.
     """
 
     scalars: Tensor
@@ -54,8 +54,9 @@ class Field:
     """Inputs on a space.
 
     Attributes:
-        inputs: [..., in_scalars + in_vectors], vectors as components along the orientations.
-        geometry: What every convolution is given beside the features.
+        inputs: Features [..., in_scalars + in_vectors], with vectors as components along the
+            orientations.
+        geometry: Arguments of every convolution besides the features.
     """
 
     inputs: Tensor
@@ -68,7 +69,7 @@ class Field:
 
 @dataclass(frozen=True)
 class PositionField(Field):
-    """Numbers at positions of so many dimensions."""
+    """Numbers at positions, in a space of ``dimension`` dimensions."""
 
     dimension: int
 
@@ -93,14 +94,18 @@ class BundleField(Field):
 
 @dataclass(frozen=True)
 class LiftedField(Field):
-    """Numbers at lifted nodes of some orientations [M, 3], over so many nodes of indices [M]."""
+    """Numbers at lifted nodes, given by orientations [M, 3] and base nodes [M] out of ``nodes``."""
 
     orientations: Tensor
     node: Tensor
     nodes: int
 
     def read(self, values: Tensor, scalars: int) -> tuple[Tensor, Tensor]:
-        """Average over the lifts of a node; vectors times three, the identity on even coverage."""
+        """Average over the lifted nodes of a node.
+
+        Vectors are multiplied by 3, which reproduces them exactly if the orientations cover the
+        sphere evenly.
+        """
         vectors = 3 * values[:, scalars:, None] * self.orientations.unsqueeze(1)
         return (
             segment_mean(values[:, :scalars], self.node, self.nodes),
@@ -130,8 +135,8 @@ class Positions(Space):
     """Plain positions: scalars only, kernels of the distance.
 
     Args:
-        cutoff: Where kernels vanish; None for nowhere.
-        edge_scalars: Number of inputs of each edge.
+        cutoff: Distance at which kernels vanish; with None they vanish nowhere.
+        edge_scalars: Number of scalars of each edge.
     """
 
     def __init__(self, cutoff: float | None, edge_scalars: int) -> None:
@@ -153,13 +158,13 @@ class Bundle(Space):
     """A grid of orientations at every position.
 
     Args:
-        grid: Orientations.
+        grid: Grid of orientations with weights.
         kernel: ``mlp`` or ``zonal``, see :class:`equinet.nn.FiberBundleConv`; ``full``, see
             :class:`equinet.nn.FullBundleConv`.
         lmax: Highest degree of zonal kernels.
         basis: Number of basis functions of the kernels ``mlp`` and ``full``.
-        cutoff: Where kernels vanish; None for nowhere.
-        edge_scalars: Number of inputs of each edge.
+        cutoff: Distance at which kernels vanish; with None they vanish nowhere.
+        edge_scalars: Number of scalars of each edge.
     """
 
     points: Tensor
@@ -208,7 +213,7 @@ class Bundle(Space):
         return BundleField(placed, geometry, self.weights, self.frame)
 
     def _geometry(self, inputs: Inputs, points: Tensor) -> tuple[Tensor, ...]:
-        """Return what the convolutions of this kernel are given beside the features."""
+        """Return the arguments of the convolutions besides the features."""
         vectors = inputs.edge_vectors
         if self.kernel == "full":
             itself = vectors.new_zeros(1, vectors.shape[1])
@@ -240,13 +245,13 @@ class Bundle(Space):
 
 
 class Lifted(Space):
-    """Every edge an orientation at its receiver; in space.
+    """Orientations along the edges, at their receivers; three dimensions only.
 
     Args:
-        chiral: Let kernels tell mirror images apart.
+        chiral: Whether kernels tell mirror images apart.
         basis: Number of basis functions.
-        cutoff: Where kernels vanish; None for nowhere.
-        edge_scalars: Number of inputs of each edge.
+        cutoff: Distance at which kernels vanish; with None they vanish nowhere.
+        edge_scalars: Number of scalars of each edge.
     """
 
     dimension = 3
@@ -290,8 +295,8 @@ class RadialFunctions(nn.Module):
     """Radial functions, and their products with the inputs of the edge; all vanish at the cutoff.
 
     Args:
-        cutoff: Where they vanish; None for nowhere.
-        edge_scalars: Number of inputs of each edge.
+        cutoff: Distance at which the functions vanish; with None they vanish nowhere.
+        edge_scalars: Number of scalars of each edge.
     """
 
     def __init__(self, cutoff: float | None, edge_scalars: int) -> None:
@@ -312,8 +317,8 @@ class PairFunctions(nn.Module):
     Args:
         invariants: Number of invariants.
         size: Number of functions.
-        cutoff: Where they vanish; None for nowhere.
-        edge_scalars: Number of inputs of each edge.
+        cutoff: Distance at which the functions vanish; with None they vanish nowhere.
+        edge_scalars: Number of scalars of each edge.
     """
 
     def __init__(self, invariants: int, size: int, cutoff: float | None, edge_scalars: int) -> None:

@@ -6,16 +6,16 @@ from torch import Tensor, nn
 
 
 class DropPath(nn.Module):
-    """Set the update of a layer to zero for a random share of the graphs, in training only.
+    """Set the update of a layer to zero for a random fraction of the graphs, in training only.
 
-    The other updates are divided by the share that is kept. All atoms of a graph go together, so
-    that energies of graphs stay independent of one another.
+    The other updates are divided by the fraction that is kept. All atoms of a graph are treated
+    alike, so that energies of graphs stay independent of one another.
 
     Args:
-        rate: Share that is dropped, at least 0 and below 1.
+        rate: Fraction of the graphs that skip the layer, at least 0 and below 1.
 
     Raises:
-        ValueError: The rate is out of range.
+        ValueError: If ``rate`` is out of range.
 
     Source: Huang et al., Deep networks with stochastic depth (ECCV 2016).
 
@@ -36,8 +36,8 @@ class DropPath(nn.Module):
         """Drop the rows of ``x`` graph by graph.
 
         Args:
-            x: Update of each node.
-            batch: Graph of each node.
+            x: Update [N, ...] of each node.
+            batch: Index [N] of the graph of each node.
             num_graphs: Number of graphs.
         """
         if not self.training or self.rate == 0:

@@ -1,4 +1,4 @@
-"""Radial bases, the cutoff envelope, and the network that turns a distance into filter weights."""
+"""Radial bases, the cutoff envelope, and the network that maps a distance to filter weights."""
 
 import itertools
 import math
@@ -22,8 +22,8 @@ def polynomial_envelope(
 
     Args:
         distances: Distances in the unit of ``cutoff``.
-        cutoff: Where the envelope reaches zero.
-        order: The power p; larger values stay flat for longer.
+        cutoff: Distance at which the envelope reaches zero.
+        order: Power p, 5 by default; larger values stay flat for longer.
 
     Source: Gasteiger, Groß, Günnemann, Directional message passing (ICLR 2020), eq. 8.
 
@@ -44,9 +44,9 @@ class BesselBasis(nn.Module):
     limit is taken and all derivatives are zero.
 
     Args:
-        cutoff: Radius c of the ball, Å.
+        cutoff: Radius c of the ball in Å.
         size: Number of functions.
-        envelope_order: The power of :func:`polynomial_envelope`.
+        envelope_order: Power p of :func:`polynomial_envelope`.
 
     Source: Gasteiger, Groß, Günnemann (ICLR 2020), eq. 7.
 
@@ -80,9 +80,9 @@ class GaussianBasis(nn.Module):
     r"""Gaussians of one width at equal distances from zero to the cutoff.
 
     Args:
-        cutoff: Place of the last one, Å.
+        cutoff: Center of the last Gaussian in Å.
         size: Number of functions, at least 2.
-        width: Their standard deviation in units of the distance between two.
+        width: Standard deviation of a Gaussian, in units of the distance between two.
 
     Source: Schütt et al., SchNet (NeurIPS 2017); 600 functions of width 2 in Liao et al.,
     EquiformerV2 (ICLR 2024).
@@ -139,7 +139,7 @@ class LogarithmicBasis(nn.Module):
 
 
 class RadialNetwork(nn.Module):
-    """A bias-free perceptron from radial basis values to one weight per filter degree and channel.
+    """Map radial basis values to one weight per filter degree and channel by an MLP without biases.
 
     Without biases a zero input gives a zero output, so the envelope of the basis carries over.
 
@@ -173,8 +173,8 @@ class RadialNetwork(nn.Module):
         """Map basis values [E, basis_size] to filter weights [E, lmax + 1, channels].
 
         Args:
-            basis: Values of the radial basis.
-            gain: Factors of the result.
+            basis: Values [E, basis_size] of the radial basis.
+            gain: Factors [lmax + 1, channels] of the result; None stands for one.
         """
         # Gains act on the weights, which are few, not on the edges.
         weights = [

@@ -1,4 +1,4 @@
-"""Cosines and sines of the multiples of an angle, without the angle."""
+"""Cosines and sines of the multiples of an angle, from the cosine and sine of the angle."""
 
 import torch
 from jaxtyping import Float
@@ -10,7 +10,21 @@ def angle_multiples(
 ) -> tuple[Float[Tensor, "order *batch"], Float[Tensor, "order *batch"]]:
     """Return Re and Im of ``(cosine + i sine)^m`` for m = 1 to ``lmax`` (at least one).
 
-    On the unit circle: the cosines and sines of the multiples of an angle, without the angle.
+    On the unit circle these are the cosines and sines of the multiples of an angle, which is not
+    computed.
+
+    Args:
+        lmax: Highest power, at least 0; one power is returned for 0 as well.
+        cosine: Real parts [1, ...].
+        sine: Imaginary parts [1, ...].
+
+    Returns:
+        Real and imaginary parts, each [max(lmax, 1), ...].
+
+    Example:
+        >>> cosines, sines = angle_multiples(3, torch.zeros(1), torch.ones(1))
+        >>> cosines, sines
+        (tensor([ 0., -1.,  0.]), tensor([ 1.,  0., -1.]))
     """
     cosines, sines = cosine, sine
     while len(cosines) < lmax:

@@ -8,11 +8,12 @@ from torch import Tensor
 def rotation_to_pole(directions: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3 3"]:
     """Return rotations that take each direction to the polar axis y, smooth in each hemisphere.
 
-    The shortest turn is singular where a direction points down; there, half a turn about x comes
-    first. Which rotation is chosen does not matter to anything that depends on the axis alone.
+    Each is the shortest such rotation. Where a direction points down, which is singular for it, a
+    rotation by 180 degrees about x comes first. Functions that are symmetric about the axis do not
+    depend on this choice.
 
     Args:
-        directions: Vectors of any length but zero.
+        directions: Vectors [..., 3] of any length but zero.
 
     Example:
         >>> rotation_to_pole(torch.tensor([0.0, 0.0, 2.0])) @ torch.tensor([0.0, 0.0, 1.0])

@@ -20,9 +20,9 @@ def from_e3nn(
     only moved, not rescaled.
 
     Args:
-        x: Features laid out as ``irreps`` says.
-        irreps: One multiplicity C for every degree 0 to lmax in rising order, each of natural
-            parity, such as ``"64x0e + 64x1o + 64x2e"``.
+        x: Features laid out as ``irreps`` describes.
+        irreps: Multiplicity C of every degree 0 to lmax in rising order, each of natural parity,
+            such as ``"64x0e + 64x1o + 64x2e"``.
 
     Returns:
         The coefficients, C channels wide.
@@ -51,8 +51,8 @@ def to_e3nn(
     """Bring coefficients into e3nn's layout; the inverse of :func:`from_e3nn`.
 
     Args:
-        x: Coefficients of all degrees up to lmax, C channels wide.
-        irreps: C times every degree 0 to lmax in rising order, each of natural parity.
+        x: Coefficients [..., (lmax + 1)², C] of all degrees up to lmax.
+        irreps: Multiplicity C of every degree 0 to lmax in rising order, each of natural parity.
 
     Returns:
         The features laid out as ``irreps`` says.

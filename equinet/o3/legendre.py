@@ -16,7 +16,7 @@ def normalized_legendre(
     sin beta cos alpha)``.
 
     Args:
-        lmax: Highest degree.
+        lmax: Highest degree, at least 0.
         cos_beta: Cosines of the polar angles, float64.
 
     Returns:

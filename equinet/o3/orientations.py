@@ -81,7 +81,7 @@ def orientation_grid(name: str) -> OrientationGrid:
     positive and exact to the highest degree possible.
 
     Args:
-        name: As in the table, N a number of points such as in ``"circle16"``.
+        name: Name of the table with N replaced by a number of points, such as ``"circle16"``.
 
     Returns:
         Points, weights and symmetry; ``degree`` is the design strength.

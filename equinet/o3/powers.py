@@ -20,8 +20,8 @@ def power_variance(lmax: int, lmax_out: int, order: int) -> Float[Tensor, " degr
 
     Args:
         lmax: Highest degree of f.
-        lmax_out: Highest degree asked for.
-        order: The power ν.
+        lmax_out: Highest degree of the result.
+        order: Power ν of the function, at least 1.
 
     Returns:
         One value per degree 0 … lmax_out, float64.

@@ -53,7 +53,7 @@ def quadrature(degree: int) -> SphereQuadrature:
 
 
 def antipodal_quadrature(degree: int) -> SphereQuadrature:
-    """Return a small rule whose points are opposite to one another two by two.
+    """Return a small rule that contains the opposite of every point.
 
     Functions of even and odd degree are even and odd there, so that sums over points can be folded.
 

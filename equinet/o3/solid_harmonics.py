@@ -23,10 +23,10 @@ def solid_harmonics(lmax: int, vectors: Tensor, *, on_sphere: bool) -> Tensor:
     """Evaluate ``r^l Y_lm`` of vectors [3, N] as [lm, N].
 
     Args:
-        lmax: Highest degree.
-        vectors: Components first.
-        on_sphere: Take the lengths of all vectors for one, which saves a few operations. Then only
-            derivatives along the sphere mean something.
+        lmax: Highest degree, at least 0.
+        vectors: Vectors [3, N], components first.
+        on_sphere: Whether all vectors are taken to have length one, which saves a few operations.
+            Then only derivatives along the sphere have a meaning.
     """
     # Compilers fuse operations, and the forward mode could not differentiate what it differentiates
     # here a second time: both get the recurrence.

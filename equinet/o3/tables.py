@@ -24,13 +24,13 @@ class Table(Protocol):
 
 
 def constant_table(build: Callable[..., np.ndarray]) -> Table:
-    """Turn a function that builds a float64 array from integers into a cached :class:`Table`.
+    """Make a cached :class:`Table` of a function that builds a float64 array from integers.
 
     Each table is computed and copied to the device once; under ``torch.compile`` and
     ``torch.export`` it is a constant of the graph.
 
     Args:
-        build: Makes the array; always called with plain integers.
+        build: Function that makes the array; it is always called with plain integers.
 
     Returns:
         A function of the same arguments and the keywords ``dtype`` and ``device``.
@@ -39,8 +39,8 @@ def constant_table(build: Callable[..., np.ndarray]) -> Table:
 
     def make(arguments: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
         tensor = torch.tensor(build(*arguments), dtype=dtype, device=device)
-        # What torch._dynamo.mark_static sets: a table has the same shape in every call, though
-        # torch.compile be asked to take shapes for variable.
+        # What torch._dynamo.mark_static sets: a table has the same shape in every call, even
+        # if torch.compile treats shapes as dynamic.
         tensor._dynamo_static_indices = set(range(tensor.ndim))  # type: ignore[attr-defined]  # noqa: SLF001
         return tensor
 

@@ -101,11 +101,12 @@ def rotate(
     """Rotate (and reflect) functions on the sphere, given by their coefficients.
 
     Args:
-        x: Coefficients of all degrees up to some lmax.
+        x: Coefficients [..., (lmax + 1)², channels] of true or pseudo functions.
         rotation: Orthogonal matrices whose batch dimensions broadcast against those of ``x``.
-        parity: What an improper matrix does beyond its rotation. +1: ``x`` is a true function, of
+        parity: Effect of an improper matrix beyond its rotation. +1: ``x`` is a true function, of
             natural parity (-1)^l, carried along unchanged: ``f(R^-1 n)``. -1: a pseudo function, of
-            parity -(-1)^l, which changes sign besides. None: only proper rotations are accepted.
+            parity -(-1)^l, which also changes sign. None (the default): only proper rotations are
+            accepted.
 
     Returns:
         The coefficients of the rotated functions, in the dtype of ``x``.
@@ -177,7 +178,7 @@ def _euler_cosines_and_sines(rotation: Tensor) -> list[tuple[Tensor, Tensor]]:
 
 
 def _turn_factors(lmax: int, cosine: Tensor, sine: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the diagonal and the antidiagonal of the turn Z about y, m from -lmax to lmax.
+    """Return the diagonal and the antidiagonal of the rotation Z about y, m from -lmax to lmax.
 
     ``(Z M)[m] = diagonal[m] M[m] + antidiagonal[m] M[-m]``.
     """
@@ -201,7 +202,7 @@ def _constant_block(degree: int, matrix: list[list[int]]) -> np.ndarray:
 
 @constant_table
 def _j_matrix(degree: int) -> np.ndarray:
-    """J = D of the half turn that swaps the axes x and y: R_x(beta) = K R_y(beta) K."""
+    """J = D of the rotation by pi that swaps the axes x and y: R_x(beta) = K R_y(beta) K."""
     return _constant_block(degree, [[0, 1, 0], [1, 0, 0], [0, 0, -1]])
 
 

@@ -1,4 +1,4 @@
-"""Zonal polynomials: functions of a vector that depend on one axis, and on nothing else."""
+"""Zonal polynomials: functions of a vector that are symmetric about an axis."""
 
 import torch
 from jaxtyping import Float
@@ -10,10 +10,10 @@ from equinet.o3.angles import angle_multiples
 def zonal_polynomials(
     lmax: int, vectors: Float[Tensor, "*batch xyz"], axes: Float[Tensor, "*axis_batch xyz_axis"]
 ) -> Float[Tensor, "*out_batch zonal"]:
-    r"""Evaluate the solid harmonics of vectors that are unchanged by turns about an axis.
+    r"""Evaluate the solid harmonics of vectors that rotations about an axis leave unchanged.
 
     In space these are the solid Legendre polynomials :math:`|v|^l P_l(o \cdot \hat v)`, one a
-    degree, even under reflections. In the plane nothing turns about an axis, and every degree has
+    degree, even under reflections. In the plane there are no such rotations, and every degree has
     two: :math:`|v|^l \cos l\theta` and :math:`|v|^l \sin l\theta` with the signed angle
     :math:`\theta` from axis to vector, ordered 1, cos θ, sin θ, cos 2θ, …
 
@@ -22,7 +22,7 @@ def zonal_polynomials(
 
     Args:
         lmax: Highest degree, at least 0.
-        vectors: [..., 3] or [..., 2], of any length and unit.
+        vectors: Vectors [..., 3] or [..., 2], of any length and unit.
         axes: Unit vectors of the same dimension; batch shapes are broadcast.
 
     Returns:

@@ -23,16 +23,26 @@ def assert_conservative(
     A copy of the model is evaluated in float64 and evaluation mode; the model is left alone.
 
     Args:
-        model: Called as ``model(graph)``, returns a dict with ``energy`` [G] in eV and ``forces``
-            [N, 3] in eV/Å.
-        graph: PyG ``Data`` or ``Batch``; its edges are kept while atoms are displaced.
+        model: Model that is called as ``model(graph)`` and returns a dict with ``energy`` [G] in eV
+            and ``forces`` [N, 3] in eV/Å.
+        graph: Data or Batch of PyG; its edges are kept while atoms are displaced.
         step: Displacement in Å of the four-point difference, whose error grows as its fourth power.
-        components: How many force components, drawn at random, are compared; at most all.
+        components: Number of force components, drawn at random, that are compared; at most all.
         tolerance: Error allowed, relative to the largest force compared.
-        seed: Of the draw.
+        seed: Seed of the draw.
 
     Raises:
-        AssertionError: Naming what is off and by how much.
+        AssertionError: If forces differ from the derivatives or do not sum to zero; the message
+            names the quantity and the error.
+
+    Example:
+        >>> from torch_geometric.data import Data
+        >>> class Spring(nn.Module):
+        ...     def forward(self, graph):
+        ...         stretch = graph.pos[1] - graph.pos[0]
+        ...         energy = stretch.square().sum().view(1) / 2
+        ...         return {"energy": energy, "forces": torch.stack([stretch, -stretch])}
+        >>> assert_conservative(Spring(), Data(pos=torch.randn(2, 3)))
     """
     model = copy.deepcopy(model).double().eval()
     graph = graph.clone()

@@ -11,41 +11,80 @@ from equinet.testing.random import random_rotations
 from equinet.testing.tolerances import OPERATION, Tolerance, check_close
 
 Action = Callable[[Any, Tensor], Any]
-"""How a quantity changes under an orthogonal matrix [3, 3] given in float64."""
+"""Change of a quantity under an orthogonal matrix [3, 3], which is given in float64."""
 
 
 def invariant(x: Any, _rotation: Tensor) -> Any:
-    """Leave ``x`` alone: scalars, species, indices."""
+    """Return ``x`` unchanged, as rotations leave scalars, species and indices.
+
+    Example:
+        >>> invariant(torch.tensor(2.0), -torch.eye(3))
+        tensor(2.)
+    """
     return x
 
 
 def vector(x: Tensor, rotation: Tensor) -> Tensor:
-    """Turn vectors [..., 3]: positions, forces."""
+    """Rotate vectors [..., 3] such as positions and forces.
+
+    Example:
+        >>> vector(torch.tensor([1.0, 2.0, 3.0]), -torch.eye(3))
+        tensor([-1., -2., -3.])
+    """
     return torch.matmul(x, rotation.T.to(x))
 
 
 def pseudovector(x: Tensor, rotation: Tensor) -> Tensor:
-    """Turn pseudovectors [..., 3], such as cross products of vectors."""
+    """Rotate pseudovectors [..., 3] such as cross products of vectors.
+
+    Example:
+        >>> pseudovector(torch.tensor([1.0, 2.0, 3.0]), -torch.eye(3))
+        tensor([1., 2., 3.])
+    """
     return torch.mul(vector(x, rotation), torch.linalg.det(rotation).to(x))
 
 
 def matrix(x: Tensor, rotation: Tensor) -> Tensor:
-    """Turn second-rank tensors [..., 3, 3], such as stress."""
+    """Rotate second-rank tensors [..., 3, 3] such as stress.
+
+    Example:
+        >>> swap = torch.tensor([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, -1.0]])
+        >>> matrix(torch.diag(torch.tensor([1.0, 2.0, 3.0])), swap).diagonal()
+        tensor([2., 1., 3.])
+    """
     return rotation.to(x) @ x @ rotation.to(x).T
 
 
 def coefficients(x: Tensor, rotation: Tensor) -> Tensor:
-    """Turn coefficients [..., (lmax + 1)^2, channels] of true functions."""
+    """Rotate coefficients [..., (lmax + 1)², channels] of true functions.
+
+    Example:
+        >>> inversion = -torch.eye(3, dtype=torch.float64)
+        >>> coefficients(torch.ones(4, 1), inversion).flatten()
+        tensor([ 1., -1., -1., -1.])
+    """
     return rotate(x.double(), rotation, parity=1).to(x.dtype)
 
 
 def pseudo_coefficients(x: Tensor, rotation: Tensor) -> Tensor:
-    """Turn coefficients of pseudo functions, which change sign besides under reflection."""
+    """Rotate coefficients of pseudo functions, which also change sign under reflections.
+
+    Example:
+        >>> inversion = -torch.eye(3, dtype=torch.float64)
+        >>> pseudo_coefficients(torch.ones(4, 1), inversion).flatten()
+        tensor([-1.,  1.,  1.,  1.])
+    """
     return rotate(x.double(), rotation, parity=-1).to(x.dtype)
 
 
 def geometry(graph: Any, rotation: Tensor) -> Any:
-    """Turn the positions and the cell of an atomistic graph."""
+    """Rotate the positions and the cell of an atomistic graph.
+
+    Example:
+        >>> from torch_geometric.data import Data
+        >>> geometry(Data(pos=torch.ones(1, 3)), -torch.eye(3)).pos
+        tensor([[-1., -1., -1.]])
+    """
     turned = graph.clone()
     for name in ("pos", "cell"):
         if turned.get(name) is not None:
@@ -64,22 +103,25 @@ def assert_equivariant(
     tolerance: Tolerance = OPERATION,
     seed: int = 0,
 ) -> None:
-    """Assert that turning the arguments turns the result: ``f(g x) = g f(x)``.
+    """Assert that rotating the arguments rotates the result: ``f(g x) = g f(x)``.
 
     Args:
-        function: What is tested; returns a tensor, a sequence of tensors, or a dict of them.
-        arguments: Its positional arguments.
-        actions: How each argument changes: :func:`invariant`, :func:`vector`, :func:`coefficients`,
-            :func:`geometry` (atomistic graphs), ..., or a function of your own.
-        out: How the result changes: one action for a tensor, a sequence for a sequence, a dict for
-            a dict (of whose entries only the named are compared).
-        improper: Test reflections too, not only proper rotations.
-        trials: How many random rotations of each kind.
+        function: Function under test; it returns a tensor, a sequence of tensors, or a dict of
+            them.
+        arguments: Positional arguments of the function.
+        actions: Changes of the arguments, one for each: :func:`invariant`, :func:`vector`,
+            :func:`coefficients`, :func:`geometry` (atomistic graphs) and so on, or a function of
+            your own.
+        out: Change of the result: one action for a tensor, a sequence for a sequence, a dict for a
+            dict, of which only the named entries are compared.
+        improper: Whether reflections are tested as well as proper rotations.
+        trials: Number of random rotations of each type.
         tolerance: Error allowed at the precision of each output.
-        seed: Of the rotations.
+        seed: Seed of the rotations.
 
     Raises:
-        AssertionError: Naming the output, the kind of rotation and the error.
+        AssertionError: If the results differ; the message names the output, the type of rotation
+            and the error.
 
     Example:
         >>> x = torch.randn(4, 3, dtype=torch.float64)

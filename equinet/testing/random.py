@@ -17,10 +17,10 @@ def random_rotations(
     """Draw orthogonal matrices uniformly (Haar measure).
 
     Args:
-        count: How many.
-        improper: With determinant -1 rather than +1.
-        dtype: Of the result; they are computed in float64.
-        generator: Source of randomness; torch's global one by default.
+        count: Number of matrices.
+        improper: Whether determinants are -1 instead of +1.
+        dtype: Data type of the result; the matrices are computed in float64.
+        generator: Source of random numbers, torch's global one by default.
 
     Returns:
         The matrices.
@@ -43,11 +43,12 @@ def random_coefficients(
     """Draw coefficients of functions on the sphere, independent and standard normal.
 
     Args:
-        *batch: Leading dimensions.
-        lmax: Highest degree.
+        *batch: Leading dimensions of the result.
+        lmax: Highest degree, at least 0.
         channels: Number of functions in each batch entry.
-        dtype: Of the result; they are drawn in float64, so that all precisions see the same ones.
-        generator: Source of randomness; torch's global one by default.
+        dtype: Data type of the result. Coefficients are drawn in float64, so that all precisions
+            see the same ones.
+        generator: Source of random numbers, torch's global one by default.
 
     Returns:
         The coefficients.
@@ -66,10 +67,15 @@ def evaluate(
     """Return the values ``f(n) = sum_lm x_lm Y_lm(n)`` of functions given by coefficients.
 
     Args:
-        coefficients: Of all degrees up to some lmax.
-        points: Where to evaluate; need not be of unit length.
+        coefficients: Coefficients [..., (lmax + 1)², channels] of the functions.
+        points: Points [P, 3] at which the functions are evaluated, of any length.
 
     Returns:
-        The values at each point.
+        The values [..., P, channels] at the points.
+
+    Example:
+        >>> constant = torch.tensor([[math.sqrt(4 * math.pi)]])
+        >>> evaluate(constant, torch.eye(3)).flatten()
+        tensor([1., 1., 1.])
     """
     return spherical_harmonics(degree_of(coefficients), points) @ coefficients

@@ -24,15 +24,16 @@ def assert_matches_reference(
     floating-point argument, then the gradient of that, and so on.
 
     Args:
-        op: The operation, called with the arguments as they are.
-        reference: The truth, called with the floating-point arguments cast to float64.
+        op: Operation under test, called with the arguments as they are.
+        reference: Function that is right, called with the floating-point arguments cast to float64.
         arguments: Positional arguments; tensors of floating point are differentiated.
         order: Highest derivative compared; 0 compares values only.
         tolerance: Error allowed at the precision of the operation's output.
-        seed: Of the random vectors.
+        seed: Seed of the random vectors.
 
     Raises:
-        AssertionError: Naming the derivative, the argument and the error.
+        AssertionError: If a value or derivative differs; the message names the derivative, the
+            argument and the error.
 
     Example:
         >>> assert_matches_reference(torch.square, lambda x: x * x, (torch.randn(5),))

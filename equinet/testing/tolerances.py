@@ -1,4 +1,4 @@
-"""Named tolerances and the one measure of error that all assertions share."""
+"""Named tolerances and the measure of error of all assertions."""
 
 from typing import NamedTuple
 
@@ -10,9 +10,13 @@ class Tolerance(NamedTuple):
     """Largest error, relative to the largest expected value, for each precision of arithmetic.
 
     Attributes:
-        double: For float64.
-        single: For float32.
-        half: For bfloat16 and float16.
+        double: Largest error allowed in float64.
+        single: Largest error allowed in float32.
+        half: Largest error allowed in bfloat16 and float16.
+
+    Example:
+        >>> OPERATION.of(torch.float32)
+        1e-05
     """
 
     double: float

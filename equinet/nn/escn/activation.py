@@ -1,4 +1,4 @@
-"""The separable activation on the sphere: point by point for functions, invariants apart."""
+"""The separable activation on the sphere: at every point for functions, apart for invariants."""
 
 import torch
 from jaxtyping import Float
@@ -8,13 +8,13 @@ from equinet.nn.escn.grid import SphereGrid
 
 
 class SphereActivation(nn.Module):
-    """Apply SiLU to the samples of a feature on the sphere, and to invariants of their own.
+    """Apply SiLU to the samples of a feature on the sphere, and to separate invariants.
 
     Degree zero of the result is the activated invariants; the higher degrees come from the samples.
-    Apart, because a plain activation on the sphere leaves training unstable.
+    The two are separate because a plain activation on the sphere makes training unstable.
 
     Args:
-        grid: Where the samples are taken.
+        grid: Grid of the points at which samples are taken.
 
     Source: Liao et al., EquiformerV2 (ICLR 2024), §4.2.
 
@@ -34,8 +34,8 @@ class SphereActivation(nn.Module):
         """Activate a feature, whose first component is degree zero.
 
         Args:
-            x: Components in the order that the grid takes.
-            scalars: What takes the place of degree zero.
+            x: Components [..., row, channels] in the order that the grid takes.
+            scalars: Invariants [..., channels] that take the place of degree zero.
         """
         activated = self.grid.back(nn.functional.silu(self.grid.sample(x)))
         invariants = nn.functional.silu(scalars).unsqueeze(-2).to(activated.dtype)

@@ -1,4 +1,4 @@
-"""Graph attention with messages made in the frames of edges."""
+"""Graph attention with messages that are computed in edge frames."""
 
 import math
 from typing import NamedTuple
@@ -17,15 +17,15 @@ from equinet.ops import segment_softmax, segment_sum
 
 
 class Edges(NamedTuple):
-    """What all layers need to know of the edges.
+    """Quantities of the edges that all layers use.
 
     Attributes:
-        ends: Senders and receivers.
-        sender_kind: Kind of the sender.
-        receiver_kind: Kind of the receiver.
-        basis: Radial basis functions of the length.
-        envelope: Factor that falls to zero at the cutoff; None where there is none.
-        frames: See :class:`EdgeFrames`.
+        ends: Senders and receivers [2, E].
+        sender_kind: Index [E] of the species of each sender.
+        receiver_kind: Index [E] of the species of each receiver.
+        basis: Radial basis functions [E, B] of the length.
+        envelope: Factor [E] that falls to zero at the cutoff; None leaves it out.
+        frames: Matrices of the edge frames, see :class:`EdgeFrames`.
     """
 
     ends: Int[Tensor, "2 edge"]
@@ -37,31 +37,32 @@ class Edges(NamedTuple):
 
 
 class GraphAttention(nn.Module):
-    r"""Weigh neighbors by attention; everything on an edge happens in the frame of the edge.
+    r"""Weigh neighbors by attention, with all operations on an edge in its edge frame.
 
-    Features of sender and receiver, side by side, are turned into the frame and go through an SO(2)
-    convolution with weights of the edge. Some of its invariants become the logits of each head,
-    after a layer norm that keeps them in range (attention re-normalization); the features are
+    Features of sender and receiver, concatenated, are rotated into the edge frame and go through an
+    SO(2) convolution with weights of the edge. Some of its invariants become the logits of each
+    head, after a layer norm that keeps them in range (attention re-normalization); the features are
     activated on the sphere and pass a second convolution. Weighted by the softmax over the
-    neighbors, they are turned back, summed and mixed.
+    neighbors, they are rotated back, summed and mixed.
 
     With an envelope :math:`u` a weight is :math:`u_j \cdot u_j e^{a_j} / \sum_k u_k e^{a_k}`: a
-    neighbor at the cutoff changes neither the sum nor the others' shares, even if it is alone.
+    neighbor at the cutoff changes neither the sum nor the weights of the others, even if it is the
+    only one.
 
     Args:
-        lmax: Highest degree.
-        mmax: Highest order in the frames.
-        channels: Channels of the input.
-        hidden: Channels between the convolutions.
+        lmax: Highest degree of the features.
+        mmax: Highest order kept in the edge frames.
+        channels: Number of channels of the input.
+        hidden: Number of channels between the two convolutions.
         heads: Number of heads.
-        alpha_channels: Invariants that the logit of each head is made of.
-        value_channels: Channels of each head.
-        out_channels: Channels of the output.
-        kinds: Number of kinds of atoms.
+        alpha_channels: Number of invariants that the logit of each head is made of.
+        value_channels: Number of channels of each head.
+        out_channels: Number of channels of the output.
+        kinds: Number of species.
         basis_size: Number of radial basis functions.
         edge_channels: Width of the :class:`EdgeNetwork`.
-        grid: Where the activation takes its samples, of features in frames.
-        alpha_dropout: Share of the attention weights set to zero in training.
+        grid: Grid of the activation, for features in edge frames.
+        alpha_dropout: Fraction of the attention weights that is set to zero in training.
 
     Source: Liao et al., EquiformerV2 (ICLR 2024), §4.1 and §4.2.
     """

@@ -1,4 +1,4 @@
-"""What an edge is told of itself: its length and the kinds of its two atoms."""
+"""Edge features: radial basis of the length, species of both atoms."""
 
 import math
 
@@ -7,11 +7,11 @@ from torch import Tensor, nn
 
 
 class EdgeNetwork(nn.Module):
-    """A perceptron from the length of an edge and the kinds of its ends to weights.
+    """Map the length of an edge and the species of its two atoms to weights by an MLP.
 
     Args:
         basis_size: Number of radial basis functions.
-        kinds: Number of kinds of atoms.
+        kinds: Number of species.
         hidden: Width of the embeddings and of both hidden layers.
         out_size: Number of weights per edge.
 

@@ -9,15 +9,16 @@ from equinet.nn.sphere import DegreeLinear
 
 
 class SphereFeedForward(nn.Module):
-    """Mix channels, apply one perceptron to every sample on the sphere, mix channels again.
+    """Mix channels, apply one MLP to every sample on the sphere, mix channels again.
 
-    Degree zero passes through a perceptron of its own, see :class:`SphereActivation`.
+    Degree zero passes through a linear map and an activation of its own, see
+    :class:`SphereActivation`.
 
     Args:
-        lmax: Highest degree.
-        channels: Channels of input and output.
-        hidden: Channels inside.
-        grid: Where the samples are taken.
+        lmax: Highest degree of the features.
+        channels: Number of channels of input and output.
+        hidden: Number of channels between the linear maps.
+        grid: Grid of the points at which samples are taken.
 
     Source: Liao et al., EquiformerV2 (ICLR 2024), §4.4.
 

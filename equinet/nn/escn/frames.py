@@ -1,4 +1,4 @@
-"""The frame of every edge: features turned so that the edge is the polar axis."""
+"""Edge frames: features are rotated so that the edge is the polar axis."""
 
 from typing import NamedTuple
 
@@ -12,41 +12,41 @@ from equinet.ops import without_autocast
 
 
 class EdgeFrames(NamedTuple):
-    """Matrices that turn features into the frames of edges and back, made once for all layers.
+    """Matrices that rotate features into edge frames and back, made once for all layers.
 
-    In the frame of an edge, components are ordered by their order m: all of m = 0, then for each
-    m = 1 … mmax those of +m and those of -m, the degrees rising within each. A turn about the edge
-    mixes +m and -m alone; orders above ``mmax`` are left out.
+    In an edge frame, components are ordered by their order m: all of m = 0, then for each
+    m = 1 … mmax those of +m and those of -m, the degrees rising within each. A rotation about the
+    edge mixes +m and -m alone; orders above ``mmax`` are left out.
 
     Attributes:
-        to_edge: [E, row, (lmax+1)²], rows of Wigner D matrices.
-        from_edge: [E, (lmax+1)², row], their transposes; degrees above mmax, of whose components
-            some are missing, are multiplied by sqrt((2l+1) / (2 mmax+1)) to make up for them.
+        to_edge: Rows [E, row, (lmax+1)²] of Wigner D matrices.
+        from_edge: Transposes [E, (lmax+1)², row]. Degrees above mmax, some of whose components are
+            missing, are multiplied by sqrt((2l+1) / (2 mmax+1)) to make up for them.
     """
 
     to_edge: Float[Tensor, "edge row lm"]
     from_edge: Float[Tensor, "edge lm row"]
 
     def into(self, x: Float[Tensor, "edge lm channel"]) -> Float[Tensor, "edge row channel"]:
-        """Turn features of edges into their frames, in the precision of the frames."""
+        """Rotate features of edges into their edge frames, in the precision of the frames."""
         with without_autocast(x.device.type):
             return torch.bmm(self.to_edge, x.to(self.to_edge.dtype))
 
     def back(self, x: Float[Tensor, "edge row channel"]) -> Float[Tensor, "edge lm channel"]:
-        """Turn features in the frames of edges back, in the precision of the frames."""
+        """Rotate features in edge frames back, in the precision of the frames."""
         with without_autocast(x.device.type):
             return torch.bmm(self.from_edge, x.to(self.from_edge.dtype))
 
 
 def edge_frames(vectors: Float[Tensor, "edge 3"], lmax: int, mmax: int) -> EdgeFrames:
-    """Choose a frame for every edge and build the matrices that turn features into it.
+    """Choose an edge frame for every edge and build the matrices that rotate features into it.
 
-    A frame is fixed up to a turn about the edge; layers that commute with such turns give the same
-    whichever is chosen.
+    An edge frame is fixed up to a rotation about the edge; layers that commute with such rotations
+    give the same result for every choice.
 
     Args:
-        vectors: Along the edges, of any length but zero.
-        lmax: Highest degree.
+        vectors: Vectors [E, 3] along the edges, of any length but zero.
+        lmax: Highest degree of the features.
         mmax: Highest order kept, at most ``lmax``.
 
     Source: Passaro, Zitnick, Reducing SO(3) convolutions to SO(2) (ICML 2023).
@@ -62,9 +62,9 @@ def frames_of(rotations: Float[Tensor, "edge 3 3"], lmax: int, mmax: int) -> Edg
     """Build the matrices of given frames; see :func:`edge_frames`.
 
     Args:
-        rotations: Take the direction of each edge to the polar axis y.
-        lmax: Highest degree.
-        mmax: Highest order kept.
+        rotations: Rotations [E, 3, 3] that take the direction of each edge to the polar axis y.
+        lmax: Highest degree of the features.
+        mmax: Highest order kept, at most ``lmax``.
     """
     device = rotations.device
     place = _place(lmax, mmax, dtype=torch.int64, device=device)

@@ -31,10 +31,10 @@ class SphereGrid(nn.Module):
     with a harmonic up to a total degree of ``degree``, and what lies beyond breaks equivariance.
 
     Args:
-        lmax: Highest degree.
-        degree: Polynomial degree that is integrated exactly, at least 2 lmax; the larger of 23 and
-            4 lmax unless given. At 3 lmax, which squares need, SiLU breaks equivariance by some
-            per cent; by default by less than one part in a thousand.
+        lmax: Highest degree of the features.
+        degree: Polynomial degree that is integrated exactly, at least 2 lmax; by default the larger
+            of 23 and 4 lmax. At 3 lmax, which squares need, SiLU breaks equivariance by some per
+            cent; by default by less than one part in a thousand.
 
     Raises:
         ValueError: ``degree`` is below 2 lmax.
@@ -79,13 +79,13 @@ class EdgeGrid(SphereGrid):
     """The samples of features in the frame of an edge; components as in :class:`EdgeFrames`.
 
     The angle about the edge is arbitrary, so equivariance is a matter of the azimuths alone. There
-    are 8 mmax + 5 of them: with SiLU, turns about the edge change features of unit variance by less
-    than one part in a thousand at worst, in a million on average. Polar angles only need to tell
-    degrees apart, for which lmax + 1 suffice.
+    are 8 mmax + 5 of them: with SiLU, rotations about the edge change features of unit variance by
+    less than one part in a thousand at worst, in a million on average. Polar angles only need to
+    tell degrees apart, for which lmax + 1 suffice.
 
     Args:
-        lmax: Highest degree.
-        mmax: Highest order.
+        lmax: Highest degree of the features.
+        mmax: Highest order of the features, at most ``lmax``.
 
     Raises:
         ValueError: ``mmax`` is negative or above ``lmax``.

@@ -17,7 +17,7 @@ class SeparableNorm(nn.Module):
     Args:
         lmax: Highest degree, at least 1.
         channels: Number of channels.
-        epsilon: Added to mean squares; zero features stay zero.
+        epsilon: Constant added to mean squares; zero features stay zero.
 
     Source: Liao et al., EquiformerV2 (ICLR 2024), §4.3.
 

@@ -1,4 +1,4 @@
-"""Linear maps in the frame of an edge, which have only turns about the edge to commute with."""
+"""Linear maps in edge frames, which commute with rotations about the edge."""
 
 import math
 
@@ -10,17 +10,17 @@ from torch import Tensor, nn
 class SO2Convolution(nn.Module):
     r"""Mix all degrees and channels of each order m; the frame's free angle does not matter.
 
-    A turn about the edge by :math:`\varphi` multiplies the pair :math:`x_m + i x_{-m}` by
+    A rotation about the edge by :math:`\varphi` multiplies the pair :math:`x_m + i x_{-m}` by
     :math:`e^{\pm i m\varphi}`. What commutes with it is a complex matrix for every m > 0, here
     :math:`W + i V` with :math:`y_m = W x_m - V x_{-m}` and :math:`y_{-m} = V x_m + W x_{-m}`, and a
     real one for m = 0. (V is odd under reflections in planes that hold the edge.)
 
     Args:
-        lmax: Highest degree.
+        lmax: Highest degree of the features.
         mmax: Highest order, see :class:`equinet.nn.EdgeFrames`.
-        in_channels: Channels of the input.
-        out_channels: Channels of the output.
-        scalars: Invariants to return besides, made from m = 0.
+        in_channels: Number of channels of the input.
+        out_channels: Number of channels of the output.
+        scalars: Number of invariants that are returned as well, made from m = 0.
 
     Source: Passaro, Zitnick, Reducing SO(3) convolutions to SO(2) (ICML 2023), §3.
 
@@ -62,8 +62,9 @@ class SO2Convolution(nn.Module):
         """Map features in the frames of edges, multiplied by weights of each edge if there are any.
 
         Args:
-            x: Components ordered as in :class:`equinet.nn.EdgeFrames`.
-            radial: See :attr:`radial_size`; +m and -m share theirs.
+            x: Components [E, row, in_channels], ordered as in :class:`equinet.nn.EdgeFrames`.
+            radial: Weights [E, :attr:`radial_size`] of each edge, which +m and -m have in common.
+                None leaves them out.
 
         Returns:
             The features, and the invariants.

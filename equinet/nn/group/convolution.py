@@ -14,23 +14,20 @@ determinants up, the third has the kernel k_H(g) k_R(g⁻¹ u) at the relative e
 import itertools
 import math
 import warnings
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from equinet.lie import GroupQuadrature, named
-from equinet.nn.group.kernel import HarmonicKernel, Kernel, SineKernel
+from equinet.lie import GroupQuadrature
+from equinet.nn.group.kernel import kernel_class
+from equinet.nn.group.plain import CONVOLUTIONS, plain_convolution
 from equinet.nn.group.tensor import (
     EquivarianceWarning,
     GroupTensor,
     require_samples,
 )
-
-CONVOLUTIONS = {2: nn.functional.conv2d, 3: nn.functional.conv3d}
-MODULES: dict[int, type[nn.Conv2d | nn.Conv3d]] = {2: nn.Conv2d, 3: nn.Conv3d}
 
 
 class SampledConvolution(nn.Module):
@@ -90,7 +87,7 @@ class SampledConvolution(nn.Module):
         """Return h⁻¹ o for all samples and taps, in units of the radius, in float64 on the CPU.
 
         Args:
-            samples: The quadrature of the layer, or its elements moved; so everywhere below.
+            samples: Quadrature of the layer, or one with its elements moved.
         """
         # Rows of an image run downwards; the last axis is x.
         line = torch.arange(self.kernel_size, dtype=torch.float64) - (self.kernel_size - 1) / 2
@@ -162,8 +159,11 @@ class SampledConvolution(nn.Module):
     def check_size(self, x: Tensor) -> None:
         """Refuse images that are too small, and warn of those that lose the symmetry.
 
+        Args:
+            x: Images or maps [B, C, ...].
+
         Raises:
-            ValueError: An image is smaller than the kernel.
+            ValueError: If an image is smaller than the kernel.
         """
         sizes = tuple(x.shape[-self.n :])
         if sizes in self._advised:
@@ -203,18 +203,20 @@ class LiftingConv(SampledConvolution):
     """Correlates an image with a kernel moved by every sample of a group.
 
     Args:
-        in_channels: Of the image.
-        out_channels: Of the result.
-        kernel_size: Taps in each direction.
-        quadrature: Samples.
-        kernel: ``harmonic`` or ``sine``.
-        stride: See :class:`SampledConvolution`; also for the others.
-        padding: Likewise.
-        radius: Likewise.
-        options: Of the kernel.
+        in_channels: Number of channels of the image.
+        out_channels: Number of channels of the features.
+        kernel_size: Number of taps in each direction.
+        quadrature: Samples of the group.
+        kernel: Name of the kernel, ``harmonic`` or ``sine``.
+        stride: Distance in pixels between two positions of the output.
+        padding: Rows of zeros that are added on every side.
+        radius: Distance in pixels at which kernels have fallen to zero, half of ``kernel_size`` by
+            default.
+        options: Options of the kernel, see :class:`equinet.nn.group.kernel.HarmonicKernel` and
+            :class:`equinet.nn.group.kernel.SineKernel`.
 
     Raises:
-        ValueError: A number is out of range, or the name of the kernel is unknown.
+        ValueError: If a number is out of range or the name of the kernel is unknown.
 
     Example:
         >>> from equinet.lie import SO, group_quadrature
@@ -264,7 +266,7 @@ class LiftingConv(SampledConvolution):
         """Lift images [B, C_in, ...].
 
         Args:
-            image: The images.
+            image: Images [B, C_in, ...].
             samples: The elements of the layer's quadrature, moved; its own unless given.
 
         Raises:
@@ -370,21 +372,23 @@ class GroupConv(FeatureConvolution):
     """Convolves features on a group, from its samples to the same samples.
 
     Args:
-        in_channels: Of the features.
-        out_channels: Of the result.
-        kernel_size: Taps in each direction.
-        quadrature: Samples, those of the features.
-        separable: A kernel of the displacement for every channel, then one of the group element
-            for every pair of channels; dense kernels depend on both at once.
-        kernel: ``harmonic`` or ``sine``.
-        stride: See :class:`SampledConvolution`.
-        padding: Likewise.
-        radius: Likewise.
-        options: Of the kernels; those of the harmonic kernel on displacements alone are ``rings``
-            and ``degree``, on group elements ``group_degree``.
+        in_channels: Number of channels of the features.
+        out_channels: Number of channels of the result.
+        kernel_size: Number of taps in each direction.
+        quadrature: Samples of the features.
+        separable: Form of the kernels. True: one kernel of the displacement for every channel, then
+            one of the group element for every pair of channels. False: dense kernels, which depend
+            on both at once.
+        kernel: Name of the kernel, ``harmonic`` or ``sine``.
+        stride: Distance in pixels between two positions of the output.
+        padding: Rows of zeros that are added on every side.
+        radius: Distance in pixels at which kernels have fallen to zero, half of ``kernel_size`` by
+            default.
+        options: Options of the kernels. Of the harmonic kernel, ``rings`` and ``degree`` act on
+            displacements and ``group_degree`` on group elements.
 
     Raises:
-        ValueError: A number is out of range, or the name of the kernel is unknown.
+        ValueError: If a number is out of range or the name of the kernel is unknown.
 
     Example:
         >>> from equinet.lie import SL, group_quadrature
@@ -458,51 +462,3 @@ class GroupConv(FeatureConvolution):
         """
         maps = self.maps_of(x, "a group convolution")
         return x.like(self.convolve(maps, x.quadrature))
-
-
-def kernel_class(name: str) -> Callable[..., Kernel]:
-    """Return the kernel of a name.
-
-    Args:
-        name: ``harmonic`` or ``sine``.
-
-    Raises:
-        ValueError: The name is unknown; names the nearest.
-
-    Example:
-        >>> kernel_class("sine").__name__
-        'SineKernel'
-    """
-    options: dict[str, Callable[..., Kernel]] = {"harmonic": HarmonicKernel, "sine": SineKernel}
-    return named(name, options, "kernel")
-
-
-def plain_convolution(
-    weight: Float[Tensor, "map_out map_in *space"], maps: int, *, stride: int = 1, padding: int = 0
-) -> nn.Module:
-    """Return a convolution of torch without bias that has given weights, in evaluation mode.
-
-    Args:
-        weight: Weights [C_out, C_in / groups, ...].
-        maps: Number of maps C_in of the input; the number of groups follows from it.
-        stride: Distance in pixels between two positions of the output.
-        padding: Rows of zeros that are added on every side.
-
-    Returns:
-        The convolution, whose weights need no gradients.
-
-    Example:
-        >>> plain_convolution(torch.ones(4, 1, 3, 3), 4)
-        Conv2d(4, 4, kernel_size=(3, 3), stride=(1, 1), groups=4, bias=False)
-    """
-    plain = MODULES[weight.ndim - 2](
-        maps,
-        weight.shape[0],
-        weight.shape[-1],
-        stride=stride,
-        padding=padding,
-        groups=maps // weight.shape[1],
-        bias=False,
-    )
-    plain.weight = nn.Parameter(weight.detach().clone(), requires_grad=False)
-    return plain.eval()

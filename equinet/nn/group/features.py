@@ -16,7 +16,7 @@ def smooth_disc(squares: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
     """Return (1 - r²)² inside the unit ball, zero outside; continuous with its slope.
 
     Args:
-        squares: r².
+        squares: Squared distances r² from the center, in units of the radius.
 
     Example:
         >>> smooth_disc(torch.tensor([0.0, 0.5, 2.0]))
@@ -33,8 +33,8 @@ def circular_harmonics(
     Longer or shorter vectors have harmonics with the powers of r, which are smooth at zero.
 
     Args:
-        directions: Vectors of the plane.
-        degree: The highest.
+        directions: Vectors [..., 2] of the plane.
+        degree: Highest degree, at least 0.
 
     Example:
         >>> circular_harmonics(torch.tensor([0.0, 1.0]), 2)
@@ -53,8 +53,8 @@ def harmonic_degrees(n: int, degree: int) -> Float[Tensor, " harmonic"]:
     """Return the degrees of the harmonics of the plane or of space, in their order.
 
     Args:
-        n: 2 or 3.
-        degree: The highest.
+        n: Dimension of the space, 2 or 3.
+        degree: Highest degree, at least 0.
 
     Example:
         >>> harmonic_degrees(2, 2), harmonic_degrees(3, 1)
@@ -68,8 +68,8 @@ def ring_degrees(rings: int, degree: int) -> list[int]:
     """Return the highest degree on each ring, less on inner ones: they span fewer pixels.
 
     Args:
-        rings: The spot at the center included.
-        degree: The highest of all.
+        rings: Number of rings, including the spot at the center.
+        degree: Highest degree on any ring.
 
     Example:
         >>> ring_degrees(4, 4)
@@ -82,9 +82,9 @@ def spatial_degrees(n: int, rings: int, degree: int) -> Float[Tensor, " feature"
     """Return the degree of every one of :func:`spatial_features`.
 
     Args:
-        n: 2 or 3.
-        rings: See there.
-        degree: See there.
+        n: Dimension of the space, 2 or 3.
+        rings: Number of Gaussian rings.
+        degree: Highest degree of the harmonics.
 
     Example:
         >>> spatial_degrees(2, 2, 3)
@@ -99,7 +99,7 @@ def spatial_features(
     """Return rings times harmonics, inside the unit disc or ball.
 
     Args:
-        displacements: Relative to the center, in units of the radius.
+        displacements: Displacements [..., n] from the center, in units of the radius.
         rings: Number of Gaussian rings; the first is a spot at the center.
         degree: Highest degree of the harmonics, see :func:`ring_degrees`.
 
@@ -143,9 +143,9 @@ def group_features(
     scaling twice its bound: elements further apart than a window is wide do not meet.
 
     Args:
-        group: Of the elements.
-        coordinates: Their Cartan coordinates.
-        window: Of the quadrature.
+        group: Group of the elements.
+        coordinates: Cartan coordinates [..., dim] of the elements.
+        window: Window of the quadrature.
         degree: Highest degree of the harmonics of k: cosines and sines of multiples of the angle,
             or entries of Wigner's matrices.
 
@@ -184,11 +184,11 @@ def factor_inputs(
 ) -> Float[Tensor, "*batch input"]:
     """Return numbers that tell elements exp(X) k apart and are smooth everywhere.
 
-    Rotation vectors jump at half turns; the entries of k do not.
+    Rotation vectors jump where the angle is pi; the entries of k do not.
 
     Args:
-        group: Of the elements.
-        coordinates: Their Cartan coordinates.
+        group: Group of the elements.
+        coordinates: Cartan coordinates [..., dim] of the elements.
 
     Returns:
         Coordinates of X, then of k minus the identity the first column (plane) or all entries.

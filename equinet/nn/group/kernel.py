@@ -3,12 +3,13 @@
 import itertools
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from equinet.lie import GroupQuadrature, LinearGroup
+from equinet.lie import GroupQuadrature, LinearGroup, named
 from equinet.nn.group.features import (
     factor_inputs,
     group_features,
@@ -30,24 +31,28 @@ class Kernel(nn.Module, ABC):
         """Evaluate the kernel.
 
         Args:
-            displacements: In units of the kernel's radius, where it depends on them.
-            coordinates: Cartan coordinates of group elements, where it depends on them.
+            displacements: Displacements [..., n] in units of the radius; None if the kernel does
+                not depend on them.
+            coordinates: Cartan coordinates [..., dim] of group elements; None if the kernel does
+                not depend on them.
         """
 
 
 class HarmonicKernel(Kernel):
-    """Linear combinations of rings and harmonics: of finite bandwidth, so that samples suffice.
+    """Combine rings and harmonics linearly: bandwidths are finite, so that samples suffice.
 
     Args:
         outputs: Shape of the values, ending in the two dimensions of a matrix of channels or in
             one of channels.
-        quadrature: Gives the group and its window.
-        displacements: Sample displacements, or None where the kernel does not depend on them; they
-            set the scale of every function.
-        coordinates: Likewise of group elements.
-        rings: Of displacements, see :func:`equinet.nn.group.features.spatial_features`.
-        degree: Highest degree in displacements.
-        group_degree: Highest degree in rotations.
+        quadrature: Quadrature whose group and window are used.
+        displacements: Sample displacements, which set the scale of every function; None if the
+            kernel does not depend on them.
+        coordinates: Sample coordinates of group elements; None if the kernel does not depend on
+            them.
+        rings: Number of rings of displacements, see
+            :func:`equinet.nn.group.features.spatial_features`.
+        degree: Highest degree of the harmonics of displacements.
+        group_degree: Highest degree of the harmonics of rotations.
     """
 
     kept: Tensor
@@ -118,17 +123,19 @@ class HarmonicKernel(Kernel):
 
 
 class SineKernel(Kernel):
-    """A perceptron with sines of displacements and group elements, as published.
+    """An MLP with sines as activations on displacements and group elements, as published.
 
     Values are cut off outside of the unit disc by :func:`smooth_disc`.
 
     Args:
-        outputs: Shape of the values.
-        quadrature: Gives the group.
+        outputs: Shape of the values, see :class:`HarmonicKernel`.
+        quadrature: Quadrature whose group is used.
         displacements: Sample displacements, or None where the kernel does not depend on them.
-        coordinates: Likewise of group elements; their number sets the scale.
-        width: Of the hidden layers.
-        frequency: Factor in front of every sine's argument. The published 10 aliases on five taps.
+        coordinates: Sample coordinates of group elements, whose number sets the scale; None if the
+            kernel does not depend on them.
+        width: Width of the hidden layers.
+        frequency: Factor in front of the argument of every sine. The published 10 aliases on five
+            taps.
 
     Source: Mironenco, Forré (ICLR 2024); Sitzmann et al., SIREN (NeurIPS 2020) for the initial
     weights.
@@ -191,6 +198,23 @@ class SineKernel(Kernel):
         shape = torch.broadcast_shapes(displacements.shape[:-1], of_group.shape[:-1])
         parts = [each.expand(*shape, -1) for each in (displacements, of_group)]
         return torch.cat(parts, dim=-1)
+
+
+def kernel_class(name: str) -> Callable[..., Kernel]:
+    """Return the kernel of a name.
+
+    Args:
+        name: Name of the kernel, ``harmonic`` or ``sine``.
+
+    Raises:
+        ValueError: If the name is unknown; the message offers the nearest one.
+
+    Example:
+        >>> kernel_class("sine").__name__
+        'SineKernel'
+    """
+    options: dict[str, Callable[..., Kernel]] = {"harmonic": HarmonicKernel, "sine": SineKernel}
+    return named(name, options, "kernel")
 
 
 def _beside(weight: Tensor, *inputs: Tensor | None) -> list[Tensor | None]:

@@ -111,7 +111,8 @@ class EachMap(nn.Module):
     """Applies a plain module that treats all maps alike to features on a group.
 
     Args:
-        function: Such as ``nn.GELU()`` or ``nn.MaxPool2d(2)``.
+        function: Module that is applied to the maps, for example ``nn.GELU()`` or
+            ``nn.MaxPool2d(2)``.
 
     Example:
         >>> from equinet.lie import SO, group_quadrature

@@ -13,16 +13,17 @@ class GroupPool(nn.Module):
 
     ``mean`` weighs samples by the left Haar measure of the affine group, w_k / det h_k: it is the
     integral over the window, over its measure. ``logsumexp`` is the logarithm of that mean of
-    exponentials, between mean and maximum. ``max`` needs no measure and no window, but turns noise
-    into signal.
+    exponentials, between mean and maximum. ``max`` needs no measure and no window, but makes
+    signal of noise.
 
     Args:
         quadrature: Samples of the features.
-        mode: ``mean``, ``max`` or ``logsumexp``.
-        sharpness: Factor in the exponentials; large ones come close to the maximum.
+        mode: Kind of pooling, ``mean``, ``max`` or ``logsumexp``.
+        sharpness: Factor in the exponentials of ``logsumexp``; the result approaches the maximum as
+            it grows.
 
     Raises:
-        ValueError: The mode is unknown.
+        ValueError: If ``mode`` is unknown.
 
     Example:
         >>> from equinet.lie import SO, group_quadrature
@@ -49,7 +50,7 @@ class GroupPool(nn.Module):
         """Pool features.
 
         Raises:
-            ValueError: They are on another quadrature.
+            ValueError: If the features are on another quadrature.
         """
         require_samples(x, self.quadrature, "a pooling")
         pooled = pool_maps(x.maps, self.share, self.mode, self.sharpness)
@@ -63,7 +64,7 @@ class GroupPool(nn.Module):
         return (above / growth).log1p() / self.sharpness
 
     def freeze(self) -> "MapPool":
-        """Return the same on plain maps."""
+        """Return the same pooling of plain maps."""
         return MapPool(self.share, self.mode, self.sharpness)
 
 
@@ -71,9 +72,9 @@ class MapPool(nn.Module):
     """Pools maps [B, C K, ...] over space and over groups of K.
 
     Args:
-        share: Of each of the K in a mean; they add up to one.
-        mode: ``mean``, ``max`` or ``logsumexp``.
-        sharpness: See :class:`GroupPool`.
+        share: Fractions [K] of the samples in a mean, whose sum is one.
+        mode: Kind of pooling, ``mean``, ``max`` or ``logsumexp``.
+        sharpness: Factor in the exponentials of ``logsumexp``.
 
     Example:
         >>> MapPool(torch.ones(4) / 4, "mean", 1.0)(torch.ones(2, 12, 5, 5)).shape

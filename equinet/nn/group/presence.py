@@ -1,31 +1,33 @@
-"""Where an image is not background."""
+"""Masks of images: zero on the black background, near one elsewhere."""
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from equinet.nn.group.convolution import CONVOLUTIONS
 from equinet.nn.group.features import smooth_disc
+from equinet.nn.group.plain import CONVOLUTIONS
 
 _POOLS = {2: nn.functional.avg_pool2d, 3: nn.functional.avg_pool3d}
 
 
 class Presence(nn.Module):
-    """Maps images to the share of each neighborhood that is not black, between 0 and 1.
+    """Map images to the fraction of each neighborhood that is not black, between 0 and 1.
 
-    Features of deep networks spread a few pixels per layer into the black around what is shown, and
-    normalization makes faint ones as strong as others; the frame of the image cuts this halo off,
-    differently for every position of the object. Multiplied by this map, which moves with the
-    image, features stay where the object is.
+    Features of deep networks spread a few pixels per layer into the black around an object, and
+    normalization makes faint ones as strong as others. The border of the image cuts this halo off,
+    differently for every position of the object. Features that are multiplied by this map, which
+    moves with the image, stay where the object is.
 
     Args:
         n: Dimension of the images, 2 or 3.
-        kernel_size: Taps in each direction of the smooth disc that energies are averaged over.
-        stride: Of its positions.
-        padding: Rows of zeros on every side.
-        pooling: Rows and columns of positions that are averaged in the end.
-        radius: Pixels at which the disc has fallen to zero; half of ``kernel_size`` unless given.
-        floor: Mean square that counts half.
+        kernel_size: Number of taps in each direction of the smooth disc over which energies are
+            averaged.
+        stride: Distance in pixels between two positions of the disc.
+        padding: Rows of zeros that are added on every side.
+        pooling: Number of rows and columns of positions that are averaged in the end.
+        radius: Distance in pixels at which the disc has fallen to zero, half of ``kernel_size`` by
+            default.
+        floor: Mean square of a neighborhood for which the result is one half.
 
     Example:
         >>> image = torch.zeros(1, 1, 40, 40)

@@ -8,7 +8,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from equinet.lie import GroupQuadrature
-from equinet.nn.group.convolution import FeatureConvolution, kernel_class
+from equinet.nn.group.convolution import FeatureConvolution
+from equinet.nn.group.kernel import kernel_class
 from equinet.nn.group.tensor import GroupTensor
 
 
@@ -19,18 +20,20 @@ class GroupProjection(FeatureConvolution):
     that was lifted.
 
     Args:
-        in_channels: Of the features.
-        out_channels: Of the image.
-        kernel_size: Taps in each direction.
+        in_channels: Number of channels of the features.
+        out_channels: Number of channels of the image.
+        kernel_size: Number of taps in each direction.
         quadrature: Samples of the features.
-        kernel: ``harmonic`` or ``sine``.
-        stride: See :class:`SampledConvolution`.
-        padding: Likewise.
-        radius: Likewise.
-        options: Of the kernel.
+        kernel: Name of the kernel, ``harmonic`` or ``sine``.
+        stride: Distance in pixels between two positions of the output.
+        padding: Rows of zeros that are added on every side.
+        radius: Distance in pixels at which kernels have fallen to zero, half of ``kernel_size`` by
+            default.
+        options: Options of the kernel, see :class:`equinet.nn.group.kernel.HarmonicKernel` and
+            :class:`equinet.nn.group.kernel.SineKernel`.
 
     Raises:
-        ValueError: A number is out of range, or the name of the kernel is unknown.
+        ValueError: If a number is out of range or the name of the kernel is unknown.
 
     Example:
         >>> from equinet.lie import SO, group_quadrature
@@ -78,6 +81,7 @@ class GroupProjection(FeatureConvolution):
         """Project features.
 
         Raises:
-            ValueError: They are on another quadrature, or smaller than the kernel.
+            ValueError: If the features are on another quadrature, have another number of channels,
+                or are smaller than the kernel.
         """
         return self.convolve(self.maps_of(x, "a projection"), x.quadrature)

@@ -17,13 +17,13 @@ class GroupTensor:
     """Values of a function on positions x and group elements h_k.
 
     Args:
-        values: [B, C, K, ...], with two or three dimensions of space.
-        quadrature: The K elements and their weights. Values on two quadratures do not mix, even
-            where their elements are alike. A layer takes those on the quadrature that it was built
-            with, or on that one :meth:`~equinet.lie.GroupQuadrature.moved`.
+        values: Values [B, C, K, ...] with two or three dimensions of space.
+        quadrature: Quadrature of the K elements and their weights. Values on two quadratures cannot
+            be combined, even if their elements are alike. A layer takes values on the quadrature
+            that it was built with, or on that one :meth:`~equinet.lie.GroupQuadrature.moved`.
 
     Raises:
-        ValueError: The shape does not fit the quadrature.
+        ValueError: If the shape of ``values`` does not fit the quadrature.
 
     Example:
         >>> from equinet.lie import SL, group_quadrature
@@ -66,12 +66,12 @@ def require_samples(x: GroupTensor, quadrature: GroupQuadrature, place: str) -> 
     """Refuse features that are neither on a quadrature nor on its moved elements.
 
     Args:
-        x: Features.
-        quadrature: What they have to be on.
-        place: Who asks, for the message.
+        x: Features that are checked.
+        quadrature: Quadrature that the features have to be on.
+        place: Name of the layer in messages, such as ``a pooling``.
 
     Raises:
-        ValueError: The quadrature is another object.
+        ValueError: If the features are on another quadrature.
     """
     if x.quadrature is not quadrature and x.quadrature.base is not quadrature:
         raise ValueError(

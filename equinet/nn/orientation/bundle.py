@@ -30,12 +30,13 @@ class FiberBundleConv(DepthwiseConvolution):
     other rotations up to the grid's resolution, see ``docs/orientation.md``.
 
     Args:
-        grid: Orientations; they are saved with the weights.
+        grid: Grid of orientations, which is saved with the weights.
         channels: Number of channels.
-        basis: Number of basis functions given in a call.
-        kernel: ``mlp`` combines basis functions of edge and orientation; it is the published form.
-            ``zonal`` has finite degree, :math:`k_1 = \sum_l R_l(|r|) P_l(o\cdot\hat r)`, aliases
-            less, and makes no tensor of edges × orientations × channels.
+        basis: Number of basis functions that are given in a call.
+        kernel: Name of the kernel. ``mlp`` combines basis functions of edge and orientation; it is
+            the published form. ``zonal`` has finite degree, :math:`k_1 = \sum_l R_l(|r|)
+            P_l(o\cdot\hat r)`, aliases less, and makes no tensor of edges × orientations ×
+            channels.
         lmax: Highest degree of zonal kernels.
 
     Source: Bekkers et al., Fast, expressive SE(n) equivariant networks through weight-sharing in
@@ -97,11 +98,11 @@ class FiberBundleConv(DepthwiseConvolution):
 
         Args:
             x: Signals of the nodes [N, O, C].
-            vectors: From receiver to sender, of length below about one; the kernel ``mlp`` ignores
-                them.
-            basis: For ``mlp`` functions of edge and orientation [E, O, B]; for ``zonal`` of the
-                edge's length [E, B].
-            edge_index: Senders and receivers.
+            vectors: Vectors [E, n] from receiver to sender, shorter than about one; the kernel
+                ``mlp`` ignores them.
+            basis: Basis functions of edge and orientation [E, O, B] for ``mlp``, of the length of
+                the edge [E, B] for ``zonal``.
+            edge_index: Senders and receivers [2, E].
         """
         summed = self.own * x + self._over_edges(x, vectors, basis, edge_index)
         return self._over_fibers(summed) + self.bias

@@ -7,15 +7,15 @@ from equinet.nn.orientation.depthwise import DepthwiseConvolution
 
 
 class ConvNeXtBlock(nn.Module):
-    """Depth-wise convolution, layer norm, two linear maps with GELU between, and the input added.
+    """Apply a depth-wise convolution, a layer norm and an MLP with GELU, and add the input.
 
-    All but the convolution acts on each node and orientation alone, with weights that they share;
-    so the block is as equivariant as its convolution.
+    All layers but the convolution act on each node and orientation separately, with the same
+    weights, so the block is as equivariant as its convolution.
 
     Args:
-        convolution: The convolution, from and to ``channels``.
+        convolution: Convolution from and to ``channels`` channels.
         channels: Number of channels.
-        widening: Width between the linear maps, in units of ``channels``.
+        widening: Number of channels between the two linear maps, in units of ``channels``.
 
     Source: Liu et al., A ConvNet for the 2020s (CVPR 2022), as used by Bekkers et al. (ICLR 2024).
 

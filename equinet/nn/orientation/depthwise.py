@@ -1,4 +1,4 @@
-"""What the depth-wise convolutions of position-orientation networks have in common."""
+"""The base of the depth-wise convolutions of position-orientation networks."""
 
 import torch
 from torch import Tensor, nn
@@ -10,23 +10,24 @@ class DepthwiseConvolution(nn.Module):
     def calibrate(self, x: Tensor, *geometry: Tensor) -> None:
         """Rescale the kernels so that the output varies as much as the input does.
 
-        Where a node has a weight of its own, its neighbors together get as much as it has.
+        If the layer has a weight for the node itself, this term and the sum over the neighbors are
+        scaled to equal variance.
 
-        Depends on the arguments alone: ranks that are given the same batch agree, a second call
-        changes nothing, and the weights are saved as any others.
+        The result depends on the arguments alone: processes that are given the same batch agree, a
+        second call changes nothing, and the weights are saved as any others.
 
         Args:
-            x: Features, as in a call.
-            *geometry: The other arguments of a call.
+            x: Features as in a call.
+            *geometry: Other arguments of a call.
 
         Raises:
-            ValueError: The features do not vary.
+            ValueError: If the features do not vary.
         """
         raise NotImplementedError
 
     @property
     def neighbor_weights(self) -> Tensor:
-        """The parameter that all that comes from neighbors is proportional to."""
+        """Parameter to which the sum over the neighbors is proportional."""
         raise NotImplementedError
 
 
@@ -35,10 +36,10 @@ def calibration_gain(before: Tensor, after: Tensor) -> float:
 
     Args:
         before: Features in front of a linear map.
-        after: Features behind it.
+        after: Features behind the linear map.
 
     Raises:
-        ValueError: One of the two does not vary.
+        ValueError: If one of the two does not vary.
     """
     deviations = [x.double().std(correction=0).item() for x in (before, after)]
     if min(deviations) == 0:
@@ -50,12 +51,12 @@ def calibration_gain(before: Tensor, after: Tensor) -> float:
 
 
 def balance(x: Tensor, itself: Tensor, neighbors: Tensor, own: Tensor, kernel: Tensor) -> Tensor:
-    """Rescale two weights so that a node and its neighbors vary alike, their sum as ``x``.
+    """Rescale two weights so that a node and its neighbors vary alike, and their sum like ``x``.
 
     Args:
         x: Features of the nodes.
-        itself: What a node gets from itself, proportional to ``own``.
-        neighbors: Sums over their neighbors, proportional to ``kernel``.
+        itself: Part of the output that comes from the node itself, proportional to ``own``.
+        neighbors: Sums over the neighbors, proportional to ``kernel``.
         own: Weight of the node itself.
         kernel: Weight of the neighbors.
 

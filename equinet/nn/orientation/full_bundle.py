@@ -21,9 +21,9 @@ class FullBundleConv(DepthwiseConvolution):
     Exactly equivariant under the symmetries of the grid, in the plane under its rotations.
 
     Args:
-        grid: Orientations.
+        grid: Grid of orientations with weights.
         channels: Number of channels.
-        basis: Number of basis functions given in a call.
+        basis: Number of basis functions that are given in a call.
 
     Source: Bekkers et al., Fast, expressive SE(n) equivariant networks through weight-sharing in
     position-orientation space (ICLR 2024), §3, before its kernel is made separable.
@@ -57,9 +57,9 @@ class FullBundleConv(DepthwiseConvolution):
 
         Args:
             x: Signals of the nodes [N, O, C].
-            basis: Functions of edge, receiver's and sender's orientation [E, O, O, B].
-            own_basis: The same for a node and itself [O, O, B].
-            edge_index: Senders and receivers.
+            basis: Functions [E, O, O, B] of the edge, the receiver's and the sender's orientation.
+            own_basis: Functions [O, O, B] of the same kind for a node and itself.
+            edge_index: Senders and receivers [2, E].
         """
         neighbors = self._over_edges(x, basis, edge_index)
         return self._over_own_fiber(x, own_basis) + neighbors + self.bias

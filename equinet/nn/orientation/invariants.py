@@ -17,7 +17,7 @@ def edge_lengths(vectors: Float[Tensor, "*batch xyz"]) -> Float[Tensor, "*batch"
     At a zero vector, where a length has no derivative, derivatives of every order are zero.
 
     Args:
-        vectors: [..., n], of any unit.
+        vectors: Vectors [..., n] of any unit.
 
     Example:
         >>> edge_lengths(torch.tensor([[3.0, 4.0], [0.0, 0.0]]))
@@ -37,10 +37,10 @@ def axial_invariants(
     In space :math:`\alpha = o \cdot r` and :math:`q = |r|^2 - \alpha^2`, the square of the distance
     from the axis: the distance itself has a kink on the axis, where forces would jump. They are
     complete, under reflections too. In the plane :math:`\alpha` and the signed
-    :math:`\beta = o \wedge r`, complete for rotations; a reflection turns the sign of β.
+    :math:`\beta = o \wedge r`, complete for rotations; a reflection changes the sign of β.
 
     Args:
-        vectors: [..., 3] or [..., 2].
+        vectors: Vectors [..., 3] or [..., 2] from receiver to sender.
         orientations: Unit vectors of the same dimension; batch shapes are broadcast.
 
     Returns:
@@ -106,11 +106,11 @@ def pair_invariants(
     complete for rotations.
 
     Args:
-        vectors: [..., 3] or [..., 2], from receiver to sender.
-        receiver: Unit vectors of the same shape, orientations of the receivers.
-        sender: Likewise of the senders.
-        fourth: Add the fourth invariant; space only.
-        chirality: Add the pseudoscalar; space only.
+        vectors: Vectors [..., 3] or [..., 2] from receiver to sender.
+        receiver: Orientations of the receivers, unit vectors of the same shape.
+        sender: Orientations of the senders, unit vectors of the same shape.
+        fourth: Whether the fourth invariant is added; space only.
+        chirality: Whether the pseudoscalar is added; space only.
 
     Returns:
         [..., 3 to 5] in space, [..., 4] in the plane.
@@ -148,9 +148,9 @@ def pose_invariants(
     r"""Return the relative pose of two frames, :math:`R_i^T r` and :math:`R_i^T R_j`: complete.
 
     Args:
-        vectors: [..., n], from receiver to sender.
+        vectors: Vectors [..., n] from receiver to sender.
         receiver: Rotation matrices [..., n, n] whose columns are the receiver's axes.
-        sender: Likewise of the sender.
+        sender: Rotation matrices [..., n, n] whose columns are the sender's axes.
 
     Returns:
         [..., n + n²], position first.

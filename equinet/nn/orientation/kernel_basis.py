@@ -1,4 +1,4 @@
-"""The functions of pair invariants that all kernels of a network are combinations of."""
+"""Basis functions of pair invariants, which the kernels of a network combine."""
 
 import itertools
 
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 
 class KernelBasis(nn.Module):
-    """A perceptron on the monomials of invariants; layers share it and combine its values.
+    """Map the monomials of invariants to basis functions by an MLP, one for all layers.
 
     Args:
         invariants: Number of invariants.

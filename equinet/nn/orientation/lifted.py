@@ -15,10 +15,10 @@ class LiftedGraph(NamedTuple):
     """A graph whose nodes are positions with an orientation.
 
     Attributes:
-        node: [M] base node of each lifted node.
-        orientations: [M, n] unit vectors.
-        edge_index: [2, F] senders and receivers among the lifted nodes.
-        base_edge: [F] edge of the base graph that each lifted edge follows; E + i, beyond the base
+        node: Base node [M] of each lifted node.
+        orientations: Unit vectors [M, n] of the lifted nodes.
+        edge_index: Senders and receivers [2, F] among the lifted nodes.
+        base_edge: Edge [F] of the base graph that each lifted edge follows; E + i, beyond the base
             edges, where it stays at node i.
     """
 
@@ -34,11 +34,11 @@ def lift_graph(
     """Make a node of every edge: at its receiver, oriented towards its sender.
 
     Two lifted nodes are joined, both ways, where their base nodes are one or joined. An edge of
-    length zero has no direction and is not lifted; a node without neighbors is lifted nowhere.
+    length zero has no direction and is not lifted; a node without neighbors has no lifted node.
 
     Args:
-        vectors: From receiver to sender [E, n].
-        edge_index: Senders and receivers.
+        vectors: Vectors [E, n] from receiver to sender.
+        edge_index: Senders and receivers [2, E].
         nodes: Number of base nodes.
 
     Example:
@@ -76,11 +76,11 @@ class LiftedConv(DepthwiseConvolution):
     r"""Sum over neighbors with a kernel of the pair's invariants, one a channel.
 
     :math:`y_a = \sum_b k(a, b)\,x_b + b` over lifted nodes. The orientations come from the data and
-    turn with them, so this is exactly equivariant under all rotations.
+    rotate with them, so this is exactly equivariant under all rotations.
 
     Args:
         channels: Number of channels.
-        basis: Number of functions of the invariants.
+        basis: Number of basis functions of the invariants.
 
     Source: Bekkers et al. (ICLR 2024), §4, point-cloud form.
 

@@ -12,8 +12,8 @@ from equinet.ops import segment_sum
 class PositionConv(DepthwiseConvolution):
     r"""Sum over neighbors with a kernel of the distance, one a channel.
 
-    :math:`y_i = s\,x_i + \sum_j R(|r_{ij}|)\,x_j + b`: the convolution that needs no orientations,
-    and sees none. Exactly equivariant under all rotations and reflections, in any dimension.
+    :math:`y_i = s\,x_i + \sum_j R(|r_{ij}|)\,x_j + b`: a convolution without orientations. Exactly
+    equivariant under all rotations and reflections, in any dimension.
 
     Args:
         channels: Number of channels.

@@ -1,4 +1,4 @@
-"""The full Clebsch-Gordan product, a learned weight for every path: what a Gaunt product saves."""
+"""The full Clebsch-Gordan product, with a learned weight for every path."""
 
 import math
 
@@ -19,7 +19,7 @@ class ClebschGordanProduct(nn.Module):
     \sqrt{2 l_3 + 1}\, C^{l_3}_{l_1 l_2}(x_{l_1}, y_{l_2})`, with all paths of even and of odd
     l1 + l2 + l3, ``n`` of them to each degree: unit-variance inputs give outputs of unit variance.
     Its cost grows as the fifth power of the degree and more; :class:`GauntProduct` is the fast
-    relative, whose weights are factorized. A reflection turns the sign of the odd paths.
+    relative, whose weights are factorized. A reflection changes the sign of the odd paths.
 
     Args:
         lmax1: Highest degree of x.
@@ -76,10 +76,10 @@ class ClebschGordanSelfMix(SelfMix):
     """A feature that interacts with itself by the full product; see :class:`SelfMix`.
 
     Args:
-        lmax: Highest degree.
+        lmax: Highest degree of the feature.
         channels: Number of channels.
-        hidden: Channels inside the product; as many as outside unless given.
-        unit_weights: See :class:`SelfMix`.
+        hidden: Number of channels inside the product, ``channels`` by default.
+        unit_weights: Size of the weights of the channel mixing, see :class:`DegreeLinear`.
 
     Example:
         >>> x = torch.randn(5, 9, 8)

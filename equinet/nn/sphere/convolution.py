@@ -26,12 +26,13 @@ class GauntConvolution(nn.Module):
         lmax_filter: Highest degree of the filter.
         lmax_out: Highest degree kept.
         channels: Number of channels.
-        average_neighbors: Mean number n of neighbors.
-        form: ``generic`` sums in grid space; ``aligned`` rotates every edge to the polar axis,
-            where the filter depends on one angle alone. Both give the same numbers.
-        odd: Add the Poisson bracket with the filter; rotations only, see
-            :class:`equinet.nn.GauntProduct`. Generic form only.
-        backend: Of :func:`equinet.ops.gaunt_convolution`.
+        average_neighbors: Mean number n of neighbors of a node.
+        form: Name of the algorithm. ``generic`` sums in grid space; ``aligned`` rotates every edge
+            to the polar axis, where the filter depends on one angle alone. Both give the same
+            numbers.
+        odd: Whether the Poisson bracket with the filter is added, see
+            :class:`equinet.nn.GauntProduct`; then only rotations are a symmetry. Generic form only.
+        backend: Backend of :func:`equinet.ops.gaunt_convolution`, chosen for the device by default.
 
     Source: Luo, Chen, Krishnapriyan (ICLR 2024), §3.3, convolution; Passaro, Zitnick, eSCN
     (ICML 2023) for the alignment.
@@ -78,14 +79,15 @@ class GauntConvolution(nn.Module):
         """Convolve.
 
         Args:
-            x: Features of the nodes.
-            directions: Along the edges, of any length.
-            radial: h_l per channel; or a function that returns it times its argument, the gain of
-                each degree and channel, as :class:`equinet.nn.RadialNetwork` does for less than a
-                product with every edge.
-            edge_index: Senders and receivers.
-            harmonics: ``equinet.o3.spherical_harmonics(lmax_filter, directions)``, for layers to
-                share; the aligned form has no use for them.
+            x: Features [N, (lmax+1)², channels] of the nodes.
+            directions: Vectors [E, 3] along the edges, of any length.
+            radial: Weights h_l [E, lmax_filter + 1, channels], or a function that maps gains
+                [lmax_filter + 1, channels] to the weights times these gains, such as a
+                :class:`equinet.nn.RadialNetwork` with its basis. The function saves a product with
+                every edge.
+            edge_index: Senders and receivers [2, E].
+            harmonics: Values of ``equinet.o3.spherical_harmonics(lmax_filter, directions)``, if
+                several layers use them; the aligned form ignores them.
         """
         a, b, c = self.even()
         features = scale_degrees(x, a)

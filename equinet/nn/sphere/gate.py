@@ -1,4 +1,4 @@
-"""The gate: invariants open and close the higher degrees."""
+"""Gates: invariants scale the higher degrees."""
 
 import torch
 from jaxtyping import Float
@@ -11,9 +11,9 @@ class Gate(nn.Module):
     """Activate degree zero and scale every higher degree by a learned sigmoid of degree zero.
 
     Args:
-        lmax: Highest degree.
+        lmax: Highest degree of the feature.
         channels: Number of channels.
-        activation: Applied to degree zero.
+        activation: Module that is applied to degree zero, SiLU by default.
 
     Source: Weiler et al., 3D steerable CNNs (NeurIPS 2018), §4.2.
 

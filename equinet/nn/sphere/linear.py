@@ -10,20 +10,21 @@ from equinet.o3 import degree_index
 
 
 class DegreeLinear(nn.Module):
-    """Mix channels with one matrix per degree; by Schur's lemma nothing more is equivariant.
+    """Mix channels with one matrix per degree, the only equivariant linear map by Schur's lemma.
 
     Inputs of unit variance give outputs of unit variance at the start: weights are standard normals
     that are divided by the square root of the fan-in whenever they are used.
 
     Args:
         lmax: Highest degree of input and output.
-        in_channels: Channels of the input.
-        out_channels: Channels of the output.
-        kinds: With a number, every node has one of so many kinds (chemical species, say) and each
-            kind has matrices of its own.
-        bias: Add a learned constant to degree zero.
-        unit_weights: False keeps the weights themselves at that size, as ``nn.Linear`` does, and
-            uses them as they are: what published learning rates of Adam are made for.
+        in_channels: Number of channels of the input.
+        out_channels: Number of channels of the output.
+        kinds: Number of species, each with matrices of its own. None (the default) gives all nodes
+            the same matrices.
+        bias: Whether a learned constant is added to degree zero.
+        unit_weights: Size of the weights. True: standard normal weights, scaled in the call. False:
+            weights of the size at which they are used, as in ``nn.Linear``, for which published
+            learning rates of Adam are made.
 
     Example:
         >>> DegreeLinear(2, 8, 16)(torch.randn(5, 9, 8)).shape
@@ -57,7 +58,19 @@ class DegreeLinear(nn.Module):
         x: Float[Tensor, "*batch lm in_channel"],
         kind: Int[Tensor, " node"] | None = None,
     ) -> Float[Tensor, "*batch lm out_channel"]:
-        """Apply the map; ``kind`` [N] selects each node's matrices where kinds were asked for."""
+        """Apply the map.
+
+        Args:
+            x: Coefficients [..., (lmax+1)², in_channels].
+            kind: Index [N] of the species of each node, required if the layer was built with
+                ``kinds``.
+
+        Returns:
+            The coefficients [..., (lmax+1)², out_channels].
+
+        Raises:
+            ValueError: If ``kind`` is missing.
+        """
         if self.kinds is not None:
             if kind is None:
                 raise ValueError(f"kind is missing: this layer has matrices for {self.kinds} kinds")

@@ -24,11 +24,11 @@ class GauntManyBody(nn.Module):
         lmax: Highest degree of the input.
         lmax_out: Highest degree kept.
         channels: Number of channels.
-        correlation: Highest power.
-        kinds: How many kinds of node (chemical species) have weights of their own.
-        odd: Add the Poisson bracket of x with a channel-mixed copy of itself; rotations only, see
-            :class:`equinet.nn.GauntProduct`.
-        backend: Of :func:`equinet.ops.gaunt_powers`.
+        correlation: Highest power of the feature.
+        kinds: Number of species, each with weights of its own.
+        odd: Whether the Poisson bracket of x with a channel-mixed copy of itself is added, see
+            :class:`equinet.nn.GauntProduct`; then only rotations are a symmetry.
+        backend: Backend of :func:`equinet.ops.gaunt_powers`, chosen for the device by default.
 
     Source: Luo, Chen, Krishnapriyan (ICLR 2024), §3.3, many-body; Batatia et al., MACE (NeurIPS
     2022), eq. 10.
@@ -76,7 +76,15 @@ class GauntManyBody(nn.Module):
         x: Float[Tensor, "node lm channel"],
         kind: Int[Tensor, " node"] | None = None,
     ) -> Float[Tensor, "node lm_out channel"]:
-        """Evaluate the layer for nodes of the given kinds (all of kind 0 unless said)."""
+        """Evaluate the layer.
+
+        Args:
+            x: Features [N, (lmax+1)², channels] of the nodes.
+            kind: Index [N] of the species of each node, 0 by default.
+
+        Returns:
+            The features [N, (lmax_out+1)², channels].
+        """
         if kind is None:
             kind = torch.zeros(x.shape[0], dtype=torch.long, device=x.device)
         powers = gaunt_powers(x, self.correlation, self.lmax_out, backend=self.backend)

@@ -15,9 +15,9 @@ class DegreeNorm(nn.Module):
     gets a bias, as in an ordinary layer norm.
 
     Args:
-        lmax: Highest degree.
+        lmax: Highest degree of the feature.
         channels: Number of channels.
-        epsilon: Added to the mean square; zero features stay zero.
+        epsilon: Constant added to the mean square; zero features stay zero.
 
     Source: the separable layer norm of Liao et al., EquiformerV2 (ICLR 2024), §4.3, with one
     statistic for all degrees.

@@ -19,7 +19,7 @@ class PathWeights(nn.Module):
         lmax2: Highest degree of the second operand.
         lmax_out: Highest degree of the output.
         channels: Number of channels.
-        odd: Weights for the bracket instead of the product.
+        odd: Whether the weights are those of the bracket instead of the product.
 
     Example:
         >>> [tuple(weight.shape) for weight in PathWeights(2, 3, 1, channels=8, odd=False)()]

@@ -21,10 +21,10 @@ class GauntProduct(nn.Module):
         lmax2: Highest degree of y.
         lmax_out: Highest degree kept of the product.
         channels: Number of channels.
-        odd: Add the Poisson bracket, which supplies the paths of odd l1 + l2 + l3 (the cross
-            product among them). The sum is equivariant under rotations; a reflection turns the
-            sign of the odd part, so use it where parity is not tracked.
-        backend: Of :func:`equinet.ops.gaunt_product`.
+        odd: Whether the Poisson bracket is added, which supplies the paths of odd l1 + l2 + l3
+            (among them the cross product). The sum is equivariant under rotations; a reflection
+            changes the sign of the odd part, so use it only where parity is not tracked.
+        backend: Backend of :func:`equinet.ops.gaunt_product`, chosen for the device by default.
 
     Source: Luo, Chen, Krishnapriyan, Enabling efficient equivariant operations in the Fourier
     basis via Gaunt tensor products (ICLR 2024), §3.3; the bracket is the antisymmetric companion.

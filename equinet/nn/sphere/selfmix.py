@@ -15,12 +15,12 @@ class SelfMix(nn.Module):
     zero, so a network begins as it was without the block.
 
     Args:
-        product: Called with two features of ``hidden`` channels and degrees up to ``lmax``, returns
+        product: Module that maps two features of ``hidden`` channels and degrees up to ``lmax`` to
             a third.
-        lmax: Highest degree.
+        lmax: Highest degree of the feature.
         channels: Number of channels.
-        hidden: Channels inside the product; as many as outside unless given.
-        unit_weights: Of the channel mixing, see :class:`DegreeLinear`.
+        hidden: Number of channels inside the product, ``channels`` by default.
+        unit_weights: Size of the weights of the channel mixing, see :class:`DegreeLinear`.
 
     Source: the Selfmix layer of So3krates and of Luo et al. (ICLR 2024).
 
@@ -58,12 +58,12 @@ class GauntSelfMix(SelfMix):
     """A feature that interacts with itself by the Gaunt product; see :class:`SelfMix`.
 
     Args:
-        lmax: Highest degree.
+        lmax: Highest degree of the feature.
         channels: Number of channels.
-        hidden: Channels inside the product; as many as outside unless given.
-        odd: Add the bracket, see :class:`GauntProduct`.
-        backend: Of :func:`equinet.ops.gaunt_product`.
-        unit_weights: See :class:`SelfMix`.
+        hidden: Number of channels inside the product, ``channels`` by default.
+        odd: Whether the Poisson bracket is added, see :class:`GauntProduct`.
+        backend: Backend of :func:`equinet.ops.gaunt_product`, chosen for the device by default.
+        unit_weights: Size of the weights of the channel mixing, see :class:`DegreeLinear`.
 
     Source: Luo, Chen, Krishnapriyan (ICLR 2024); its placement there is unpublished.
 
