@@ -18,6 +18,12 @@ class Decomposition(ABC):
     Args:
         group: Group that is decomposed.
         dim: Number of coordinates.
+
+    Example:
+        >>> from equinet.lie import SL
+        >>> iwasawa = SL(2).decompose("iwasawa")
+        >>> iwasawa.dim, iwasawa.compose(torch.zeros(3)).tolist()
+        (3, [[1.0, 0.0], [0.0, 1.0]])
     """
 
     def __init__(self, group: "Group", dim: int) -> None:
@@ -60,6 +66,12 @@ class Group(ABC):
         basis: Orthonormal basis [dim, size, size] of the Lie algebra, float64.
         haar_unit: Volume in the coordinates of that basis, at the identity, of one unit of Haar
             measure.
+
+    Example:
+        >>> from equinet.lie import SE
+        >>> group = SE(2)
+        >>> group.act(group.exp(torch.zeros(3, 3)), torch.tensor([1.0, 2.0]))
+        tensor([1., 2.])
     """
 
     def __init__(

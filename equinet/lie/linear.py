@@ -49,6 +49,11 @@ class LinearGroup(Group):
         stretches: Membership of the volume-preserving stretches.
         scales: Membership of the positive scalings.
         rotates: Membership of the rotations.
+
+    Example:
+        >>> shears = LinearGroup("S(2)", 2, stretches=False, scales=True, rotates=False)
+        >>> shears.dim
+        1
     """
 
     def __init__(self, name: str, n: int, *, stretches: bool, scales: bool, rotates: bool) -> None:

@@ -33,6 +33,12 @@ class GroupQuadrature:
         coordinates: Cartan coordinates [K, dim] of the elements.
         weights: Positive weights [K] against the Haar measure of :class:`equinet.lie.Group`.
         base: Quadrature whose elements were moved to make this one; None if it was not made so.
+
+    Example:
+        >>> from equinet.lie import SO, group_quadrature
+        >>> rule = group_quadrature(SO(2), rotations=4)
+        >>> len(rule), float(rule.weights.sum())
+        (4, 1.0)
     """
 
     group: Group

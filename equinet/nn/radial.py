@@ -84,6 +84,9 @@ class GaussianBasis(nn.Module):
         size: Number of functions, at least 2.
         width: Standard deviation of a Gaussian, in units of the distance between two.
 
+    Raises:
+        ValueError: If ``size`` is below 2.
+
     Source: Schütt et al., SchNet (NeurIPS 2017); 600 functions of width 2 in Liao et al.,
     EquiformerV2 (ICLR 2024).
 

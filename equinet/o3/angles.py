@@ -22,9 +22,8 @@ def angle_multiples(
         Real and imaginary parts, each [max(lmax, 1), ...].
 
     Example:
-        >>> cosines, sines = angle_multiples(3, torch.zeros(1), torch.ones(1))
-        >>> cosines, sines
-        (tensor([ 0., -1.,  0.]), tensor([ 1.,  0., -1.]))
+        >>> angle_multiples(2, torch.zeros(1), torch.ones(1))
+        (tensor([ 0., -1.]), tensor([1., 0.]))
     """
     cosines, sines = cosine, sine
     while len(cosines) < lmax:

@@ -58,6 +58,11 @@ def bracket_tensor(lmax1: int, lmax2: int, lmax_out: int) -> Float[Tensor, "lm1 
 
     Raises:
         ValueError: If a degree is negative.
+
+    Example:
+        >>> bracket = bracket_tensor(1, 1, 1)
+        >>> bool(torch.equal(bracket, -bracket.transpose(0, 1)))
+        True
     """
     _check_degrees(lmax1, lmax2, lmax_out)
     return torch.tensor(_bracket(lmax1, lmax2, lmax_out))

@@ -24,6 +24,11 @@ def normalized_legendre(
 
     Raises:
         ValueError: If ``lmax`` is negative.
+
+    Example:
+        >>> theta = normalized_legendre(1, np.array([1.0])) * math.sqrt(4 * math.pi)
+        >>> theta[:, 0, 0].round(4)
+        array([1.    , 1.7321])
     """
     if lmax < 0:
         raise ValueError(f"lmax must be at least 0, found {lmax}")

@@ -30,6 +30,11 @@ class OrientationGrid(NamedTuple):
         weights: [O] positive weights, float64; their sum is 1.
         symmetry: [G, n, n] all orthogonal matrices that permute the points, float64: proper
             rotations, and the improper ones (inversion, reflections) where there are such.
+
+    Example:
+        >>> grid = orientation_grid("octahedron6")
+        >>> grid.degree, grid.antipodal, bool((grid.weights.sum() - 1).abs() < 1e-14)
+        (3, True, True)
     """
 
     points: Float[Tensor, "O n"]

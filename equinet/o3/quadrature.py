@@ -18,6 +18,11 @@ class SphereQuadrature(NamedTuple):
     Attributes:
         points: [P, 3] unit vectors, float64.
         weights: [P] positive weights, float64; their sum is 4 pi.
+
+    Example:
+        >>> rule = quadrature(4)
+        >>> bool((rule.weights.sum() - 4 * torch.pi).abs() < 1e-13)
+        True
     """
 
     points: Float[Tensor, "P 3"]
@@ -98,6 +103,10 @@ def gauss_legendre_quadrature(degree: int) -> SphereQuadrature:
 
     Raises:
         ValueError: If ``degree`` is negative.
+
+    Example:
+        >>> gauss_legendre_quadrature(4).points.shape
+        torch.Size([15, 3])
     """
     _check_degree(degree)
     cos_beta, weights = np.polynomial.legendre.leggauss(degree // 2 + 1)
@@ -133,6 +142,10 @@ def lebedev_quadrature(degree: int) -> SphereQuadrature:
         ValueError: If ``degree`` is negative or above 131.
 
     Source: V. I. Lebedev and D. N. Laikov, Doklady Mathematics 59 (1999), as tabulated in scipy.
+
+    Example:
+        >>> lebedev_quadrature(5).points.shape
+        torch.Size([14, 3])
     """
     _check_degree(degree)
     available = _lebedev_degree(degree)

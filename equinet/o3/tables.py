@@ -14,7 +14,13 @@ from torch import Tensor
 
 @runtime_checkable
 class Table(Protocol):
-    """A table as a tensor of the type and on the device asked for."""
+    """A table as a tensor of the type and on the device asked for.
+
+    Example:
+        >>> from equinet.o3 import degree_table
+        >>> degree_table(1, dtype=torch.int64, device=torch.device("cpu"))
+        tensor([0, 1, 1, 1])
+    """
 
     def __call__(
         self, *arguments: int, dtype: torch.dtype, device: torch.device
@@ -34,6 +40,13 @@ def constant_table(build: Callable[..., np.ndarray]) -> Table:
 
     Returns:
         A function of the same arguments and the keywords ``dtype`` and ``device``.
+
+    Example:
+        >>> @constant_table
+        ... def counting(size):
+        ...     return np.arange(size)
+        >>> counting(3, dtype=torch.float32, device=torch.device("cpu"))
+        tensor([0., 1., 2.])
     """
     tensors: dict[tuple[tuple[int, ...], torch.dtype, torch.device], Tensor] = {}
 

@@ -67,6 +67,10 @@ def wigner_d_blocks(
 
     Raises:
         ValueError: If ``lmax`` is negative or ``rotation`` is not of shape [..., 3, 3].
+
+    Example:
+        >>> [tuple(block.shape) for block in wigner_d_blocks(2, torch.eye(3).expand(5, 3, 3))]
+        [(5, 1, 1), (5, 3, 3), (5, 5, 5)]
     """
     if lmax < 0:
         raise ValueError(f"lmax must be at least 0, found {lmax}")
@@ -114,6 +118,11 @@ def rotate(
     Raises:
         ValueError: If the number of coefficients is no square, ``rotation`` is not orthogonal, or
             it is improper and no parity is given.
+
+    Example:
+        >>> half_turn = torch.diag(torch.tensor([-1.0, 1.0, -1.0]))
+        >>> rotate(torch.ones(4, 1), half_turn).flatten().round()
+        tensor([ 1., -1.,  1., -1.])
     """
     size = x.shape[-2]
     lmax = math.isqrt(size) - 1

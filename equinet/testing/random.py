@@ -75,7 +75,7 @@ def evaluate(
 
     Example:
         >>> constant = torch.tensor([[math.sqrt(4 * math.pi)]])
-        >>> evaluate(constant, torch.eye(3)).flatten()
+        >>> evaluate(constant, torch.eye(3)).flatten().round()
         tensor([1., 1., 1.])
     """
     return spherical_harmonics(degree_of(coefficients), points) @ coefficients

@@ -41,9 +41,21 @@ FINITE_DIFFERENCE = Tolerance(double=1e-6, single=1e-2, half=1.0)
 
 
 def check_close(what: str, found: Tensor, expected: Tensor, allowed: float) -> None:
-    """Raise AssertionError if ``max |found - expected| > allowed * max |expected|``.
+    """Compare two tensors by ``max |found - expected| <= allowed * max |expected|``.
 
     Where nothing but zeros is expected, the error allowed is absolute.
+
+    Args:
+        what: Name of the quantity in messages.
+        found: Values under test.
+        expected: Values that are right, of the same shape.
+        allowed: Largest relative error.
+
+    Raises:
+        AssertionError: If the shapes differ or the error exceeds ``allowed``.
+
+    Example:
+        >>> check_close("energy", torch.tensor([1.0]), torch.tensor([1.001]), 0.01)
     """
     if found.shape != expected.shape:
         raise AssertionError(

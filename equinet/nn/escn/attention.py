@@ -26,6 +26,21 @@ class Edges(NamedTuple):
         basis: Radial basis functions [E, B] of the length.
         envelope: Factor [E] that falls to zero at the cutoff; None leaves it out.
         frames: Matrices of the edge frames, see :class:`EdgeFrames`.
+
+    Example:
+        >>> from equinet.nn import edge_frames
+        >>> edge_index = torch.tensor([[1, 0], [0, 1]])
+        >>> kinds = torch.tensor([0, 2])
+        >>> edges = Edges(
+        ...     ends=edge_index,
+        ...     sender_kind=kinds[edge_index[0]],
+        ...     receiver_kind=kinds[edge_index[1]],
+        ...     basis=torch.randn(2, 4),
+        ...     envelope=None,
+        ...     frames=edge_frames(torch.randn(2, 3), lmax=2, mmax=1),
+        ... )
+        >>> edges.sender_kind
+        tensor([2, 0])
     """
 
     ends: Int[Tensor, "2 edge"]
@@ -65,6 +80,35 @@ class GraphAttention(nn.Module):
         alpha_dropout: Fraction of the attention weights that is set to zero in training.
 
     Source: Liao et al., EquiformerV2 (ICLR 2024), §4.1 and §4.2.
+
+    Example:
+        >>> from equinet.nn import EdgeGrid, edge_frames
+        >>> edge_index = torch.tensor([[1, 0], [0, 1]])
+        >>> kinds = torch.tensor([0, 2])
+        >>> edges = Edges(
+        ...     ends=edge_index,
+        ...     sender_kind=kinds[edge_index[0]],
+        ...     receiver_kind=kinds[edge_index[1]],
+        ...     basis=torch.randn(2, 4),
+        ...     envelope=None,
+        ...     frames=edge_frames(torch.randn(2, 3), lmax=2, mmax=1),
+        ... )
+        >>> layer = GraphAttention(
+        ...     lmax=2,
+        ...     mmax=1,
+        ...     channels=8,
+        ...     hidden=8,
+        ...     heads=2,
+        ...     alpha_channels=4,
+        ...     value_channels=4,
+        ...     out_channels=8,
+        ...     kinds=3,
+        ...     basis_size=4,
+        ...     edge_channels=8,
+        ...     grid=EdgeGrid(2, 1),
+        ... )
+        >>> layer(torch.randn(2, 9, 8), edges).shape
+        torch.Size([2, 9, 8])
     """
 
     def __init__(

@@ -22,6 +22,12 @@ class EdgeFrames(NamedTuple):
         to_edge: Rows [E, row, (lmax+1)²] of Wigner D matrices.
         from_edge: Transposes [E, (lmax+1)², row]. Degrees above mmax, some of whose components are
             missing, are multiplied by sqrt((2l+1) / (2 mmax+1)) to make up for them.
+
+    Example:
+        >>> frames = edge_frames(torch.randn(7, 3), lmax=3, mmax=3)
+        >>> x = torch.randn(7, 16, 8)
+        >>> bool((frames.back(frames.into(x)) - x).abs().max() < 1e-4)
+        True
     """
 
     to_edge: Float[Tensor, "edge row lm"]
@@ -81,6 +87,9 @@ def frames_of(rotations: Float[Tensor, "edge 3 3"], lmax: int, mmax: int) -> Edg
 
 def frame_components(lmax: int, mmax: int) -> list[tuple[int, int]]:
     """List degree and order of the components in the frame of an edge, in their order.
+
+    Raises:
+        ValueError: If ``mmax`` does not lie between 0 and ``lmax``.
 
     Example:
         >>> frame_components(1, 1)

@@ -19,6 +19,9 @@ class SeparableNorm(nn.Module):
         channels: Number of channels.
         epsilon: Constant added to mean squares; zero features stay zero.
 
+    Raises:
+        ValueError: If ``lmax`` is below 1.
+
     Source: Liao et al., EquiformerV2 (ICLR 2024), §4.3.
 
     Example:

@@ -9,7 +9,15 @@ from equinet.lie import GroupQuadrature
 
 
 class EquivarianceWarning(UserWarning):
-    """A layer is given something that it cannot be equivariant on; the message says why."""
+    """A layer is given something that it cannot be equivariant on; the message says why.
+
+    Example:
+        >>> import warnings
+        >>> with warnings.catch_warnings(record=True) as found:
+        ...     warnings.warn("stride 2 leaves out a row", EquivarianceWarning, stacklevel=1)
+        >>> found[0].category.__name__
+        'EquivarianceWarning'
+    """
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

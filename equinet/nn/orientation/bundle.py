@@ -39,6 +39,9 @@ class FiberBundleConv(DepthwiseConvolution):
             channels.
         lmax: Highest degree of zonal kernels.
 
+    Raises:
+        ValueError: If ``kernel`` is neither ``mlp`` nor ``zonal``.
+
     Source: Bekkers et al., Fast, expressive SE(n) equivariant networks through weight-sharing in
     position-orientation space (ICLR 2024), §4.
 

@@ -5,7 +5,16 @@ from torch import Tensor, nn
 
 
 class DepthwiseConvolution(nn.Module):
-    """Base of convolutions that keep channels apart and can be calibrated."""
+    """Base of convolutions that keep channels apart and can be calibrated.
+
+    Example:
+        >>> from equinet.nn import PositionConv
+        >>> layer, edge_index = PositionConv(8, 4), torch.tensor([[1, 0], [0, 1]])
+        >>> x, basis = torch.randn(2, 8), torch.randn(2, 4)
+        >>> layer.calibrate(x, basis, edge_index)
+        >>> bool((layer(x, basis, edge_index).std() / x.std() - 1).abs() < 1e-3)
+        True
+    """
 
     def calibrate(self, x: Tensor, *geometry: Tensor) -> None:
         """Rescale the kernels so that the output varies as much as the input does.
@@ -72,6 +81,13 @@ def balance(x: Tensor, itself: Tensor, neighbors: Tensor, own: Tensor, kernel: T
 
 
 def scale_parameter(factor: float, parameter: Tensor) -> None:
-    """Multiply a parameter in place, outside of autograd."""
+    """Multiply a parameter in place, outside of autograd.
+
+    Example:
+        >>> weight = torch.ones(2, requires_grad=True)
+        >>> scale_parameter(3.0, weight)
+        >>> weight
+        tensor([3., 3.], requires_grad=True)
+    """
     with torch.no_grad():
         parameter.mul_(factor)

@@ -20,6 +20,12 @@ class LiftedGraph(NamedTuple):
         edge_index: Senders and receivers [2, F] among the lifted nodes.
         base_edge: Edge [F] of the base graph that each lifted edge follows; E + i, beyond the base
             edges, where it stays at node i.
+
+    Example:
+        >>> vectors = torch.tensor([[1.0, 0.0], [-1.0, 0.0]])
+        >>> lift_graph(vectors, torch.tensor([[1, 0], [0, 1]]), 2).orientations
+        tensor([[ 1.,  0.],
+                [-1.,  0.]])
     """
 
     node: Int[Tensor, " lifted"]

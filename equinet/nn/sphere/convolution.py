@@ -34,6 +34,9 @@ class GauntConvolution(nn.Module):
             :class:`equinet.nn.GauntProduct`; then only rotations are a symmetry. Generic form only.
         backend: Backend of :func:`equinet.ops.gaunt_convolution`, chosen for the device by default.
 
+    Raises:
+        ValueError: If ``odd`` is combined with the aligned form.
+
     Source: Luo, Chen, Krishnapriyan (ICLR 2024), §3.3, convolution; Passaro, Zitnick, eSCN
     (ICML 2023) for the alignment.
 

@@ -109,6 +109,7 @@ class _SelfBracket(nn.Module):
         self.weight = nn.Parameter(torch.randn(kinds, lmax_out + 1, channels))
 
     def forward(self, x: Tensor, kind: Tensor) -> Tensor:
+        """Evaluate the bracket for nodes [N] of given species."""
         a, b, c = self.paths()
         z = bracket_product(
             scale_degrees(x, a),
