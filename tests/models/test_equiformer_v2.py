@@ -455,3 +455,16 @@ def test_arguments_are_remembered() -> None:
 def test_sizes_out_of_range_are_named(option: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         model(**option)
+
+
+def test_the_embedding_of_neighbors_is_divided_by_the_root_of_their_number() -> None:
+    """The sum over n neighbors of random signs grows as the root of n."""
+    graph = to_graph(frame_from_atoms(ethanol()), CUTOFF)
+    embedded = []
+    for neighbors in (4.0, 16.0):
+        network = model(average_neighbors=neighbors)
+        nn.init.zeros_(network.atoms.weight)
+        network.blocks[0].register_forward_pre_hook(lambda _, args: embedded.append(args[0]))
+        network(Batch.from_data_list([graph]))
+    torch.testing.assert_close(embedded[0], 2 * embedded[1])
+    assert embedded[0].abs().max() > 0

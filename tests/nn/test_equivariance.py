@@ -34,11 +34,17 @@ def unary(layer: torch.nn.Module) -> Callable[[Tensor, Tensor], Tensor]:
     return lambda x, _: layer(x)
 
 
+def off_its_start(layer: torch.nn.Module) -> torch.nn.Module:
+    """Move all parameters: biases start at zero, gains at one, which hides where they act."""
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter.add_(torch.randn_like(parameter))
+    return layer
+
+
 def cases() -> dict[str, Callable[[Tensor, Tensor], Tensor]]:
-    mix = GauntSelfMix(2, CHANNELS)
-    odd_mix = GauntSelfMix(2, CHANNELS, hidden=4, odd=True)
-    for layer in (mix, odd_mix):
-        torch.nn.init.normal_(layer.out.weight)
+    mix = off_its_start(GauntSelfMix(2, CHANNELS))
+    odd_mix = off_its_start(GauntSelfMix(2, CHANNELS, hidden=4, odd=True))
     product = GauntProduct(2, 2, 3, CHANNELS)
     odd_product = GauntProduct(2, 2, 3, CHANNELS, odd=True)
     many = GauntManyBody(2, 2, CHANNELS, correlation=3, kinds=3)
@@ -54,10 +60,10 @@ def cases() -> dict[str, Callable[[Tensor, Tensor], Tensor]]:
     }
     kind_linear = DegreeLinear(2, CHANNELS, 3, kinds=3)
     return {
-        "linear": unary(DegreeLinear(2, CHANNELS, 3, bias=True)),
+        "linear": unary(off_its_start(DegreeLinear(2, CHANNELS, 3, bias=True))),
         "kind linear": lambda x, _: kind_linear(x, KINDS),
-        "norm": unary(DegreeNorm(2, CHANNELS)),
-        "gate": unary(Gate(2, CHANNELS)),
+        "norm": unary(off_its_start(DegreeNorm(2, CHANNELS))),
+        "gate": unary(off_its_start(Gate(2, CHANNELS))),
         "product": lambda x, _: product(x, x.flip(-1)),
         "odd product": lambda x, _: odd_product(x, x.flip(-1)),
         "mix": unary(mix),

@@ -3,7 +3,13 @@ import math
 import pytest
 import torch
 
-from equinet.nn import BesselBasis, GaussianBasis, RadialNetwork, polynomial_envelope
+from equinet.nn import (
+    BesselBasis,
+    GaussianBasis,
+    LogarithmicBasis,
+    RadialNetwork,
+    polynomial_envelope,
+)
 
 
 @pytest.mark.parametrize("order", [3, 5, 6])
@@ -59,3 +65,11 @@ def test_gaussians_peak_at_equal_distances() -> None:
 def test_one_gaussian_has_no_width() -> None:
     with pytest.raises(ValueError, match="size must be at least 2, found 1"):
         GaussianBasis(4.0, 1)
+
+
+def test_logarithmic_basis_is_even_and_covers_all_scales():
+    distances = torch.logspace(-2, 1.3, 200, dtype=torch.float64)
+    basis = LogarithmicBasis()
+    values = basis(distances)
+    torch.testing.assert_close(basis(-distances), values)
+    assert values.sum(-1).min() > 0.5

@@ -136,3 +136,26 @@ def test_dropout_acts_in_training_alone() -> None:
     assert torch.equal(attention(x, edges(vectors, ends)), attention(x, edges(vectors, ends)))
     attention.train()
     assert not torch.equal(attention(x, edges(vectors, ends)), attention(x, edges(vectors, ends)))
+
+
+@pytest.mark.parametrize("end", [0, 1])
+def test_channels_of_the_sender_come_first(end: int) -> None:
+    """Saved models depend on this order: weights of one half act on one end alone."""
+    attention, (x, vectors, _) = layer(), inputs(nodes=2, count=1)
+    ends = torch.tensor([[1], [0]])
+    first = attention.first
+    with torch.no_grad():
+        # The weights of the other end; channels are the fastest index of the inputs.
+        other = slice(4, None) if end == 0 else slice(None, 4)
+        first.zonal.weight.unflatten(1, (-1, 8))[..., other] = 0
+        for matrix in first.orders:
+            matrix.unflatten(1, (-1, 8))[:, :, other] = 0
+    y = attention(x, edges(vectors, ends))
+    moved = []
+    for node in (ends[0, 0], ends[1, 0]):
+        changed = x.clone()
+        changed[node] += 1
+        difference = attention(changed, edges(vectors, ends)) - y
+        moved.append(difference.detach().abs().max())
+    assert moved[end] > 1e-3
+    assert moved[1 - end] == 0

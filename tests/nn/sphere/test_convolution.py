@@ -47,6 +47,23 @@ def test_output_has_about_unit_variance() -> None:
         assert 0.7 < variance < 1.4
 
 
+def test_the_bracket_has_about_unit_variance_of_its_own() -> None:
+    nodes, neighbors = 200, 15.0
+    torch.manual_seed(0)
+    layer = GauntConvolution(2, 3, 3, 16, average_neighbors=neighbors, odd=True)
+    receiver = torch.arange(nodes).repeat_interleave(int(neighbors))
+    edge_index = torch.stack([torch.randint(0, nodes, receiver.shape), receiver])
+    x, directions = torch.randn(nodes, 9, 16), torch.randn(len(receiver), 3)
+    radial = torch.randn(len(receiver), 4, 16)
+    z = layer(x, directions, radial, edge_index)
+    layer.odd = None
+    bracket = z - layer(x, directions, radial, edge_index)
+    assert bracket[:, 0].abs().max() < 1e-5, "no two degrees couple to degree zero with odd sum"
+    for degree in range(1, 4):
+        variance = bracket[:, degree**2 : (degree + 1) ** 2].square().mean()
+        assert 0.7 < variance < 1.4
+
+
 @pytest.mark.parametrize("odd", [False, True])
 def test_a_radial_network_takes_the_gain_in(odd: bool) -> None:
     torch.manual_seed(0)

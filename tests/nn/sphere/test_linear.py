@@ -31,3 +31,14 @@ def test_weights_of_either_size_start_alike() -> None:
     torch.testing.assert_close(plain.weight, scaled.weight / 8)
     x = torch.randn(5, 9, 64)
     torch.testing.assert_close(plain(x), scaled(x))
+
+
+def test_the_bias_is_added_to_degree_zero_alone() -> None:
+    layer = DegreeLinear(2, 4, 3, bias=True).double()
+    x = torch.randn(5, 9, 4, dtype=torch.float64)
+    before = layer(x)
+    with torch.no_grad():
+        layer.bias.copy_(torch.arange(1.0, 4.0))
+    change = layer(x) - before
+    torch.testing.assert_close(change[:, 0], layer.bias.detach().expand(5, 3))
+    assert change[:, 1:].abs().max() == 0
