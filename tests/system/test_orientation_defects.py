@@ -27,6 +27,7 @@ from equinet.data.datasets.superpixel_mnist import SuperpixelMNIST
 from equinet.data.loading.atoms import split_frames
 from equinet.errors import ConfigError
 from equinet.evaluation.residuals import Residuals
+from equinet.lie import random_rotations
 from equinet.models import Ponita, PonitaPotential
 from equinet.nn import (
     FiberBundleConv,
@@ -45,7 +46,6 @@ from equinet.training import (
     PotentialErrors,
     PotentialTask,
 )
-from equinet.training.tasks.rotations import random_rotations
 
 MODES = ("bundle", "lifted", "position")
 

@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from equinet.lie import random_rotations
 from equinet.models import EquiformerV2
 from equinet.models.potential import Potential
 from equinet.training import FirstBatchCheck, ModelCheckError, measure
 from equinet.training.check import smallest, turned
-from equinet.training.tasks.rotations import random_rotations
 
 
 class _Springs(Potential):
