@@ -156,7 +156,7 @@ def _sentence(
     words += [f"the predicted {name}" for name in model if name not in data]
     guilty = _structures(batch, [given[name] for name in data] or [predicted[n] for n in model])
     names = [sources[index] for index in guilty] or list(sources)
-    where = ", ".join(names[:_SHOWN])
+    where = " and ".join(names[:_SHOWN])  # names may have commas
     where += f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     because = f", because of {' and '.join(words)}" if words else ""
     return f"the {quantity} is not finite for {where}{because}"
