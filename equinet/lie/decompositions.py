@@ -236,7 +236,7 @@ class LDLDecomposition(Decomposition):
     def haar_density(self, coordinates: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch"]:
         """Return the density of the Haar measure."""
         shear, logarithm, turn = self._factors(coordinates)
-        # Of sqrt(S) with respect to S at the identity, and of S to its orthonormal coordinates.
+        # Jacobians of sqrt(S) by S at the identity, and of S by its orthonormal coordinates.
         constant = 2 ** (shear.shape[-1] / 2 - shear.shape[-1] - len(self.diagonal_basis))
         # The exponent of d_i is half of those of the gaps log d_j - log d_k in which i takes part.
         return constant * (_gaps(logarithm).sum(-1) / 2).exp() * rotation_density(turn)

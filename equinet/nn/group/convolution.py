@@ -189,18 +189,20 @@ class SampledConvolution(nn.Module):
     def _check_crop(self) -> None:
         stretch = float(torch.linalg.matrix_norm(self.quadrature.elements, ord=2).max())
         needed = math.ceil(2 * self.radius * stretch - 0.5)
+        # One level for each constructor between this method and the caller's line.
+        level = 3 + type(self).__mro__.index(SampledConvolution)
         if needed > self.kernel_size and not math.isclose(stretch, 1, abs_tol=1e-9):
             warnings.warn(
                 f"kernel_size {self.kernel_size} crops kernels of radius {self.radius:g}, which "
                 f"samples stretch by up to {stretch:.3g}: use kernel_size {needed} or radius "
                 f"{self.kernel_size / (2 * stretch):.2g}",
                 EquivarianceWarning,
-                stacklevel=4,
+                stacklevel=level,
             )
 
 
 class LiftingConv(SampledConvolution):
-    """Correlates an image with a kernel moved by every sample of a group.
+    """Correlate an image with a kernel moved by every sample of a group.
 
     Args:
         in_channels: Number of channels of the image.
@@ -369,7 +371,7 @@ class FeatureConvolution(SampledConvolution):
 
 
 class GroupConv(FeatureConvolution):
-    """Convolves features on a group, from its samples to the same samples.
+    """Convolve features on a group, from its samples to the same samples.
 
     Args:
         in_channels: Number of channels of the features.

@@ -108,7 +108,7 @@ def normalize_maps(
 
 
 class EachMap(nn.Module):
-    """Applies a plain module that treats all maps alike to features on a group.
+    """Apply a plain module that treats all maps alike to features on a group.
 
     Args:
         function: Module that is applied to the maps, for example ``nn.GELU()`` or

@@ -9,7 +9,7 @@ from equinet.nn.group.tensor import GroupTensor, require_samples
 
 
 class GroupPool(nn.Module):
-    """Pools features over all pixels and samples.
+    """Pool features over all pixels and samples.
 
     ``mean`` weighs samples by the left Haar measure of the affine group, w_k / det h_k: it is the
     integral over the window, over its measure. ``logsumexp`` is the logarithm of that mean of
@@ -69,7 +69,7 @@ class GroupPool(nn.Module):
 
 
 class MapPool(nn.Module):
-    """Pools maps [B, C K, ...] over space and over groups of K.
+    """Pool maps [B, C K, ...] over space and over groups of K.
 
     Args:
         share: Fractions [K] of the samples in a mean, whose sum is one.

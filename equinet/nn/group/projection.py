@@ -14,7 +14,7 @@ from equinet.nn.group.tensor import GroupTensor
 
 
 class GroupProjection(FeatureConvolution):
-    """Projects features on a group to an image.
+    """Project features on a group to an image.
 
     (f * k)(x) = sum_j w_j / det h_j sum_o k(h_j⁻¹ o) f(x + o, h_j), an image that moves as the one
     that was lifted.
