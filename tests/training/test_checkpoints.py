@@ -189,11 +189,13 @@ def test_broken_checkpoint_is_named(run_fit, tmp_path):
         load_weights(tmp_path / "absent.ckpt")
 
 
-def _flip(path: Path, place: int = -1) -> None:
-    """Change one bit in the middle of a file."""
+def _flip(path: Path) -> None:
+    """Change one bit of a weight; torch would read the file without a word."""
     content = bytearray(path.read_bytes())
-    content[place if place >= 0 else len(content) // 2] ^= 0x40
+    weights = max(load_weights(path).values(), key=lambda tensor: tensor.numel())
+    content[content.index(weights.numpy().tobytes())] ^= 1
     path.write_bytes(bytes(content))
+    torch.load(path, weights_only=True)
 
 
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(run_fit, whole, caplog):
@@ -214,15 +216,11 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(run_fit, whole, caplo
     assert [row["step"] for row in read_metrics(parts.directory.table)] == [5, 10, 15]
 
 
-def test_every_flipped_weight_is_found(run_fit):
+def test_a_flipped_weight_is_found(run_fit):
     run = run_fit(max_epochs=1)
-    path = run.directory.last
-    content = path.read_bytes()
-    weights = max(load_weights(path).values(), key=lambda tensor: tensor.numel())
-    place = content.index(weights.numpy().tobytes())
-    path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+    _flip(run.directory.last)
     with pytest.raises(EquinetError, match=r"last\.ckpt cannot be read.*was damaged"):
-        load_weights(path)
+        load_weights(run.directory.last)
 
 
 def test_a_full_disk_keeps_the_last_checkpoint_and_says_so(run_fit, monkeypatch):

@@ -48,7 +48,7 @@ def check_pages(path: Path) -> None:
         if size < _SMALLEST:
             raise ValueError(f"it has {size} bytes, less than the two pages that it begins with")
         content: np.ndarray = np.memmap(path, np.uint8, mode="r")
-        if struct.unpack_from("<I", content, _HEADER) != (_MAGIC,):
+        if content[_HEADER : _HEADER + 4].tobytes() != struct.pack("<I", _MAGIC):
             raise DataError(f"{path}: cannot be opened as an LMDB: it begins as something else")
         first = _meta(content, 0)
         if not 512 <= first.page_size <= 1 << 16 or first.page_size & (first.page_size - 1):
