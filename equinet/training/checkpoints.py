@@ -203,7 +203,7 @@ class _WholeFiles(TorchCheckpointIO):
         place = Path(path)
         with whole_file(place) as partial:
             with partial.open("wb") as file:
-                sink = _Sink(file)
+                sink: Any = _Sink(file)
                 try:
                     torch.save(checkpoint, sink)
                 finally:

@@ -4,7 +4,6 @@ import json
 import logging
 import os
 import threading
-import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -22,6 +21,7 @@ from equinet.data.store.layout import (
     HEADER,
     SHARDS,
     VERSION,
+    checksum,
     described_fields,
     read_header,
 )
@@ -351,7 +351,7 @@ def _finish(folder: Path, plan: dict[str, Any], parts: int, options: Options) ->
         buffer = BytesIO()
         np.save(buffer, sizes, allow_pickle=False)
         write_bytes(buffer.getvalue(), folder / f"{name}.npy")
-        checksums[name] = zlib.crc32(sizes)
+        checksums[name] = checksum(sizes)
     labels = {name: sum(shard["labels"][name] for shard in shards) for name in shards[0]["labels"]}
     header = {
         "format": FORMAT,

@@ -1,7 +1,6 @@
 """Read a store: sizes at once, frames when they are asked for."""
 
 import hashlib
-import zlib
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ import numpy as np
 from jaxtyping import Int
 
 from equinet.data.atoms import Frame
-from equinet.data.store.layout import FIELDS, OPTIONAL, SHARDS, read_header
+from equinet.data.store.layout import FIELDS, OPTIONAL, SHARDS, checksum, read_header
 from equinet.data.store.records import Record
 from equinet.data.store.shards import Shard
 from equinet.errors import DataError
@@ -183,6 +182,6 @@ class FrameStore(Sequence[Frame]):
             if sizes.shape != (len(self),) or sizes.dtype.kind not in "iu":
                 raise ValueError(f"{sizes.dtype} {list(sizes.shape)} for {len(self)} frames")
             expected = self.header.get("sizes", {}).get(name)
-            if expected is not None and zlib.crc32(sizes) != expected:
+            if expected is not None and checksum(sizes) != expected:
                 raise ValueError("its checksum does not fit: it was damaged")
         return sizes

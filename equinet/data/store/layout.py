@@ -6,6 +6,7 @@ frames one after another; ``offsets`` says where the atoms of each begin. The he
 last: a folder without one is a conversion that has not ended.
 """
 
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -143,3 +144,20 @@ def dtype_of(field: Field, precision: str) -> np.dtype[Any]:
         precision: ``float64`` or ``float32``, of positions and forces.
     """
     return np.dtype(precision if field.dtype == "coordinate" else field.dtype)
+
+
+def checksum(array: np.ndarray, before: int = 0) -> int:
+    """Compute the CRC-32 of an array's numbers.
+
+    Args:
+        array: Array of numbers, in any order in memory.
+        before: Checksum of what comes before it.
+
+    Returns:
+        A number below 2³².
+
+    Example:
+        >>> checksum(np.arange(2, dtype=np.uint8)) == zlib.crc32(bytes([0, 1]))
+        True
+    """
+    return zlib.crc32(np.ascontiguousarray(array).data, before)

@@ -66,7 +66,7 @@ def _check_memo(content: bytes) -> None:
     The unpickler makes room for as many as the largest number, so nine bytes could fill the memory.
     """
     for code, argument, _ in pickletools.genops(content):
-        if code.name in _MEMO and argument > len(content):
+        if code.name in _MEMO and (argument or 0) > len(content):
             raise DataError(f"the pickle cannot be read: it notes something as number {argument}")
 
 

@@ -1,7 +1,6 @@
 """One shard: frames packed into arrays in a safetensors file, and read back one by one."""
 
 import hashlib
-import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -12,7 +11,7 @@ from safetensors import safe_open
 from safetensors.numpy import save
 
 from equinet.data.atoms import Frame, neighbor_list
-from equinet.data.store.layout import FIELDS, OPTIONAL, dtype_of
+from equinet.data.store.layout import FIELDS, OPTIONAL, checksum, dtype_of
 from equinet.data.store.records import Record
 from equinet.errors import DataError
 from equinet.files import reading, write_bytes
@@ -47,7 +46,7 @@ def write_shard(
         arrays["edges"] = np.array(counts, dtype=np.int32)
     arrays["checksums"] = _checksums(arrays)
     # What is read as a whole has its checksum here; frames are compared one by one.
-    seals = [zlib.crc32(np.ascontiguousarray(arrays[name])) for name in _sealed(arrays)]
+    seals = [checksum(arrays[name]) for name in _sealed(arrays)]
     arrays["seals"] = np.array(seals, dtype=np.uint32)
     content = save(arrays, metadata={"origin": origin})
     write_bytes(content, path)
@@ -218,7 +217,7 @@ class Shard:
     def _whole(self, name: str) -> np.ndarray:
         """Read an array and compare it with its checksum."""
         values: np.ndarray = self._file.get_tensor(name)
-        if name in self._seals and zlib.crc32(values) != self._seals[name]:
+        if name in self._seals and checksum(values) != self._seals[name]:
             raise ValueError(f"the checksum of {name} does not fit: it was damaged")
         return values
 
@@ -258,10 +257,10 @@ def _checksums(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
 
 
 def _checksum(rows: Mapping[str, np.ndarray]) -> int:
-    checksum = 0
+    found = 0
     for values in rows.values():
-        checksum = zlib.crc32(np.ascontiguousarray(values), checksum)
-    return checksum
+        found = checksum(values, found)
+    return found
 
 
 def _packed(records: Sequence[Record], precision: str) -> dict[str, np.ndarray]:
