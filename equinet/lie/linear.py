@@ -116,7 +116,7 @@ class LinearGroup(Group):
         tolerance = torch.finfo(g.dtype).eps
         refuse(
             determinant,
-            determinant > tolerance * (size / math.sqrt(self.n)) ** self.n,
+            determinant > tolerance * _determinant_size(g.detach()),
             self,
             "a determinant above zero",
             "swap two columns of a reflection, drop a singular matrix",
@@ -199,6 +199,28 @@ class LinearGroup(Group):
             rest = SL(self.n) if self.stretches else SO(self.n)
             available["scale"] = ScaleDecomposition(self, rest.decompose("cartan"))
         return available
+
+
+def _determinant_size(g: Tensor) -> Tensor:
+    """How far the determinant moves where entries move by as much as the matrix is large.
+
+    In space that is the norm of the matrix times that of its cofactors: stretches by different
+    factors have a small determinant beside the third power of their norm, and a sound one.
+    """
+    size = torch.linalg.matrix_norm(g)
+    n = g.shape[-1]
+    if n != 3:
+        return (size / math.sqrt(n)) ** n
+    first, second, third = g.unbind(-2)
+    cofactors = torch.stack(
+        [
+            torch.linalg.cross(second, third),
+            torch.linalg.cross(third, first),
+            torch.linalg.cross(first, second),
+        ],
+        dim=-2,
+    )
+    return size * torch.linalg.matrix_norm(cofactors) / n
 
 
 class SO(LinearGroup):

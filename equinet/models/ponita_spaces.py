@@ -22,7 +22,7 @@ from equinet.nn import (
     polynomial_envelope,
 )
 from equinet.o3 import OrientationGrid
-from equinet.ops import segment_mean
+from equinet.ops import segment_sum
 
 
 class Inputs(NamedTuple):
@@ -94,22 +94,32 @@ class BundleField(Field):
 
 @dataclass(frozen=True)
 class LiftedField(Field):
-    """Numbers at lifted nodes, given by orientations [M, 3] and base nodes [M] out of ``nodes``."""
+    """Numbers at lifted nodes, given by orientations [M, 3] and base nodes [M] out of ``nodes``.
+
+    A lifted node counts by its weight [M], which falls from one to zero at the cutoff, so that
+    outputs stay smooth where a neighbor, and with it a lifted node, comes or goes.
+    """
 
     orientations: Tensor
+    weights: Tensor
     node: Tensor
     nodes: int
 
     def read(self, values: Tensor, scalars: int) -> tuple[Tensor, Tensor]:
-        """Average over the lifted nodes of a node.
+        """Average over the lifted nodes of a node, by their weights.
 
         Vectors are multiplied by 3, which reproduces them exactly if the orientations cover the
-        sphere evenly.
+        sphere evenly. Where the weights of a node sum to less than one, the average tends to zero
+        with the sum: a node without neighbors reads out zero.
         """
+        total = segment_sum(self.weights, self.node, self.nodes)
+        # Twice differentiable where the sum is one, and the sum itself beyond.
+        total = (total + (1 - total).clamp(min=0) ** 3).unsqueeze(1)
+        values = values * self.weights.unsqueeze(1)
         vectors = 3 * values[:, scalars:, None] * self.orientations.unsqueeze(1)
         return (
-            segment_mean(values[:, :scalars], self.node, self.nodes),
-            segment_mean(vectors, self.node, self.nodes),
+            segment_sum(values[:, :scalars], self.node, self.nodes) / total,
+            segment_sum(vectors, self.node, self.nodes) / total.unsqueeze(2),
         )
 
 
@@ -247,6 +257,9 @@ class Bundle(Space):
 class Lifted(Space):
     """Orientations along the edges, at their receivers; three dimensions only.
 
+    With a cutoff, the sums over the orientations of a node weigh each by the envelope of its edge,
+    so that an edge at the cutoff counts no more than one that is not there.
+
     Args:
         chiral: Whether kernels tell mirror images apart.
         basis: Number of basis functions.
@@ -261,6 +274,7 @@ class Lifted(Space):
     ) -> None:
         super().__init__()
         self.chiral = chiral
+        self.cutoff = cutoff
         self.length = cutoff or 1.0
         self.basis = PairFunctions(5 if chiral else 4, basis, cutoff, edge_scalars)
 
@@ -277,15 +291,22 @@ class Lifted(Space):
         vectors = torch.cat([vectors, vectors.new_zeros(nodes, 3)])[lifted.base_edge]
         scalars = inputs.edge_scalars
         scalars = torch.cat([scalars, scalars.new_zeros(nodes, scalars.shape[1])])
+        weights = torch.ones_like(inputs.edge_vectors[:, 0])
+        if self.cutoff is not None:
+            weights = polynomial_envelope(edge_lengths(inputs.edge_vectors), self.cutoff)
+        weights = weights[lifted.origin]
         sender, receiver = lifted.orientations[lifted.edge_index]
         invariants = pair_invariants(
             vectors / self.length, receiver, sender, fourth=True, chirality=self.chiral
         )
         basis = self.basis(invariants, vectors, scalars[lifted.base_edge])
+        if self.cutoff is not None:
+            basis = basis * weights[lifted.edge_index[0]].unsqueeze(1)
         return LiftedField(
             torch.cat([inputs.scalars[lifted.node], components], dim=-1),
             (basis, lifted.edge_index),
             lifted.orientations,
+            weights,
             lifted.node,
             nodes,
         )

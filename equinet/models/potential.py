@@ -13,6 +13,10 @@ from equinet.errors import BackendError, DataError
 from equinet.models.base import Model
 from equinet.models.reference_energies import ReferenceEnergies
 
+# Two modes, four sets of derivatives, two numbers of structures, and the sizes zero, one and equal
+# of atoms and edges make at most this many kinds of calls.
+_COMPILED_KINDS = 128
+
 
 class Potential(Model):
     r"""An energy that is a sum over atoms, with forces and stress as its exact derivatives.
@@ -262,7 +266,14 @@ class Potential(Model):
             raise BackendError(
                 f"torch {torch.__version__} does not compile gradients; torch 2.13 does"
             )
-        options = {"fullgraph": True, "dynamic": True} | options
+        # Every combination of derivatives, mode and special sizes is a function of its own; torch
+        # gives up after eight of them, those of all models of the class taken together.
+        options = {
+            "fullgraph": True,
+            "dynamic": True,
+            "isolate_recompiles": True,
+            "recompile_limit": _COMPILED_KINDS,
+        } | options
         compiled = torch.compile(self.evaluate, *arguments, **options)
         self._compiled = config.patch(trace_autograd_ops=True)(compiled)
 
@@ -315,7 +326,7 @@ def edge_vectors(
     """Vectors from receiver to sender in the precision of the positions, strained on demand."""
     sender, receiver = edge_index
     graph_of_edge = batch[receiver]
-    shift = torch.einsum("ei,eij->ej", edge_shift, cell[graph_of_edge])
+    shift = torch.einsum("ei,eij->ej", edge_shift.to(cell.dtype), cell[graph_of_edge])
     vectors = pos[sender] - pos[receiver] + shift
     if strain is not None:
         symmetric = (strain + strain.mT) / 2

@@ -1,6 +1,7 @@
 """The sphere and its rotations: harmonics, Wigner D, quadratures, Gaunt and bracket tables."""
 
 from equinet.o3.angles import angle_multiples
+from equinet.o3.autodiff import contract, is_transformed, matmul
 from equinet.o3.edge_rotation import rotation_to_pole
 from equinet.o3.gaunt import bracket_tensor, gaunt_tensor
 from equinet.o3.harmonics import spherical_harmonics
@@ -30,6 +31,7 @@ __all__ = [
     "bracket_gain",
     "bracket_tensor",
     "constant_table",
+    "contract",
     "degree_index",
     "degree_of",
     "degree_table",
@@ -38,7 +40,9 @@ __all__ = [
     "gaunt_gain",
     "gaunt_tensor",
     "gauss_legendre_quadrature",
+    "is_transformed",
     "lebedev_quadrature",
+    "matmul",
     "normalized_legendre",
     "orders",
     "orientation_grid",

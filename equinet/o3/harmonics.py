@@ -23,6 +23,7 @@ def spherical_harmonics(
     With ``normalize`` a vector shorter than the square root of the smallest normal number
     (1e-19 in float32, 1e-154 in float64) counts as zero: its harmonics are 1/sqrt(4 pi) for
     l = 0 and zero for l > 0 (the mean over all directions), and all their gradients are zero.
+    Half precision is evaluated in float32.
 
     Args:
         lmax: Highest degree, at least 0.
@@ -53,7 +54,10 @@ def spherical_harmonics(
         )
     # Components first: the long axis of vectors last, where arithmetic runs fastest.
     vectors = directions.reshape(-1, 3).T.contiguous()
+    if vectors.dtype.itemsize < 4:
+        vectors = vectors.float()
     if normalize:
+        vectors = _without_overflow(vectors)
         square = vectors.square().sum(0)
         is_zero = square < torch.finfo(vectors.dtype).tiny
         # Both branches of every `where` stay finite, so that no gradient of any order is NaN.
@@ -62,7 +66,15 @@ def spherical_harmonics(
         harmonics = torch.where(is_zero, at_zero, solid_harmonics(lmax, unit, on_sphere=True))
     else:
         harmonics = solid_harmonics(lmax, vectors, on_sphere=False)
-    return harmonics.T.reshape(*directions.shape[:-1], (lmax + 1) ** 2)
+    return harmonics.T.reshape(*directions.shape[:-1], (lmax + 1) ** 2).to(directions.dtype)
+
+
+def _without_overflow(vectors: Tensor) -> Tensor:
+    """Shorten vectors [3, N] whose squares are no finite numbers, by a power of two."""
+    exponent = math.frexp(torch.finfo(vectors.dtype).max)[1] // 2
+    # Three squares of this size have a finite sum.
+    is_long = vectors.detach().abs().amax(0) > 2.0 ** (exponent - 1)
+    return vectors * torch.where(is_long, 2.0 ** -(exponent + 1), 1.0).to(vectors.dtype)
 
 
 @constant_table

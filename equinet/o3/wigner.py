@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from equinet.o3.angles import angle_multiples
+from equinet.o3.autodiff import matmul
 from equinet.o3.harmonics import spherical_harmonics
 from equinet.o3.quadrature import quadrature
 from equinet.o3.tables import constant_table
@@ -88,12 +89,11 @@ def wigner_d_blocks(
         (c_alpha, s_alpha), (c_beta, s_beta), (c_gamma, s_gamma) = (
             (cosines[..., kept], sines[..., kept]) for cosines, sines in turns
         )
-        # Geometry keeps its digits under autocast.
-        with torch.autocast(rotation.device.type, enabled=False):
-            block = j_matrix @ (c_beta[..., None] * j_matrix + s_beta[..., None] * j_matrix.flip(0))
-            block = c_alpha[..., None] * block + s_alpha[..., None] * block.flip(-2)
-            block = block * c_gamma[..., None, :] - block.flip(-1) * s_gamma[..., None, :]
-            blocks.append(torch.where(near_pole, block @ back, block))
+        block = c_beta[..., None] * j_matrix + s_beta[..., None] * j_matrix.flip(0)
+        block = matmul(j_matrix, block)
+        block = c_alpha[..., None] * block + s_alpha[..., None] * block.flip(-2)
+        block = block * c_gamma[..., None, :] - block.flip(-1) * s_gamma[..., None, :]
+        blocks.append(torch.where(near_pole, matmul(block, back), block))
     return blocks
 
 
@@ -142,8 +142,7 @@ def rotate(
     for degree, block in enumerate(blocks):
         inversion = (parity or 1) * (-1) ** degree
         matrix = torch.where(sign[..., None, None] < 0, inversion * block, block).to(x.dtype)
-        with torch.autocast(x.device.type, enabled=False):
-            parts.append(matrix @ x[..., degree**2 : (degree + 1) ** 2, :])
+        parts.append(matmul(matrix, x[..., degree**2 : (degree + 1) ** 2, :]))
     return torch.cat(parts, dim=-2)
 
 

@@ -5,7 +5,7 @@ from equinet.ops.aligned import aligned_convolution
 from equinet.ops.backends import OPS, available_backends, resolve_backend
 from equinet.ops.bracket import bracket_product
 from equinet.ops.convolution import gaunt_convolution
-from equinet.ops.operands import without_autocast, working_dtype
+from equinet.ops.operands import working_dtype
 from equinet.ops.orientation import orientation_convolution
 from equinet.ops.powers import gaunt_powers
 from equinet.ops.product import gaunt_product
@@ -26,6 +26,5 @@ __all__ = [
     "segment_mean",
     "segment_softmax",
     "segment_sum",
-    "without_autocast",
     "working_dtype",
 ]

@@ -9,11 +9,15 @@ from torch import Tensor
 
 from equinet.o3 import (
     constant_table,
+    contract,
     degree_of,
+    matmul,
     normalized_legendre,
     rotation_to_pole,
     wigner_d_blocks,
 )
+from equinet.ops.convolution import check_convolution
+from equinet.ops.operands import common_dtype, working_dtype
 from equinet.ops.segment import segment_sum
 
 
@@ -31,11 +35,15 @@ def aligned_convolution(
     orders m only: samples in the polar angle suffice, and no azimuthal transform is made.
 
     Args:
-        x: Node features, coefficients of degrees 0 … L1.
-        directions: From receiver to sender, any length but zero.
-        radial: Filter weights h_l, one per degree and channel.
-        edge_index: Row 0 the senders, row 1 the receivers.
-        lmax_out: Largest degree kept.
+        x: Features of the nodes [N, (L1 + 1)², C], coefficients of degrees 0 … L1.
+        directions: Vectors [E, 3] from receiver to sender, of any length. For a zero vector only
+            degree 0 of the filter acts.
+        radial: Filter weights h_l [E, L + 1, C], one per degree and channel.
+        edge_index: Senders and receivers [2, E].
+        lmax_out: Highest degree of the result.
+
+    Raises:
+        ValueError: A shape or dtype does not fit; names the argument.
 
     Source: the alignment is that of Passaro and Zitnick, eSCN (ICML 2023); the one-dimensional
     product that of Luo, Chen, Krishnapriyan (ICLR 2024), §3.3.
@@ -46,9 +54,14 @@ def aligned_convolution(
         >>> aligned_convolution(x, torch.randn(2, 3), radial, edge_index, 2).shape
         torch.Size([2, 9, 8])
     """
+    check_convolution(x, directions, radial, edge_index, lmax_out)
+    dtype = common_dtype(x=x, directions=directions, radial=radial)
+    working = working_dtype(dtype)
+    x, directions, radial = x.to(working), directions.to(working), radial.to(working)
     lmax1 = degree_of(x)
     lmax_filter = radial.shape[-2] - 1
     sender, receiver = edge_index
+    directions, radial = _without_zeros(directions, radial)
     blocks = wigner_d_blocks(max(lmax1, lmax_out), rotation_to_pole(directions))
     sizes = (lmax1, lmax_filter, lmax_out)
     evaluate, zonal, project = (
@@ -56,17 +69,28 @@ def aligned_convolution(
         for table in (_evaluation, _zonal, _projection)
     )
     aligned = torch.cat(
-        [block @ part for block, part in zip(blocks, _split(x[sender], lmax1), strict=False)],
+        [
+            matmul(block, part)
+            for block, part in zip(blocks, _split(x[sender], lmax1), strict=False)
+        ],
         dim=-2,
     )
-    samples = torch.einsum("bmd,edc->ebmc", evaluate, aligned)
-    filters = torch.einsum("bl,elc->ebc", zonal, radial)
-    product = torch.einsum("dbm,ebmc->edc", project, samples * filters.unsqueeze(2))
-    messages = torch.cat(
-        [block.mT @ part for block, part in zip(blocks, _split(product, lmax_out), strict=False)],
-        dim=-2,
-    )
-    return segment_sum(messages, receiver, x.shape[0])
+    samples = contract("bmd,edc->ebmc", evaluate, aligned)
+    filters = contract("bl,elc->ebc", zonal, radial)
+    product = contract("dbm,ebmc->edc", project, samples * filters.unsqueeze(2))
+    parts = zip(blocks, _split(product, lmax_out), strict=False)
+    messages = torch.cat([matmul(block.mT, part) for block, part in parts], dim=-2)
+    return segment_sum(messages, receiver, x.shape[0]).to(dtype)
+
+
+def _without_zeros(directions: Tensor, radial: Tensor) -> tuple[Tensor, Tensor]:
+    """Give zero vectors some direction, and filters of degree 0 alone, which have none."""
+    square = directions.detach().square().sum(1, keepdim=True)
+    is_zero = square < torch.finfo(directions.dtype).tiny
+    pole = directions.new_tensor([0.0, 1.0, 0.0])
+    is_lost = is_zero & (torch.arange(radial.shape[1], device=radial.device) > 0)
+    radial = torch.where(is_lost.unsqueeze(2), 0.0, radial)
+    return torch.where(is_zero, pole, directions), radial
 
 
 def _split(x: Tensor, lmax: int) -> tuple[Tensor, ...]:

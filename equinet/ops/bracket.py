@@ -12,7 +12,6 @@ from equinet.ops.operands import (
     common_dtype,
     in_dtype,
     with_degrees,
-    without_autocast,
     working_dtype,
 )
 
@@ -70,6 +69,5 @@ def bracket_product(
     backend = resolve_backend("bracket_product", backend, device)
     bracket = _IMPLEMENTATIONS[backend]
     working = working_dtype(dtype, backend, device)
-    with without_autocast(device):
-        z = bracket(in_dtype(x, working), in_dtype(y, working), min(lmax_out, max(exact - 1, 0)))
+    z = bracket(in_dtype(x, working), in_dtype(y, working), min(lmax_out, max(exact - 1, 0)))
     return in_dtype(with_degrees(z, lmax_out), dtype)

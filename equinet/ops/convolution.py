@@ -3,21 +3,20 @@
 import math
 
 import numpy as np
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from equinet.o3 import antipodal_quadrature, constant_table, degree_of, degrees, spherical_harmonics
+from equinet.o3 import antipodal_quadrature, constant_table, degree_of, matmul, spherical_harmonics
 from equinet.ops.backends import resolve_backend
 from equinet.ops.filter_sum import filter_sum
-from equinet.ops.grid import from_grid, harmonics_on_grid, to_grid
+from equinet.ops.grid import degree_selection, from_grid, harmonics_on_grid, of_degree, to_grid
 from equinet.ops.native import filter_sum as native
 from equinet.ops.operands import (
     check_coefficients,
     check_degree,
+    check_edge_index,
     common_dtype,
     with_degrees,
-    without_autocast,
     working_dtype,
 )
 from equinet.ops.product import gaunt_product
@@ -68,7 +67,7 @@ def gaunt_convolution(
         >>> gaunt_convolution(x, directions, radial, edge_index, 3).shape
         torch.Size([3, 16, 8])
     """
-    _check(x, directions, radial, edge_index, lmax_out, harmonics)
+    check_convolution(x, directions, radial, edge_index, lmax_out, harmonics)
     dtype = common_dtype(x=x, directions=directions, radial=radial)
     backend = resolve_backend("gaunt_convolution", backend, x.device.type)
     working = working_dtype(dtype)
@@ -83,15 +82,14 @@ def gaunt_convolution(
         raise ValueError(f"harmonics must have the dtype of x, {dtype}, found {harmonics.dtype}")
     harmonics = harmonics[:, : (used + 1) ** 2].to(working)
     radial = radial[:, : used + 1]
-    with without_autocast(x.device.type):
-        if backend == "native":
-            z = _native(x, harmonics, radial, edge_index, exact)
-        elif backend != "grid":
-            z = _edge_by_edge(x, harmonics, radial, edge_index, exact, backend)
-        elif lmax == 0:
-            z = _from_scalars(x, harmonics, radial, edge_index)
-        else:
-            z = _on_grid(x, harmonics, radial, edge_index, exact)
+    if backend == "native":
+        z = _native(x, harmonics, radial, edge_index, exact)
+    elif backend != "grid":
+        z = _edge_by_edge(x, harmonics, radial, edge_index, exact, backend)
+    elif lmax == 0:
+        z = _from_scalars(x, harmonics, radial, edge_index)
+    else:
+        z = _on_grid(x, harmonics, radial, edge_index, exact)
     return with_degrees(z, lmax_out).to(dtype)
 
 
@@ -105,7 +103,7 @@ def _edge_by_edge(
 ) -> Tensor:
     """Take the definition by its word."""
     sender, receiver = edge_index
-    filters = torch.bmm(_by_degree(harmonics), radial)
+    filters = matmul(_by_degree(harmonics), radial)
     messages = gaunt_product(x.index_select(0, sender), filters, lmax_out, backend=backend)
     return segment_sum(messages, receiver, x.shape[0])
 
@@ -129,7 +127,7 @@ def _on_grid(
     lmax_filter = radial.shape[1] - 1
     degree = degree_of(x) + lmax_filter + lmax_out
     zonal = _zonal(lmax_filter, degree, dtype=x.dtype, device=x.device)
-    kernel = (harmonics @ zonal).unflatten(-1, (-1, lmax_filter + 1))
+    kernel = matmul(harmonics, zonal).unflatten(-1, (-1, lmax_filter + 1))
     summed = filter_sum(kernel, radial, to_grid(x, degree), sender, receiver, x.shape[0])
     return from_grid(summed, degree, lmax_out)
 
@@ -145,11 +143,11 @@ def _native(
         return native.filter_sum(harmonics, radial, x, None, sender, receiver, x.shape[0])
     degree = lmax + lmax_filter + lmax_out
     dtype, device = x.dtype, x.device
-    samples = torch.matmul(_antipodal_evaluation(lmax, degree, dtype=dtype, device=device), x)
+    samples = matmul(_antipodal_evaluation(lmax, degree, dtype=dtype, device=device), x)
     table = _half_evaluation(lmax_filter, degree, dtype=dtype, device=device)
     summed = native.filter_sum(harmonics, radial, samples, table, sender, receiver, x.shape[0])
     projection = _antipodal_projection(lmax_out, degree, dtype=dtype, device=device)
-    return torch.matmul(projection, summed)
+    return matmul(projection, summed)
 
 
 @constant_table
@@ -173,8 +171,8 @@ def _antipodal_projection(lmax: int, degree: int) -> np.ndarray:
 def _by_degree(harmonics: Tensor) -> Tensor:
     """Write harmonics [E, lm] as matrices [E, lm, l], to be applied to one weight a degree."""
     lmax = math.isqrt(harmonics.shape[1]) - 1
-    of_degree = _degree_selection(lmax, dtype=harmonics.dtype, device=harmonics.device)
-    return harmonics.unsqueeze(-1) * of_degree
+    selection = degree_selection(lmax, dtype=harmonics.dtype, device=harmonics.device)
+    return harmonics.unsqueeze(-1) * selection
 
 
 @constant_table
@@ -184,34 +182,27 @@ def _zonal(lmax: int, degree: int) -> np.ndarray:
     By the addition theorem that is ``(2 l + 1) / (4 pi) P_l(r . n_p)``.
     """
     harmonics = harmonics_on_grid(lmax, degree).T
-    return (harmonics[:, :, None] * _of_degree(lmax)[:, None, :]).reshape(len(harmonics), -1)
+    return (harmonics[:, :, None] * of_degree(lmax)[:, None, :]).reshape(len(harmonics), -1)
 
 
-def _of_degree(lmax: int) -> np.ndarray:
-    """Matrix [lm, l], one where the harmonic is of the degree, else zero."""
-    return (degrees(lmax)[:, None] == np.arange(lmax + 1)).astype(float)
-
-
-_degree_selection = constant_table(_of_degree)
-
-
-def _check(
+def check_convolution(
     x: Tensor,
     directions: Tensor,
     radial: Tensor,
     edge_index: Tensor,
     lmax_out: int,
-    harmonics: Tensor | None,
+    harmonics: Tensor | None = None,
 ) -> None:
+    """Refuse operands that do not fit; see :func:`gaunt_convolution` for what they are.
+
+    Raises:
+        ValueError: A shape or dtype does not fit; names the argument.
+    """
     check_coefficients("x", x)
     check_degree("lmax_out", lmax_out)
     if x.ndim != 3:
         raise ValueError(f"x must have shape [N, (lmax + 1)^2, C], found {list(x.shape)}")
-    if edge_index.ndim != 2 or edge_index.shape[0] != 2 or edge_index.is_floating_point():
-        raise ValueError(
-            "edge_index must be integer of shape [2, E], found "
-            f"{edge_index.dtype} {list(edge_index.shape)}"
-        )
+    check_edge_index(edge_index)
     edges, channels = edge_index.shape[1], x.shape[2]
     if directions.shape != (edges, 3):
         raise ValueError(f"directions must have shape [{edges}, 3], found {list(directions.shape)}")

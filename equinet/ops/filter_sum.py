@@ -18,6 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from equinet.o3 import is_transformed, matmul
+
 # Elements of the [edges, P, C] pieces: 2 MB in float32, the size of a core's cache (measured
 # flat from 1 to 4 MB); on accelerators large enough to fill the device.
 _PIECE_ON_CPU = 2**19
@@ -40,9 +42,8 @@ def filter_sum(
     Returns:
         Samples [targets, P, C].
     """
-    if torch.compiler.is_compiling() or isinstance(k.shape[0], torch.SymInt):
-        # Traced: a loop over pieces would settle the number of edges once and for all.
-        h = torch.bmm(k, r) * u.index_select(0, source)
+    if _is_traced(k.shape[0]):
+        h = matmul(k, r) * u.index_select(0, source)
         return u.new_zeros(targets, *u.shape[1:]).index_add(0, target, h)
     return _FilterSum.apply(k, r, u, source, target, targets)
 
@@ -63,7 +64,19 @@ def filter_correlation(
     Returns:
         [E, P, K] and [E, K, C], or None.
     """
+    if _is_traced(source.shape[0]):
+        h = u.index_select(0, source) * v.index_select(0, target)
+        by_r = None if r is None else matmul(h, r.mT)
+        return by_r, None if k is None else matmul(k.mT, h)
     return _FilterCorrelation.apply(k, r, u, v, source, target)
+
+
+def _is_traced(edges: int | torch.SymInt) -> bool:
+    """Whether a compiler or a transform looks on, to whom the operations must be plain ones.
+
+    To compilers, a loop over pieces would settle the number of edges once and for all.
+    """
+    return torch.compiler.is_compiling() or isinstance(edges, torch.SymInt) or is_transformed()
 
 
 class _FilterSum(torch.autograd.Function):

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from equinet.o3 import constant_table, degree_of, degrees, orders, spherical_harmonics
+from equinet.o3 import constant_table, degree_of, degrees, matmul, orders, spherical_harmonics
 from equinet.ops import reference
 
 _VALUE, _BETA, _ALPHA = 0, 1, 2  # which derivative of a function is sampled
@@ -68,7 +68,7 @@ def _to_torus(x: Tensor, band: int, lmax_out: int, which: int) -> Tensor:
     index = _gather(lmax, dtype=torch.int64, device=x.device)
     matrices = _synthesis(lmax, which, dtype=x.dtype, device=x.device)
     blocks = x.index_select(-2, index.flatten()).unflatten(-2, tuple(index.shape))
-    real, imaginary = torch.matmul(matrices, blocks).chunk(2, dim=-2)
+    real, imaginary = matmul(matrices, blocks).chunk(2, dim=-2)
     coefficients = torch.complex(real, imaginary)
     # Frequencies 0 ... L, -L ... -1: the room for the product's own is in the middle.
     low, high = coefficients.split([lmax + 1, lmax], dim=-2)
@@ -88,7 +88,7 @@ def _from_torus(values: Tensor, lmax_out: int, *, odd: bool) -> Tensor:
     band = (values.shape[-2] - 1) // 2
     matrices = _analysis(lmax_out, band, odd, dtype=values.dtype, device=values.device)
     index = _scatter(lmax_out, dtype=torch.int64, device=values.device)
-    return torch.matmul(matrices, parts).flatten(-3, -2).index_select(-2, index)
+    return matmul(matrices, parts).flatten(-3, -2).index_select(-2, index)
 
 
 def _harmonics_on_torus(lmax: int) -> np.ndarray:

@@ -11,7 +11,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from equinet.o3 import bracket_tensor, constant_table, degree_of, quadrature, spherical_harmonics
+from equinet.o3 import (
+    bracket_tensor,
+    constant_table,
+    degree_of,
+    degrees,
+    matmul,
+    quadrature,
+    spherical_harmonics,
+)
 
 
 def gaunt_product(x: Tensor, y: Tensor, lmax_out: int) -> Tensor:
@@ -26,7 +34,7 @@ def bracket_product(x: Tensor, y: Tensor, lmax_out: int) -> Tensor:
     The bracket lowers the degree by one, so a rule of one degree less is exact.
     """
     degree = max(degree_of(x) + degree_of(y) + lmax_out - 1, 0)
-    f, g = _slopes_on_grid(x, degree), _slopes_on_grid(y, degree)
+    f, g = slopes_on_grid(x, degree), slopes_on_grid(y, degree)
     bracket = f[..., 0, :, :] * g[..., 1, :, :] - f[..., 1, :, :] * g[..., 0, :, :]
     return from_grid(bracket, degree, lmax_out)
 
@@ -43,18 +51,18 @@ def gaunt_powers(x: Tensor, order: int, lmax_out: int) -> Tensor:
 
 def to_grid(x: Tensor, degree: int) -> Tensor:
     """Sample functions [..., lm, C] on the points of ``quadrature(degree)``: [..., P, C]."""
-    return torch.matmul(_evaluation(degree_of(x), degree, dtype=x.dtype, device=x.device), x)
+    return matmul(_evaluation(degree_of(x), degree, dtype=x.dtype, device=x.device), x)
 
 
 def from_grid(values: Tensor, degree: int, lmax: int) -> Tensor:
     """Integrate samples [..., P, C] against the harmonics up to ``lmax``: [..., lm, C]."""
-    return torch.matmul(_projection(lmax, degree, dtype=values.dtype, device=values.device), values)
+    return matmul(_projection(lmax, degree, dtype=values.dtype, device=values.device), values)
 
 
-def _slopes_on_grid(x: Tensor, degree: int) -> Tensor:
-    """Sample two tangential derivatives: [..., 2, P, C]."""
+def slopes_on_grid(x: Tensor, degree: int) -> Tensor:
+    """Sample two tangential derivatives of functions [..., lm, C]: [..., 2, P, C]."""
     slopes = _slopes(degree_of(x), degree, dtype=x.dtype, device=x.device)
-    return torch.matmul(slopes, x).unflatten(-2, (2, -1))
+    return matmul(slopes, x).unflatten(-2, (2, -1))
 
 
 def harmonics_on_grid(lmax: int, degree: int) -> np.ndarray:
@@ -62,6 +70,12 @@ def harmonics_on_grid(lmax: int, degree: int) -> np.ndarray:
     return spherical_harmonics(lmax, quadrature(degree).points).numpy()
 
 
+def of_degree(lmax: int) -> np.ndarray:
+    """Matrix [lm, l], one where the harmonic is of the degree, else zero."""
+    return (degrees(lmax)[:, None] == np.arange(lmax + 1)).astype(float)
+
+
+degree_selection = constant_table(of_degree)
 _evaluation = constant_table(harmonics_on_grid)
 
 

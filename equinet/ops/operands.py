@@ -1,14 +1,10 @@
 """Checks and precision of the tensors that the ops take."""
 
-import contextlib
 import math
 import operator
-from contextlib import AbstractContextManager
 
 import torch
 from torch import Tensor
-
-_NO_CHANGE = contextlib.nullcontext()
 
 
 def check_coefficients(name: str, x: Tensor) -> int:
@@ -61,6 +57,34 @@ def check_degree(name: str, lmax: int) -> None:
         raise ValueError(f"{name} must be at least 0, found {lmax}")
 
 
+def check_index(name: str, index: Tensor, shape: str) -> None:
+    """Refuse what cannot select rows.
+
+    Args:
+        name: Name of the argument.
+        index: The index.
+        shape: What its shape should be, for the message.
+
+    Raises:
+        ValueError: The dtype is neither int32 nor int64.
+    """
+    if index.dtype not in {torch.int32, torch.int64}:
+        raise ValueError(
+            f"{name} must be int32 or int64 of shape {shape}, found {index.dtype} "
+            f"{list(index.shape)}"
+        )
+
+
+def check_edge_index(edge_index: Tensor) -> None:
+    """Raise ValueError if senders and receivers are not integers of shape [2, E]."""
+    check_index("edge_index", edge_index, "[2, E]")
+    if edge_index.ndim != 2 or edge_index.shape[0] != 2:
+        raise ValueError(
+            "edge_index must be int32 or int64 of shape [2, E], found "
+            f"{edge_index.dtype} {list(edge_index.shape)}"
+        )
+
+
 def common_dtype(**tensors: Tensor) -> torch.dtype:
     """Return the dtype that all tensors share, which is the result's.
 
@@ -95,16 +119,6 @@ def working_dtype(dtype: torch.dtype, backend: str = "", device: str = "cpu") ->
 def in_dtype(x: Tensor, dtype: torch.dtype) -> Tensor:
     """Return ``x`` in a dtype; a microsecond sooner than ``Tensor.to`` if it has it already."""
     return x if x.dtype == dtype else x.to(dtype)
-
-
-def without_autocast(device: str) -> AbstractContextManager[object]:
-    """Return a context in which matrix products keep the precision of their operands.
-
-    In bfloat16 a product loses equivariance at the per-cent level.
-    """
-    if torch.is_autocast_enabled(device):
-        return torch.autocast(device, enabled=False)
-    return _NO_CHANGE
 
 
 def with_degrees(z: Tensor, lmax: int) -> Tensor:

@@ -9,6 +9,8 @@ from equinet.o3 import (
     angle_multiples,
     constant_table,
     degrees,
+    is_transformed,
+    matmul,
     spherical_harmonics,
     zonal_polynomials,
 )
@@ -16,7 +18,7 @@ from equinet.ops import reference
 from equinet.ops.backends import resolve_backend
 from equinet.ops.filter_sum import filter_sum
 from equinet.ops.native import filter_sum as native
-from equinet.ops.operands import common_dtype, without_autocast, working_dtype
+from equinet.ops.operands import check_edge_index, common_dtype, working_dtype
 
 
 def orientation_convolution(
@@ -73,19 +75,20 @@ def orientation_convolution(
     x, vectors, radial = x.to(working), vectors.to(working), radial.to(working)
     points = points.to(working)
     lmax = (radial.shape[1] - 1) // (2 if points.shape[1] == 2 else 1)
-    with without_autocast(x.device.type):
-        if backend == "native":
-            y = _native(x, vectors, radial, edge_index, points, lmax)
+    # The kernels differentiate by neither points nor forwards.
+    is_beyond = is_transformed() or (points.requires_grad and torch.is_grad_enabled())
+    if backend == "native" and not is_beyond:
+        y = _native(x, vectors, radial, edge_index, points, lmax)
+    else:
+        if points.shape[0] != x.shape[1]:
+            points = torch.cat([points, -points])
+        if backend == "reference":
+            operands = x, vectors, radial, edge_index, points
+            y = reference.orientation_convolution(*operands, lmax)
         else:
-            if points.shape[0] != x.shape[1]:
-                points = torch.cat([points, -points])
-            if backend == "reference":
-                operands = x, vectors, radial, edge_index, points
-                y = reference.orientation_convolution(*operands, lmax)
-            else:
-                sender, receiver = edge_index
-                kernel = zonal_polynomials(lmax, vectors.unsqueeze(1), points)
-                y = filter_sum(kernel, radial, x, sender, receiver, x.shape[0])
+            sender, receiver = edge_index
+            kernel = zonal_polynomials(lmax, vectors.unsqueeze(1), points)
+            y = filter_sum(kernel, radial, x, sender, receiver, x.shape[0])
     return y.to(dtype)
 
 
@@ -133,7 +136,7 @@ def _in_harmonics(cosines: Tensor, sines: Tensor) -> Tensor:
     lmax = cosines.shape[1] - 1
     right = _sectoral(lmax, 1, dtype=cosines.dtype, device=cosines.device)
     left = _sectoral(lmax, -1, dtype=cosines.dtype, device=cosines.device)
-    return cosines @ right + sines @ left
+    return matmul(cosines, right) + matmul(sines, left)
 
 
 @constant_table
@@ -161,11 +164,7 @@ def _check(x: Tensor, vectors: Tensor, radial: Tensor, edge_index: Tensor, point
             f"x must have {points.shape[0]} orientations, one a point, or "
             f"{2 * points.shape[0]} with the opposite ones, found shape {list(x.shape)}"
         )
-    if edge_index.ndim != 2 or edge_index.shape[0] != 2 or edge_index.is_floating_point():
-        raise ValueError(
-            "edge_index must be integer of shape [2, E], found "
-            f"{edge_index.dtype} {list(edge_index.shape)}"
-        )
+    check_edge_index(edge_index)
     edges, channels, dimension = edge_index.shape[1], x.shape[2], points.shape[1]
     if vectors.shape != (edges, dimension):
         raise ValueError(

@@ -13,7 +13,6 @@ from equinet.ops.operands import (
     check_degree,
     in_dtype,
     with_degrees,
-    without_autocast,
     working_dtype,
 )
 
@@ -68,6 +67,5 @@ def gaunt_powers(
         return first
     powers = _IMPLEMENTATIONS[backend]
     working = working_dtype(x.dtype, backend, x.device.type)
-    with without_autocast(x.device.type):
-        higher = powers(in_dtype(x, working), order, min(lmax_out, order * degree_of(x)))
+    higher = powers(in_dtype(x, working), order, min(lmax_out, order * degree_of(x)))
     return torch.cat([first, in_dtype(with_degrees(higher, lmax_out), x.dtype)])

@@ -12,7 +12,6 @@ from equinet.ops.operands import (
     common_dtype,
     in_dtype,
     with_degrees,
-    without_autocast,
     working_dtype,
 )
 
@@ -72,6 +71,5 @@ def gaunt_product(
     backend = resolve_backend("gaunt_product", backend, device)
     multiply = _IMPLEMENTATIONS[backend]
     working = working_dtype(dtype, backend, device)
-    with without_autocast(device):
-        z = multiply(in_dtype(x, working), in_dtype(y, working), min(lmax_out, exact))
+    z = multiply(in_dtype(x, working), in_dtype(y, working), min(lmax_out, exact))
     return in_dtype(with_degrees(z, lmax_out), dtype)

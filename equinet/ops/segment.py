@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from equinet.ops.operands import working_dtype
+from equinet.ops.operands import check_index, working_dtype
 
 
 def segment_sum(
@@ -128,7 +128,6 @@ def _check(src: Tensor, index: Tensor, num_segments: int) -> None:
             f"index must have shape [{src.shape[0]}], one segment for each row of src, "
             f"found {list(index.shape)}"
         )
-    if index.is_floating_point():
-        raise ValueError(f"index must be integer, found {index.dtype}")
+    check_index("index", index, f"[{src.shape[0]}]")
     if num_segments < 0:
         raise ValueError(f"num_segments must be at least 0, found {num_segments}")

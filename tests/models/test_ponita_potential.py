@@ -95,6 +95,26 @@ def test_an_atom_alone_has_an_energy_and_no_force():
     assert found["forces"].abs().max() == 0
 
 
+@each_mode
+@pytest.mark.parametrize("others", [0, 3])
+def test_energy_and_forces_are_continuous_where_a_neighbor_crosses_the_cutoff(options, others):
+    made = model(**options)
+    found = []
+    for distance in (CUTOFF - 1e-5, CUTOFF + 1e-5):
+        graph = molecule(1 + others, seed=3)
+        near = 0.4 * torch.nn.functional.normalize(graph.pos - graph.pos[0], dim=1)
+        last = graph.pos.new_tensor([[distance, 0, 0]])
+        graph.pos = torch.cat([near[:1], near[1:] * torch.tensor([-1.0, 1, 1]).double(), last])
+        graph.atomic_numbers = torch.cat([graph.atomic_numbers, torch.tensor([6])])
+        distances = torch.cdist(graph.pos, graph.pos)
+        graph.edge_index = ((distances < CUTOFF) & (distances > 0)).nonzero().T
+        graph.edge_shift = graph.pos.new_zeros(graph.edge_index.shape[1], 3)
+        found.append(made(graph))
+    assert found[0]["energy"].isfinite().all()
+    torch.testing.assert_close(found[0]["energy"], found[1]["energy"], rtol=0, atol=1e-9)
+    torch.testing.assert_close(found[0]["forces"], found[1]["forces"], rtol=0, atol=1e-3)
+
+
 def test_forces_vanish_smoothly_at_the_cutoff():
     made = model()
     energies = []

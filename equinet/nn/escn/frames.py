@@ -7,8 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from equinet.o3 import constant_table, rotation_to_pole, wigner_d_blocks
-from equinet.ops import without_autocast
+from equinet.o3 import constant_table, matmul, rotation_to_pole, wigner_d_blocks
 
 
 class EdgeFrames(NamedTuple):
@@ -35,13 +34,11 @@ class EdgeFrames(NamedTuple):
 
     def into(self, x: Float[Tensor, "edge lm channel"]) -> Float[Tensor, "edge row channel"]:
         """Rotate features of edges into their edge frames, in the precision of the frames."""
-        with without_autocast(x.device.type):
-            return torch.bmm(self.to_edge, x.to(self.to_edge.dtype))
+        return matmul(self.to_edge, x.to(self.to_edge.dtype))
 
     def back(self, x: Float[Tensor, "edge row channel"]) -> Float[Tensor, "edge lm channel"]:
         """Rotate features in edge frames back, in the precision of the frames."""
-        with without_autocast(x.device.type):
-            return torch.bmm(self.from_edge, x.to(self.from_edge.dtype))
+        return matmul(self.from_edge, x.to(self.from_edge.dtype))
 
 
 def edge_frames(vectors: Float[Tensor, "edge 3"], lmax: int, mmax: int) -> EdgeFrames:

@@ -3,7 +3,6 @@
 import math
 
 import numpy as np
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -12,11 +11,12 @@ from equinet.o3 import (
     Table,
     constant_table,
     degrees,
+    matmul,
     normalized_legendre,
     quadrature,
     spherical_harmonics,
 )
-from equinet.ops import without_autocast, working_dtype
+from equinet.ops import working_dtype
 
 
 class SphereGrid(nn.Module):
@@ -71,8 +71,7 @@ class SphereGrid(nn.Module):
     def _product(self, table: Table, x: Tensor) -> Tensor:
         dtype = working_dtype(x.dtype)
         matrix = table(*self.sizes, dtype=dtype, device=x.device)
-        with without_autocast(x.device.type):
-            return torch.matmul(matrix, x.to(dtype))
+        return matmul(matrix, x.to(dtype))
 
 
 class EdgeGrid(SphereGrid):

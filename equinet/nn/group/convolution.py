@@ -14,6 +14,7 @@ determinants up, the third has the kernel k_H(g) k_R(g⁻¹ u) at the relative e
 import itertools
 import math
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -23,18 +24,51 @@ from torch import Tensor, nn
 from equinet.lie import GroupQuadrature
 from equinet.nn.group.kernel import kernel_class
 from equinet.nn.group.plain import CONVOLUTIONS, plain_convolution
-from equinet.nn.group.tensor import (
-    EquivarianceWarning,
-    GroupTensor,
-    require_samples,
-)
+from equinet.nn.group.tensor import EquivarianceWarning, GroupTensor, require_samples
+from equinet.o3 import is_transformed
+
+
+class KeptWeights:
+    """The weights of plain convolutions, with the state of the layer that they were made in.
+
+    The values of parameters are copied and compared: writes through ``.data``, other tensors in
+    their place and memory that is used again leave no other trace. That takes a hundredth of what
+    the kernels of a layer take, and on a GPU it waits for the device.
+
+    Args:
+        tensors: Parameters and buffers of the layer.
+        weights: What they give.
+    """
+
+    def __init__(self, tensors: Sequence[Tensor], weights: tuple[Tensor, ...]) -> None:
+        self.weights = weights
+        self._tensors = [each.detach().clone() for each in tensors]
+        self._autocast = _autocast_of(tensors)
+
+    def serves(self, tensors: Sequence[Tensor]) -> bool:
+        """Return whether a layer with these parameters and buffers has the same weights."""
+        return (
+            self._autocast == _autocast_of(tensors)
+            and len(tensors) == len(self._tensors)
+            and all(map(_is_same, tensors, self._tensors))
+        )
+
+
+def _is_same(x: Tensor, y: Tensor) -> bool:
+    return x.dtype == y.dtype and x.device == y.device and torch.equal(x, y)
+
+
+def _autocast_of(tensors: Sequence[Tensor]) -> torch.dtype | None:
+    """Return the precision in which kernels are evaluated under autocast, None outside of it."""
+    device = tensors[0].device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
 
 
 class SampledConvolution(nn.Module):
     """Base of the convolutions: taps, kernels, and warnings where equivariance would be lost.
 
-    In training, kernels are evaluated in every call; in evaluation they are kept until a weight
-    changes.
+    In training, kernels are evaluated in every call; in evaluation they are kept for as long as all
+    weights hold the same values and autocast is as it was.
 
     Args:
         in_channels: Number of channels of the input.
@@ -80,7 +114,7 @@ class SampledConvolution(nn.Module):
         if not self.radius > 0:
             raise ValueError(f"radius must be above 0, found {radius}")
         self._advised: set[object] = set()
-        self._kept: tuple[object, tuple[Tensor, ...]] | None = None
+        self._kept: KeptWeights | None = None
         self._check_crop()
 
     def displacements(self, samples: GroupQuadrature) -> Float[Tensor, "sample tap n"]:
@@ -101,14 +135,13 @@ class SampledConvolution(nn.Module):
 
     def current_weights(self, samples: GroupQuadrature) -> tuple[Tensor, ...]:
         """Return :meth:`weights`, from memory in evaluation without gradients."""
-        if self.training or samples is not self.quadrature or torch.is_grad_enabled():
+        is_settled = samples is self.quadrature and not (self.training or torch.is_grad_enabled())
+        if not is_settled or torch.compiler.is_compiling() or is_transformed():
             return self.weights(samples)
-        tensors = itertools.chain(self.parameters(), self.buffers())
-        # Torch counts changes in place; nothing public tells of them.
-        state = tuple((t.data_ptr(), t._version, t.dtype) for t in tensors)  # noqa: SLF001
-        if self._kept is None or self._kept[0] != state:
-            self._kept = (state, self.weights(samples))
-        return self._kept[1]
+        tensors = list(itertools.chain(self.parameters(), self.buffers()))
+        if self._kept is None or not self._kept.serves(tensors):
+            self._kept = KeptWeights(tensors, self.weights(samples))
+        return self._kept.weights
 
     def __getstate__(self) -> dict[str, Any]:
         """Copies and files do without the kernels that are kept."""

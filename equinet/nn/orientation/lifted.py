@@ -20,6 +20,7 @@ class LiftedGraph(NamedTuple):
         edge_index: Senders and receivers [2, F] among the lifted nodes.
         base_edge: Edge [F] of the base graph that each lifted edge follows; E + i, beyond the base
             edges, where it stays at node i.
+        origin: Edge [M] of the base graph that each lifted node is made of.
 
     Example:
         >>> vectors = torch.tensor([[1.0, 0.0], [-1.0, 0.0]])
@@ -32,6 +33,7 @@ class LiftedGraph(NamedTuple):
     orientations: Float[Tensor, "lifted xyz"]
     edge_index: Int[Tensor, "2 lifted_edge"]
     base_edge: Int[Tensor, " lifted_edge"]
+    origin: Int[Tensor, " lifted"]
 
 
 def lift_graph(
@@ -54,10 +56,10 @@ def lift_graph(
                 [0, 1, 0, 1]])
     """
     directed = edge_lengths(vectors.detach()) > 0
-    node = edge_index[1, directed]
-    order = node.argsort(stable=True)
-    node = node[order]
-    oriented = vectors[directed][order]
+    origin = directed.nonzero().squeeze(1)
+    origin = origin[edge_index[1, origin].argsort(stable=True)]
+    node = edge_index[1, origin]
+    oriented = vectors[origin]
     orientations = oriented / torch.linalg.vector_norm(oriented, dim=-1, keepdim=True)
     count = torch.bincount(node, minlength=nodes)
     first = count.cumsum(0) - count
@@ -75,7 +77,7 @@ def lift_graph(
             first[receiver[base_edge]] + within // width,
         ]
     )
-    return LiftedGraph(node, orientations, lifted, base_edge)
+    return LiftedGraph(node, orientations, lifted, base_edge, origin)
 
 
 class LiftedConv(DepthwiseConvolution):

@@ -8,8 +8,15 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from equinet.nn.sphere.selfmix import SelfMix
-from equinet.o3 import bracket_gain, bracket_tensor, constant_table, gaunt_gain, gaunt_tensor
-from equinet.ops import without_autocast, working_dtype
+from equinet.o3 import (
+    bracket_gain,
+    bracket_tensor,
+    constant_table,
+    gaunt_gain,
+    gaunt_tensor,
+    matmul,
+)
+from equinet.ops import working_dtype
 
 
 class ClebschGordanProduct(nn.Module):
@@ -51,22 +58,21 @@ class ClebschGordanProduct(nn.Module):
         x, y, weight = x.to(dtype), y.to(dtype), self.weight.to(dtype)
         parts: list[list[Tensor]] = [[] for _ in range(lmax_out + 1)]
         path = 0
-        with without_autocast(x.device.type):
-            for l1 in range(lmax1 + 1):
-                for l2 in range(lmax2 + 1):
-                    outputs = _outputs(l1, l2, lmax_out)
-                    if not outputs:
-                        continue
-                    left = x[..., l1**2 : (l1 + 1) ** 2, :].unsqueeze(-2)
-                    right = y[..., l2**2 : (l2 + 1) ** 2, :].unsqueeze(-3)
-                    # All pairs of components first: one small matrix then serves all degrees.
-                    pairs = (left * right).flatten(-3, -2)
-                    couplings = _couplings(l1, l2, lmax_out, dtype=dtype, device=x.device)
-                    coupled = torch.matmul(couplings, pairs)
-                    sizes = [2 * l3 + 1 for l3 in outputs]
-                    for l3, part in zip(outputs, coupled.split(sizes, dim=-2), strict=True):
-                        parts[l3].append(part * weight[path])
-                        path += 1
+        for l1 in range(lmax1 + 1):
+            for l2 in range(lmax2 + 1):
+                outputs = _outputs(l1, l2, lmax_out)
+                if not outputs:
+                    continue
+                left = x[..., l1**2 : (l1 + 1) ** 2, :].unsqueeze(-2)
+                right = y[..., l2**2 : (l2 + 1) ** 2, :].unsqueeze(-3)
+                # All pairs of components first: one small matrix then serves all degrees.
+                pairs = (left * right).flatten(-3, -2)
+                couplings = _couplings(l1, l2, lmax_out, dtype=dtype, device=x.device)
+                coupled = matmul(couplings, pairs)
+                sizes = [2 * l3 + 1 for l3 in outputs]
+                for l3, part in zip(outputs, coupled.split(sizes, dim=-2), strict=True):
+                    parts[l3].append(part * weight[path])
+                    path += 1
         return torch.cat(
             [torch.stack(each).sum(0) / math.sqrt(len(each)) for each in parts], dim=-2
         )

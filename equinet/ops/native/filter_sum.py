@@ -16,6 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from equinet.o3 import is_transformed
+from equinet.ops.native import portable
+
 
 def filter_sum(
     harmonics: Tensor,
@@ -44,9 +47,8 @@ def filter_sum(
     Returns:
         [targets, P, C]; without table [targets, (lmax + 1)^2, C] from one sample and vice versa.
     """
-    return torch.ops.equinet.filter_sum.default(
-        harmonics, radial, *(other or (None, None)), samples, table, source, target, targets
-    )
+    both = (harmonics, radial, *(other or (None, None)))
+    return _dispatch_sum(*both, samples, table, source, target, targets)
 
 
 def register() -> None:
@@ -96,13 +98,49 @@ def _allocate_correlation(
     return by_harmonics, u.new_empty(edges, degrees, u.shape[2])
 
 
+def _dispatch_sum(*arguments: Any) -> Tensor:
+    if _is_portable(arguments[5]):
+        return _portable_sum(*arguments)
+    return torch.ops.equinet.filter_sum.default(*arguments)
+
+
+def _dispatch_correlation(*arguments: Any) -> tuple[Tensor, Tensor]:
+    if _is_portable(arguments[4]):
+        return portable.filter_correlation(*arguments)
+    return torch.ops.equinet.filter_correlation.default(*arguments)
+
+
+def _is_portable(table: Tensor | None) -> bool:
+    """Whether a derivative is wanted that the kernels do not have: they would leave it at zero."""
+    return is_transformed() or (
+        table is not None and table.requires_grad and torch.is_grad_enabled()
+    )
+
+
+def _portable_sum(
+    harmonics: Tensor,
+    radial: Tensor,
+    other_harmonics: Tensor | None,
+    other_radial: Tensor | None,
+    *arguments: Any,
+) -> Tensor:
+    filters = [(harmonics, radial)]
+    if other_harmonics is not None and other_radial is not None:
+        filters.append((other_harmonics, other_radial))
+    return portable.filter_sum(filters, *arguments)
+
+
 def _sum_with_gradient(*arguments: Any) -> Tensor:
+    if _is_portable(arguments[5]):
+        return _portable_sum(*arguments)
     if _records(arguments):
         return _FilterSum.apply(*arguments)
     return _sum(*arguments)
 
 
 def _correlation_with_gradient(*arguments: Any) -> tuple[Tensor, Tensor]:
+    if _is_portable(arguments[4]):
+        return portable.filter_correlation(*arguments)
     if _records(arguments):
         return _FilterCorrelation.apply(*arguments)
     return _correlation(*arguments)
@@ -150,7 +188,7 @@ class _FilterSum(torch.autograd.Function):
         result: list[Tensor | None] = [None] * len(needs)
         for q in (0, 2):
             if needs[q] or needs[q + 1]:
-                by_harmonics, by_radial = torch.ops.equinet.filter_correlation.default(
+                by_harmonics, by_radial = _dispatch_correlation(
                     filters[q] if needs[q + 1] else None,
                     filters[q + 1] if needs[q] else None,
                     samples,
@@ -162,9 +200,7 @@ class _FilterSum(torch.autograd.Function):
                 result[q] = by_harmonics if needs[q] else None
                 result[q + 1] = by_radial if needs[q + 1] else None
         if needs[4]:
-            result[4] = torch.ops.equinet.filter_sum.default(
-                *filters, v, table, target, source, samples.shape[0]
-            )
+            result[4] = _dispatch_sum(*filters, v, table, target, source, samples.shape[0])
         return tuple(result)
 
 
@@ -198,7 +234,7 @@ class _FilterCorrelation(torch.autograd.Function):
         needs_radial = needs_radial and a is not None
         result: list[Tensor | None] = [None] * len(ctx.needs_input_grad)
         if needs_harmonics or needs_radial:
-            by_harmonics, by_radial = torch.ops.equinet.filter_correlation.default(
+            by_harmonics, by_radial = _dispatch_correlation(
                 a if needs_radial else None,
                 b if needs_harmonics else None,
                 u,
@@ -218,11 +254,7 @@ class _FilterCorrelation(torch.autograd.Function):
             both = [*filters, (None, None)][:2]
             arguments = [tensor for pair in both for tensor in pair]
             if needs_u:
-                result[2] = torch.ops.equinet.filter_sum.default(
-                    *arguments, v, table, target, source, u.shape[0]
-                )
+                result[2] = _dispatch_sum(*arguments, v, table, target, source, u.shape[0])
             if needs_v:
-                result[3] = torch.ops.equinet.filter_sum.default(
-                    *arguments, u, table, source, target, v.shape[0]
-                )
+                result[3] = _dispatch_sum(*arguments, u, table, source, target, v.shape[0])
         return tuple(result)

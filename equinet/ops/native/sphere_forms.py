@@ -7,8 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from equinet.o3 import degree_of
+from equinet.o3 import degree_of, is_transformed
+from equinet.ops import grid
+from equinet.ops.native import portable
 from equinet.ops.native.forms import differentiate
+
+# Factors in one term that the kernels take: MAX_FACTORS of csrc/cpu/sphere_forms_kernels.h.
+_MOST_FACTORS = 16
 
 
 def gaunt_product(x: Tensor, y: Tensor, lmax_out: int) -> Tensor:
@@ -23,6 +28,8 @@ def bracket_product(x: Tensor, y: Tensor, lmax_out: int) -> Tensor:
 
 def gaunt_powers(x: Tensor, order: int, lmax_out: int) -> Tensor:
     """Return the powers 2 to ``order``, projected, stacked in front."""
+    if order > _MOST_FACTORS:
+        return grid.gaunt_powers(x, order, lmax_out)
     forms = ",".join("a" * power for power in range(2, order + 1))
     powers = sphere_forms([_flat(x)], forms, [lmax_out] * (order - 1))
     stacked = torch.stack(powers)
@@ -87,6 +94,9 @@ def _allocate(functions: Sequence[Tensor], forms: str, lmax_out: Sequence[int]) 
 def _evaluate_with_gradient(
     functions: Sequence[Tensor], forms: str, lmax_out: Sequence[int]
 ) -> list[Tensor]:
+    # Kernels would lose the tangents of the forward mode, and know no batches of vmap.
+    if is_transformed():
+        return portable.sphere_forms(functions, forms, lmax_out)
     if torch.is_grad_enabled():
         for x in functions:
             if x.requires_grad:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from equinet.o3 import zonal_polynomials
+from equinet.o3 import contract, zonal_polynomials
 
 
 def orientation_convolution(
@@ -12,5 +12,5 @@ def orientation_convolution(
     """Write out the kernel of every edge, orientation and channel; one point an orientation."""
     sender, receiver = edge_index
     zonal = zonal_polynomials(lmax, vectors.unsqueeze(1), points)
-    messages = torch.einsum("eok,ekc,eoc->eoc", zonal, radial, x[sender])
+    messages = contract("eok,ekc,eoc->eoc", zonal, radial, x[sender])
     return torch.zeros_like(x).index_add(0, receiver, messages)

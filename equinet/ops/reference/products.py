@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from equinet.o3 import bracket_tensor, constant_table, degree_of, gaunt_tensor
+from equinet.o3 import bracket_tensor, constant_table, contract, degree_of, gaunt_tensor
 from equinet.ops.operands import with_degrees
 
 
@@ -12,14 +12,14 @@ def gaunt_product(x: Tensor, y: Tensor, lmax_out: int) -> Tensor:
     """Contract with the integrals of three harmonics."""
     degrees = degree_of(x), degree_of(y), lmax_out
     couplings = _gaunt(*degrees, dtype=x.dtype, device=x.device)
-    return torch.einsum("ijk,...ic,...jc->...kc", couplings, *_same_channels(x, y))
+    return contract("ijk,...ic,...jc->...kc", couplings, *_same_channels(x, y))
 
 
 def bracket_product(x: Tensor, y: Tensor, lmax_out: int) -> Tensor:
     """Contract with the integrals of ``n . (grad Y x grad Y) Y``."""
     degrees = degree_of(x), degree_of(y), lmax_out
     couplings = _bracket(*degrees, dtype=x.dtype, device=x.device)
-    return torch.einsum("ijk,...ic,...jc->...kc", couplings, *_same_channels(x, y))
+    return contract("ijk,...ic,...jc->...kc", couplings, *_same_channels(x, y))
 
 
 def gaunt_powers(x: Tensor, order: int, lmax_out: int) -> Tensor:
