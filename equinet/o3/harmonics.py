@@ -74,7 +74,7 @@ def _without_overflow(vectors: Tensor) -> Tensor:
     exponent = math.frexp(torch.finfo(vectors.dtype).max)[1] // 2
     # Three squares of this size have a finite sum.
     is_long = vectors.detach().abs().amax(0) > 2.0 ** (exponent - 1)
-    return vectors * torch.where(is_long, 2.0 ** -(exponent + 1), 1.0).to(vectors.dtype)
+    return torch.where(is_long, vectors * 2.0 ** -(exponent + 1), vectors)
 
 
 @constant_table

@@ -23,9 +23,9 @@ from equinet.ops.segment import segment_sum
 
 def aligned_convolution(
     x: Float[Tensor, "node lm1 channel"],
-    directions: Float[Tensor, "edge 3"],
-    radial: Float[Tensor, "edge degree channel"],
-    edge_index: Int[Tensor, "2 edge"],
+    directions: Float[Tensor, "edge xyz"],
+    radial: Float[Tensor, "edge_radial degree channel_radial"],
+    edge_index: Int[Tensor, "ends edge_ends"],
     lmax_out: int,
 ) -> Float[Tensor, "node lm_out channel"]:
     r"""Compute :func:`equinet.ops.gaunt_convolution` by rotating every edge to the polar axis.

@@ -64,3 +64,15 @@ def test_wrong_shapes_and_dimensions_are_refused() -> None:
         SO(4)
     with pytest.raises(ValueError, match="scale of the window must be above 0, found -1"):
         Window(scale=-1.0)
+
+
+def test_unequal_stretches_are_sound_in_float32_and_singular_matrices_are_not() -> None:
+    stretch = torch.diag(torch.tensor([600.0, 600**-0.5, 600**-0.5]))
+    skew = torch.randn(50, 3, 3)
+    rotations = SO(3).exp(skew - skew.mT)
+    for g in (stretch, rotations @ stretch @ rotations.flip(0)):
+        SL(3).check(g)
+    with pytest.raises(ValueError, match="a determinant above zero"):
+        GL(3).check(torch.ones(3, 3) + torch.diag(torch.tensor([1.0, 0.0, 0.0])))
+    with pytest.raises(ValueError, match="a determinant above zero"):
+        GL(3).check(-torch.eye(3))

@@ -142,7 +142,17 @@ def fallback():
         torch.testing.assert_close(program(batch.atomic_numbers, batch.pos, *graph), expected)
 
 
-@pytest.mark.parametrize("function", [dynamics, training, attention, committee, fallback])
+def kinds():
+    """More kinds of calls than torch allows by default, of two models of a class."""
+    for model in (make_model().eval(), make_model().eval()):
+        eager = copy.deepcopy(model)
+        model.compile(backend="aot_eager")
+        for batch in (Batch(4, 1), Batch(4, 2), Batch(1, 1)):
+            for options in ({}, {"stress": True}, {"forces": False}):
+                torch.testing.assert_close(model(batch, **options), eager(batch, **options))
+
+
+@pytest.mark.parametrize("function", [dynamics, training, attention, committee, fallback, kinds])
 def test_compiles_whole(function):
     command = [sys.executable, __file__, function.__name__]
     result = subprocess.run(command, capture_output=True, text=True, check=False)

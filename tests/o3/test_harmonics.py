@@ -165,3 +165,23 @@ def test_bad_arguments_are_named():
         spherical_harmonics(-1, randn(3))
     with pytest.raises(ValueError, match=r"lmax must be at least 0, found -2"):
         normalized_legendre(-2, np.zeros(1))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "length"),
+    [
+        (torch.float16, 300.0),
+        (torch.float16, 6e4),
+        (torch.bfloat16, 1e38),
+        (torch.float32, 3e38),
+        (torch.float32, 1.9e19),
+        (torch.float64, 1.7e308),
+        (torch.float64, 1e155),
+    ],
+)
+def test_long_vectors_have_a_direction(dtype, length):
+    unit = torch.tensor([[0.6, 0.0, 0.8], [0.0, -1.0, 0.0]], dtype=torch.float64)
+    found = spherical_harmonics(3, (length * unit).to(dtype))
+    assert found.dtype == dtype
+    tolerance = 4 * torch.finfo(dtype).eps
+    torch.testing.assert_close(found.double(), spherical_harmonics(3, unit), rtol=0, atol=tolerance)

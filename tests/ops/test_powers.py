@@ -58,3 +58,16 @@ def test_wrong_arguments_are_named():
         gaunt_powers(x, 0, 2)
     with pytest.raises(ValueError, match="lmax_out must be at least 0, found -2"):
         gaunt_powers(x, 2, -2)
+
+
+@pytest.mark.parametrize("order", [5, 16, 17])
+def test_gradients_of_high_orders(order, random_function):
+    x = random_function(1).requires_grad_()
+    weights = torch.randn(order, 9, 2, dtype=torch.float64)
+    results = []
+    for backend in ("auto", "grid"):
+        powers = gaunt_powers(x, order, 2, backend=backend)
+        results.append([powers, *torch.autograd.grad((powers * weights).sum(), x)])
+    for found, expected in zip(*results, strict=True):
+        scale = expected.abs().max().item()
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-12 * scale)

@@ -135,13 +135,12 @@ def potentials() -> dict[str, Potential]:
         "reference_energies": [0.0, 0.0],
         "average_neighbors": 3.0,
         "channels": 4,
-        "layers": 1,
     }
-    equiformer = {"forces": "gradient", "selfmix": "gaunt+odd", "lmax": 2, "mmax": 1}
+    equiformer = {"forces": "gradient", "selfmix": "gaunt+odd", "lmax": 2, "mmax": 1, "blocks": 1}
     return {
-        "mace": MACEGaunt(**common),
-        "equiformer": EquiformerV2(**common, **equiformer),
-        "ponita": PonitaPotential(**common, kernel="zonal"),
+        "mace": MACEGaunt(**common, layers=1),
+        "equiformer": EquiformerV2(**common, **equiformer, heads=2, radial_basis=8),
+        "ponita": PonitaPotential(**common, layers=1, kernel="zonal"),
     }
 
 

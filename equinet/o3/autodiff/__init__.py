@@ -1,4 +1,4 @@
-"""Derivatives where torch's own would lose digits or be lost: autocast, forward mode, transforms."""
+"""Derivatives under autocast, in forward mode and under transforms of ``torch.func``."""
 
 from equinet.o3.autodiff.contractions import contract, matmul
 from equinet.o3.autodiff.transforms import is_transformed
