@@ -15,6 +15,18 @@ import torch
 
 from equinet.errors import BackendError
 
+__all__ = [
+    "CUDA_LIBRARY",
+    "FOLDER",
+    "LIBRARY",
+    "build_report",
+    "filter_sum",
+    "load",
+    "load_cuda",
+    "sphere_forms",
+    "unavailable",
+]
+
 FOLDER = Path(__file__).parent
 LIBRARY = "libequinet.so"
 CUDA_LIBRARY = "libequinet_cuda.so"
