@@ -4,11 +4,12 @@ import logging
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
-from equinet import config, zoo
+from equinet import config, hydra_command, zoo
+from equinet.arguments import Count
 from equinet.data import AtomicDataset, Frame, evaluation_loader, frame_to_atoms, official_3bpa_file
 from equinet.elements import symbol
 from equinet.errors import ConfigError, DataError
@@ -46,9 +47,8 @@ def run(tree: Mapping[str, Any]) -> dict[str, Any]:
         DataError: The file cannot be used, or holds elements that the model was not trained for.
         EquinetError: A prediction is not finite.
     """
-    config.check_kind(tree["batch_size"], int, "batch_size")
-    if tree["batch_size"] < 1:
-        raise ConfigError(f"batch_size: {tree['batch_size']} is not at least 1")
+    config.check_kind(tree["batch_size"], Count, "batch_size")
+    config.check_kind(tree["dtype"], Literal["float32", "float64"], "dtype")
     config.check_kind(tree["free_atoms_only"], bool, "free_atoms_only")
     config.check_kind(tree["data"]["allow_zero_forces"], bool, "data.allow_zero_forces")
     name, file = str(tree["checkpoint"]), Path(str(tree["data"]["file"])).expanduser()
@@ -125,8 +125,6 @@ def _run_directory(name: str) -> RunDirectory | None:
 
 
 def _load(name: str, directory: RunDirectory | None, dtype: str | None) -> Any:
-    if dtype is not None and dtype not in _DTYPES:
-        raise ConfigError(f"dtype: {dtype!r} is not one of {', '.join(_DTYPES)}")
     if directory and not directory.model.is_dir():
         raise ConfigError(
             f"checkpoint: the run {relative(directory.path)} holds no model yet; "
@@ -186,13 +184,13 @@ def _write_predictions(frames: Sequence[Frame], found: Predictions, path: Path) 
             atoms.write(partial, format="extxyz", append=True)
 
 
-def _job(composed: Any) -> None:
-    run(config.plain(composed))
+def _job(tree: dict[str, Any]) -> None:
+    run(tree)
 
 
 def main() -> None:
     """Run the command line and exit with 0, 1 (data, model), 2 (configuration) or 130 (Ctrl-C)."""
-    sys.exit(config.command("evaluate", _job))
+    sys.exit(hydra_command.command("evaluate", _job))
 
 
 if __name__ == "__main__":

@@ -2,67 +2,135 @@
 
 import contextlib
 import logging
+import math
 import os
+import re
 import sys
 import traceback
 from collections.abc import Mapping
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from hydra.core.hydra_config import HydraConfig
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Timer
 
-from equinet import config, training
+from equinet import config, hydra_command, targets, training
+from equinet.arguments import Count, NotNegative, Positive
 from equinet.errors import ConfigError
+from equinet.hydra_command import process_rank
 from equinet.run_directory import RunDirectory, close_log, open_log
+from equinet.stamp import stamp as make_stamp
 
 _log = logging.getLogger(__name__)
 
-# What data modules tell models, each its own part of it.
-_MEASURED = (
-    *("average_neighbors", "elements", "reference_energies", "scale", "shift", "cutoff"),
-    *("max_neighbors", "tie_tolerance"),
-    *("in_scalars", "in_vectors", "in_edge_scalars", "out_scalars", "out_vectors", "level"),
-    "classes",
-)
+_UNITS = {"d": 86400, "h": 3600, "min": 60, "m": 60, "s": 1}
+_LONGEST = 86400 * 36500  # seconds
+_TIMES = r"(?:(\d+(?:\.\d+)?)(d|h|min|m|s))"
 
 
 def check(tree: Mapping[str, Any]) -> None:
     """Compare all groups with the constructors they name, before anything is read or built.
 
     Raises:
-        ConfigError: A forbidden target, an unknown option or a missing one, or a value of another
-            kind than is taken.
+        ConfigError: A target that is not in the table, an unknown option or a missing one, a value
+            of another kind or out of range, or a device that is not there.
     """
+    for name in ("data", "model", "task", "optim", "trainer"):
+        if not isinstance(tree.get(name), Mapping) or not tree[name].get("_target_"):
+            raise ConfigError(f"{name}: a run needs one; choose {name}=NAME")
+    _check_own(tree)
+    config.check(tree["data"], "data")
+    config.check(tree["model"], "model", provided=config.told_by_data(tree))
+    config.check(tree["optim"], "optim")
+    config.check(tree.get("schedule"), "schedule")
+    config.check(tree["task"], "task", provided=("model", "optimizer"))
+    for name, node in (tree.get("callbacks") or {}).items():
+        _check_target(node, f"callbacks.{name}")
+        config.check(node, f"callbacks.{name}")
+    for name, node in (tree.get("logger") or {}).items():
+        _check_target(node, f"logger.{name}")
+        config.check(node, f"logger.{name}", provided=("save_dir",))
+    _check_trainer(tree["trainer"])
+
+
+def _check_own(tree: Mapping[str, Any]) -> None:
+    """Check the options that belong to no constructor."""
     config.check_kind(tree["seed"], int, "seed")
     if not 0 <= tree["seed"] < 2**32:
         raise ConfigError(f"seed: {tree['seed']} is not between 0 and 2**32 - 1")
     config.check_kind(tree["run"]["tf32"], bool, "run.tf32")
-    config.check_kind(tree["run"]["probe"], int, "run.probe")
-    for name in ("checkpoint_minutes", "log_seconds"):
-        config.check_kind(tree["run"][name], float, f"run.{name}")
-    config.check(tree["data"], "data")
-    config.check(tree["model"], "model", provided=_MEASURED)
-    config.check(tree["optim"], "optim")
-    config.check(tree["schedule"], "schedule")
-    config.check(tree["task"], "task", provided=("model", "optimizer"))
-    config.check(tree["trainer"], "trainer")
-    config.check(tree["callbacks"], "callbacks")
-    for name, node in (tree["logger"] or {}).items():
-        config.check(node, f"logger.{name}", provided=("save_dir",))
-    if (tree["trainer"].get("gradient_clip_val") or 0) < 0:
+    config.check_kind(tree["run"]["probe"], Count, "run.probe")
+    config.check_kind(tree["run"]["checkpoint_minutes"], Positive, "run.checkpoint_minutes")
+    config.check_kind(tree["run"]["log_seconds"], NotNegative, "run.log_seconds")
+
+
+def _check_target(node: object, path: str) -> None:
+    if node is not None and not (isinstance(node, Mapping) and node.get("_target_")):
+        raise ConfigError(f"{path}: no class is named; write {path}=null to leave it out")
+
+
+def _check_trainer(settings: Mapping[str, Any]) -> None:
+    config.check(settings, "trainer")
+    for name, advice in targets.SET_BY_PROGRAM.items():
+        if name in settings:
+            raise ConfigError(f"trainer.{name}: the program sets this itself; {advice}")
+    if (settings.get("gradient_clip_val") or 0) < 0:
         # Torch would turn the gradient round.
         raise ConfigError(
-            f"trainer.gradient_clip_val: {tree['trainer']['gradient_clip_val']} is negative; "
+            f"trainer.gradient_clip_val: {settings['gradient_clip_val']} is negative; "
             "say null for no clipping"
         )
-    if tree["trainer"].get("precision") in {"bf16-true", "16-true"}:
+    if settings.get("precision") in {"bf16-true", "16-true"}:
         raise ConfigError(
-            f"trainer.precision: {tree['trainer']['precision']} would round the positions; "
+            f"trainer.precision: {settings['precision']} would round the positions; "
             "use bf16-mixed, which keeps the geometry in float64"
         )
+    if settings.get("accelerator") in {"gpu", "cuda"} and not torch.cuda.is_available():
+        raise ConfigError(
+            "trainer.accelerator: there is no GPU that torch can use here; say trainer=cpu"
+        )
+    duration(settings.get("max_time"))
+
+
+def duration(value: object) -> timedelta | None:
+    """Read the time that a training may take.
+
+    Args:
+        value: Seconds as a number; a text such as ``90s``, ``30m``, ``30min``, ``2h`` or
+            ``1h30m``; ``HH:MM:SS`` or ``DD:HH:MM:SS``; None for no limit.
+
+    Returns:
+        The time; None for no limit.
+
+    Raises:
+        ConfigError: The value is none of these, or is not above zero.
+
+    Example:
+        >>> str(duration("30m")), str(duration(1800)), str(duration("02:00:00"))
+        ('0:30:00', '0:30:00', '2:00:00')
+    """
+    if value is None:
+        return None
+    text = str(value).strip()
+    seconds = math.nan
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        seconds = float(value)
+    elif re.fullmatch(r"\d+(?:\.\d+)?", text):
+        seconds = float(text)
+    elif re.fullmatch(f"{_TIMES}+", text):
+        seconds = sum(float(number) * _UNITS[unit] for number, unit in re.findall(_TIMES, text))
+    elif re.fullmatch(r"(?:\d+:)?\d+:\d+:\d+", text):
+        places = zip(reversed(text.split(":")), (1, 60, 3600, 86400), strict=False)
+        seconds = sum(int(number) * size for number, size in places)
+    if not 0 < seconds < _LONGEST:
+        raise ConfigError(
+            f"trainer.max_time: {value!r} is no time; write 90s, 30m, 2h, HH:MM:SS or DD:HH:MM:SS"
+        )
+    return timedelta(seconds=seconds)
 
 
 def run(tree: Mapping[str, Any]) -> dict[str, Any]:
@@ -79,15 +147,15 @@ def run(tree: Mapping[str, Any]) -> dict[str, Any]:
         EquinetError: Data, model or checkpoint cannot be used; the message says why.
     """
     check(tree)
+    tree = config.complete(tree)
     directory = RunDirectory(Path(tree["run"]["dir"]).resolve())
     if tree["run"]["probe"] is not None:
         return _probe(tree, directory)
-    if config.process_rank() != 0:
+    if process_rank() != 0:
         return _train(tree, directory)
     # The first process holds the directory for all of the run.
     with directory.held():
-        previous = config.load_yaml(directory.config) if directory.config.is_file() else None
-        directory.claim(tree, previous)
+        directory.claim(tree, _previous(directory))
         config.save_yaml(tree, directory.config)
         handler = open_log(directory.log)
         try:
@@ -99,14 +167,23 @@ def run(tree: Mapping[str, Any]) -> dict[str, Any]:
             close_log(handler)
 
 
+def _previous(directory: RunDirectory) -> dict[str, Any] | None:
+    """The configuration that a run directory was made with, with all options there are now."""
+    if not directory.config.is_file():
+        return None
+    return config.complete(config.load_yaml(directory.config))
+
+
 def _train(tree: Mapping[str, Any], directory: RunDirectory) -> dict[str, Any]:
     seed, options = tree["seed"], tree["run"]
     data = _data(tree)
-    stamp = config.stamp(seed=seed, fingerprint=data.fingerprint())
-    if config.process_rank() == 0:
+    stamp = make_stamp(seed=seed, fingerprint=data.fingerprint())
+    if process_rank() == 0:
         directory.write_stamp(stamp)
     task = _task(tree, data)
-    loggers = [_logger(node, name, directory) for name, node in (tree["logger"] or {}).items()]
+    loggers = [
+        _logger(node, name, directory) for name, node in (tree.get("logger") or {}).items() if node
+    ]
     return training.fit(
         task,
         data,
@@ -154,7 +231,7 @@ def _task(tree: Mapping[str, Any], data: Any) -> Any:
 
 
 def _callbacks(tree: Mapping[str, Any]) -> list[Any]:
-    nodes = {**tree["callbacks"], "schedule": tree["schedule"]}
+    nodes = {**(tree.get("callbacks") or {}), "schedule": tree.get("schedule")}
     return [config.instantiate(node, f"callbacks.{name}") for name, node in nodes.items() if node]
 
 
@@ -168,7 +245,7 @@ def _make_trainer(
     settings = dict(settings)
     try:
         # Always a timer: the seconds of metrics.csv and the cosine count from it.
-        timer = Timer(duration=settings.pop("max_time"), verbose=False)
+        timer = Timer(duration=duration(settings.pop("max_time", None)), verbose=False)
         return config.instantiate(
             settings,
             "trainer",
@@ -192,7 +269,7 @@ def _logger(node: Mapping[str, Any], name: str, directory: RunDirectory) -> Any:
         return None
 
 
-def _job(composed: Any) -> None:
+def _job(tree: dict[str, Any]) -> None:
     # Hydra's directory, not run.dir: it is numbered in a sweep, and Lightning hands the first
     # process's choice to the others.
     chosen = Path(HydraConfig.get().runtime.output_dir).resolve()
@@ -204,7 +281,6 @@ def _job(composed: Any) -> None:
     for console in logging.getLogger("lightning.pytorch").handlers:
         console.setLevel(logging.ERROR)  # what it says goes to train.log
     try:
-        tree = config.plain(composed)
         tree["run"]["dir"] = str(chosen)
         run(tree)
     finally:
@@ -216,7 +292,7 @@ def _job(composed: Any) -> None:
 
 def main() -> None:
     """Run the command line and exit with 0, 1 (data, model), 2 (configuration) or 130 (Ctrl-C)."""
-    sys.exit(config.command("train", _job))
+    sys.exit(hydra_command.command("train", _job))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,10 @@ FILES = sorted(path for path in PACKAGE.rglob("*.py"))
 FOLDERS = sorted({path.parent for path in FILES})
 
 # What each room, and each module beside the rooms, may import of the house.
-GROUND = {"errors", "elements", "files", "neighborhood", "names", "__version__"}
+GROUND = {
+    *("arguments", "errors", "elements", "files", "neighborhood", "names", "plugins"),
+    "__version__",
+}
 ROOMS = {
     "o3": set(),
     "lie": set(),
@@ -34,13 +37,13 @@ ROOMS = {
 # The entries and what they are made of see every room.
 ENTRIES = {
     *("command_line", "train.py", "evaluate.py", "config.py", "run_directory.py"),
-    *("hydra_command.py", "stamp.py", "__main__.py", "__init__.py"),
+    *("hydra_command.py", "help_page.py", "targets.py", "stamp.py", "__main__.py", "__init__.py"),
 }
 # Third parties that are confined to a few rooms.
 CONFINED = {
     "lightning": {"training", "train.py"},
-    "hydra": {"config.py", "hydra_command.py", "train.py", "evaluate.py"},
-    "omegaconf": {"config.py", "hydra_command.py", "train.py", "evaluate.py"},
+    "hydra": {"help_page.py", "hydra_command.py", "train.py"},
+    "omegaconf": {"config.py", "help_page.py", "hydra_command.py"},
     "ase": {"data", "integrations"},
     "e3nn": {"o3", "bench"},
 }

@@ -151,11 +151,11 @@ def make_record(
         results: All of them.
         growth: Fits of the results.
     """
-    from equinet import config
     from equinet.bench import MEANING
     from equinet.command_line import environment
+    from equinet.stamp import stamp as make_stamp
 
-    stamp = config.stamp(seed=0, fingerprint="")
+    stamp = make_stamp(seed=0, fingerprint="")
     versions = stamp["versions"] | {
         name: environment.version(name) or "absent"
         for name in ("cuequivariance-torch", *(f"cuequivariance-ops-torch-cu{n}" for n in (12, 13)))

@@ -28,7 +28,7 @@ from equinet.evaluation.potential_errors import POTENTIAL_ERRORS, PotentialError
 from equinet.evaluation.predictions import Predictions, predict, table
 from equinet.evaluation.published import published_rows
 from equinet.evaluation.relaxation import Relaxed, relax
-from equinet.evaluation.residuals import LossWeights, Residuals, residuals
+from equinet.evaluation.residuals import Loss, LossWeights, Residuals, residuals
 from equinet.evaluation.tables import lay_out
 
 __all__ = [
@@ -38,6 +38,7 @@ __all__ = [
     "ClassificationErrors",
     "Classified",
     "Error",
+    "Loss",
     "LossWeights",
     "Parity",
     "PotentialErrors",

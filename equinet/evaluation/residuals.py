@@ -2,13 +2,16 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-_KINDS = ("squared", "absolute", "huber")
+from equinet.arguments import check_choice
+
+Loss = Literal["squared", "absolute", "huber"]
+"""Kind of the penalty of an error, see :class:`LossWeights`."""
 
 
 @dataclass(frozen=True)
@@ -116,8 +119,7 @@ class LossWeights:
     delta: float = 0.5
 
     def __post_init__(self) -> None:
-        if self.kind not in _KINDS:
-            raise ValueError(f"loss must be one of {', '.join(_KINDS)}, found {self.kind!r}")
+        check_choice("loss", self.kind, get_args(Loss))
         weights = {name: getattr(self, name) for name in ("energy", "forces", "stress")}
         for name, weight in weights.items():
             if not (math.isfinite(weight) and weight >= 0):

@@ -4,11 +4,11 @@ from equinet.lie.affine import SE, Affine, Sim
 from equinet.lie.families import named_group
 from equinet.lie.group import Decomposition, Group
 from equinet.lie.linear import CSO, GL, SL, SO, LinearGroup, Scale
-from equinet.lie.names import named
 from equinet.lie.projective import Projective
 from equinet.lie.quadrature import GroupQuadrature, group_quadrature
 from equinet.lie.rotations import random_rotations, rotation_exp
 from equinet.lie.window import Window
+from equinet.names import named
 
 __all__ = [
     "CSO",

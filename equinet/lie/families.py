@@ -5,7 +5,7 @@ from collections.abc import Callable
 from equinet.lie.affine import SE, Sim
 from equinet.lie.group import Group
 from equinet.lie.linear import CSO, GL, SL, SO
-from equinet.lie.names import named
+from equinet.names import named
 
 
 def named_group(name: str) -> Group:

@@ -8,8 +8,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from equinet.lie.matrices import exp_slope
-from equinet.lie.names import named
 from equinet.lie.window import Window
+from equinet.names import named
 
 
 class Decomposition(ABC):

@@ -12,10 +12,10 @@ from torch import Tensor
 from equinet.lie.designs import radial_rule, rotation_subgroup, stretch_directions
 from equinet.lie.group import Group
 from equinet.lie.linear import SO, LinearGroup
-from equinet.lie.names import named
 from equinet.lie.points import PointRule, lattice_points, random_points, sobol_points
 from equinet.lie.rotations import rotation_log
 from equinet.lie.window import Window
+from equinet.names import named
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)

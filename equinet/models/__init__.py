@@ -1,6 +1,7 @@
 """Whole networks: keyword-only constructors, no files, no configuration objects."""
 
 from equinet.models.base import Model
+from equinet.models.catalog import all_models, find_model, name_of_model
 from equinet.models.committee import Committee
 from equinet.models.dense_group_resnet import DenseGroupResNet
 from equinet.models.equiformer_v2 import EquiformerV2
@@ -22,4 +23,7 @@ __all__ = [
     "Ponita",
     "PonitaPotential",
     "Potential",
+    "all_models",
+    "find_model",
+    "name_of_model",
 ]

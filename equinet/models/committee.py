@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from equinet.models.members import CLASSES, build_members, from_trained
+from equinet.models.members import build_members, describe_member, from_trained
 from equinet.models.potential import Potential
 
 
@@ -82,12 +82,7 @@ class Committee(Potential):
             ValueError: Fewer than two members, or a model that is no potential of equinet.models
                 or made of others itself.
         """
-        if type(model) not in CLASSES.values():
-            raise ValueError(
-                f"members can be of {', '.join(CLASSES)}, found {type(model).__name__}; train it "
-                "alone"
-            )
-        one = {"class": type(model).__name__, "arguments": model.arguments}
+        one = describe_member(model)
         parameter = next(model.parameters())
         return cls(members=[one] * size).to(parameter.device, parameter.dtype)
 

@@ -1,14 +1,15 @@
 """EquiformerV2: graph attention on features of high degree, with Gaunt Selfmix."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from equinet.arguments import BelowOne, Count, Positive
 from equinet.models.potential import Potential
 from equinet.nn import (
     ClebschGordanSelfMix,
@@ -29,12 +30,6 @@ from equinet.nn import (
     polynomial_envelope,
 )
 from equinet.ops import segment_sum
-
-_SIZES = (
-    *("channels", "blocks", "lmax", "heads", "attention_hidden", "alpha_channels"),
-    *("value_channels", "feed_forward_hidden", "edge_channels", "selfmix_channels"),
-)
-_CHOICES = {"selfmix": ("none", "cg", "gaunt", "gaunt+odd"), "forces": ("direct", "gradient")}
 
 
 class EquiformerV2(Potential):
@@ -102,31 +97,31 @@ class EquiformerV2(Potential):
         self,
         *,
         elements: Sequence[int],
-        cutoff: float,
+        cutoff: Positive,
         reference_energies: Sequence[float],
-        average_neighbors: float,
+        average_neighbors: Positive,
         scale: float = 1.0,
         shift: float = 0.0,
-        max_neighbors: int | None = None,
+        max_neighbors: Count | None = None,
         tie_tolerance: float | None = None,
-        channels: int = 128,
-        blocks: int = 12,
-        lmax: int = 6,
+        channels: Count = 128,
+        blocks: Count = 12,
+        lmax: Count = 6,
         mmax: int = 2,
-        heads: int = 8,
-        attention_hidden: int = 64,
-        alpha_channels: int = 64,
-        value_channels: int = 16,
-        feed_forward_hidden: int = 128,
-        edge_channels: int = 128,
+        heads: Count = 8,
+        attention_hidden: Count = 64,
+        alpha_channels: Count = 64,
+        value_channels: Count = 16,
+        feed_forward_hidden: Count = 128,
+        edge_channels: Count = 128,
         radial_basis: int = 600,
-        selfmix: str = "none",
-        selfmix_channels: int | None = None,
-        forces: str = "direct",
+        selfmix: Literal["none", "cg", "gaunt", "gaunt+odd"] = "none",
+        selfmix_channels: Count | None = None,
+        forces: Literal["direct", "gradient"] = "direct",
         envelope: bool = True,
         grid_degree: int | None = None,
-        average_atoms: float = 1.0,
-        alpha_dropout: float = 0.0,
+        average_atoms: Positive = 1.0,
+        alpha_dropout: BelowOne = 0.0,
         drop_path: float = 0.0,
         checkpointing: bool = False,
     ) -> None:
@@ -139,7 +134,6 @@ class EquiformerV2(Potential):
             max_neighbors=max_neighbors,
             tie_tolerance=tie_tolerance,
         )
-        _check(self.arguments)
         self.lmax, self.mmax, self.checkpointing = lmax, mmax, checkpointing
         self.conservative = forces == "gradient"
         self.envelope, self.average_atoms = envelope, float(average_atoms)
@@ -288,17 +282,3 @@ def _selfmix(kind: str, lmax: int, channels: int, hidden: int | None) -> SelfMix
     if kind == "cg":
         return ClebschGordanSelfMix(lmax, channels, hidden, unit_weights=False)
     return GauntSelfMix(lmax, channels, hidden, odd=kind == "gaunt+odd", unit_weights=False)
-
-
-def _check(arguments: Mapping[str, Any]) -> None:
-    """Look at what was given; defaults are sound."""
-    for name in _SIZES:
-        size = arguments.get(name)
-        if size is not None and size < 1:
-            raise ValueError(f"{name} must be at least 1, found {size}")
-    for name, choices in _CHOICES.items():
-        value = arguments.get(name, choices[0])
-        if value not in choices:
-            raise ValueError(f"{name} must be one of {', '.join(choices)}, found {value!r}")
-    if not arguments.get("average_atoms", 1.0) > 0:
-        raise ValueError(f"average_atoms must be positive, found {arguments['average_atoms']}")

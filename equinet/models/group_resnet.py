@@ -3,12 +3,13 @@
 import copy
 import math
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Annotated, Any, Literal, cast
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from equinet.arguments import AcceptedBy, BelowOne, Count
 from equinet.lie import Affine, GroupQuadrature, LinearGroup, Window, group_quadrature, named_group
 from equinet.models.base import Model
 from equinet.nn import (
@@ -73,19 +74,19 @@ class GroupResNet(Model):
     def __init__(
         self,
         *,
-        group: str = "gl2",
-        classes: int = 10,
-        in_channels: int = 1,
-        channels: int = 16,
-        blocks: int = 4,
-        rotations: int = 8,
-        stretches: int = 1,
-        scales: int = 1,
+        group: Annotated[str, AcceptedBy(named_group)] = "gl2",
+        classes: Count = 10,
+        in_channels: Count = 1,
+        channels: Count = 16,
+        blocks: Count = 4,
+        rotations: Count = 8,
+        stretches: Count = 1,
+        scales: Count = 1,
         separable: bool = True,
-        expansion: int = 3,
-        hidden: int = 128,
-        dropout: float = 0.2,
-        pool: str = "mean",
+        expansion: Count = 3,
+        hidden: Count = 128,
+        dropout: BelowOne = 0.2,
+        pool: Literal["mean", "max", "logsumexp"] = "mean",
         stretch_window: float = 0.35,
         scale_window: float = 0.2,
         random_frames: bool = False,

@@ -9,9 +9,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from equinet.arguments import Count, Positive, WholeNumber
 from equinet.models.potential import Potential
 from equinet.nn import BesselBasis, DegreeLinear, GauntConvolution, GauntManyBody, RadialNetwork
 from equinet.o3 import spherical_harmonics
+from equinet.ops import Backend
 
 
 class MACEGaunt(Potential):
@@ -63,24 +65,24 @@ class MACEGaunt(Potential):
         self,
         *,
         elements: Sequence[int],
-        cutoff: float,
+        cutoff: Positive,
         reference_energies: Sequence[float],
-        average_neighbors: float,
+        average_neighbors: Positive,
         scale: float = 1.0,
         shift: float = 0.0,
-        max_neighbors: int | None = None,
+        max_neighbors: Count | None = None,
         tie_tolerance: float | None = None,
-        channels: int = 64,
-        convolution_channels: int | None = None,
-        layers: int = 2,
-        lmax_filter: int = 3,
-        lmax_hidden: int = 2,
-        correlation: int = 3,
-        radial_basis: int = 8,
-        radial_hidden: Sequence[int] = (64, 64, 64),
+        channels: Count = 64,
+        convolution_channels: Count | None = None,
+        layers: Count = 2,
+        lmax_filter: WholeNumber = 3,
+        lmax_hidden: WholeNumber = 2,
+        correlation: Count = 3,
+        radial_basis: Count = 8,
+        radial_hidden: Sequence[Count] = (64, 64, 64),
         pair_radial: bool = False,
-        readout_hidden: int = 16,
-        backend: str = "auto",
+        readout_hidden: Count = 16,
+        backend: Backend = "auto",
     ) -> None:
         super().__init__(
             elements=elements,
@@ -92,20 +94,6 @@ class MACEGaunt(Potential):
             tie_tolerance=tie_tolerance,
         )
         convolution_channels = channels if convolution_channels is None else convolution_channels
-        for name, size in (
-            ("channels", channels),
-            ("convolution_channels", convolution_channels),
-            ("layers", layers),
-            ("correlation", correlation),
-            ("radial_basis", radial_basis),
-            ("readout_hidden", readout_hidden),
-            *(("radial_hidden", width) for width in radial_hidden),
-        ):
-            if size < 1:
-                raise ValueError(f"{name} must be at least 1, found {size}")
-        for name, degree in (("lmax_filter", lmax_filter), ("lmax_hidden", lmax_hidden)):
-            if degree < 0:
-                raise ValueError(f"{name} must be at least 0, found {degree}")
         kinds = len(self.elements)
         self.lmax_filter = lmax_filter
         self.embedding = nn.Parameter(torch.randn(kinds, 1, channels))

@@ -2,22 +2,40 @@
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 import torch
 from torch import nn
 
-from equinet.models.equiformer_v2 import EquiformerV2
-from equinet.models.mace_gaunt import MACEGaunt
-from equinet.models.ponita_potential import PonitaPotential
+from equinet.models.base import Model
+from equinet.models.catalog import all_models, find_model, is_made_of_others, name_of_model
 from equinet.models.potential import Potential
 
-CLASSES: dict[str, type[Potential]] = {
-    each.__name__: each for each in (EquiformerV2, MACEGaunt, PonitaPotential)
-}
-"""Every potential that is not made of others itself."""
-
 _Whole = TypeVar("_Whole", bound=Potential)
+
+
+def can_be_member(kind: type[Model]) -> TypeGuard[type[Potential]]:
+    """Whether a model is a potential and not made of others itself.
+
+    Args:
+        kind: Class of the model.
+    """
+    return issubclass(kind, Potential) and not is_made_of_others(kind)
+
+
+def describe_member(model: Potential) -> dict[str, Any]:
+    """Describe a potential as :func:`build_members` takes it.
+
+    Args:
+        model: Potential that is not made of others.
+
+    Raises:
+        ValueError: Nothing could build it again from its name, or it is made of others.
+    """
+    name = name_of_model(type(model))
+    if not can_be_member(type(model)):
+        raise ValueError(f"members can be of {_names()}, found {name}; train it alone")
+    return {"class": name, "arguments": model.arguments}
 
 
 def build_members(members: Sequence[Mapping[str, Any]]) -> list[Potential]:
@@ -55,7 +73,7 @@ def from_trained(
                 f"members must have one dtype: number {number} is {model.dtype}, the first "
                 f"{models[0].dtype}; convert one with .to(dtype)"
             )
-    described = [{"class": type(each).__name__, "arguments": each.arguments} for each in models]
+    described = [{"class": name_of_model(type(m)), "arguments": m.arguments} for m in models]
     # Initial weights are drawn and replaced; the caller's random numbers must not notice.
     with torch.random.fork_rng(devices=()):
         result = whole(members=described, **arguments)
@@ -66,13 +84,17 @@ def from_trained(
 def _build(member: Mapping[str, Any], number: int) -> Potential:
     if not (isinstance(member.get("arguments"), Mapping) and "class" in member):
         raise ValueError(f"members must have a class and arguments, found {dict(member)}")
-    kind = CLASSES.get(member["class"])
-    if kind is None:
+    kind = find_model(str(member["class"]))
+    if kind is None or not can_be_member(kind):
         raise ValueError(
-            f"members must be of {', '.join(CLASSES)}; number {number} is a {member['class']}; "
+            f"members must be of {_names()}; number {number} is a {member['class']}; "
             "one that is made of others itself is no member"
         )
     return kind(**member["arguments"])
+
+
+def _names() -> str:
+    return ", ".join(name for name, kind in all_models().items() if can_be_member(kind))
 
 
 def _check_fit(first: Potential, model: Potential, number: int) -> None:

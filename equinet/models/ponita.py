@@ -1,17 +1,21 @@
 """Ponita: message passing on positions and orientations."""
 
 from collections.abc import Iterable
-from typing import Any, Literal, cast
+from typing import Annotated, Any, Literal, cast
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from equinet.arguments import AcceptedBy, Count, WholeNumber
 from equinet.models.base import Model
 from equinet.models.ponita_spaces import Bundle, Inputs, Lifted, Positions, Space
 from equinet.nn import ConvNeXtBlock
 from equinet.o3 import orientation_grid
 from equinet.ops import segment_sum
+
+Grid = Annotated[str, AcceptedBy(orientation_grid)]
+"""Name of a grid of orientations, see :func:`equinet.o3.orientation_grid`."""
 
 
 class Ponita(Model):
@@ -75,34 +79,28 @@ class Ponita(Model):
     def __init__(
         self,
         *,
-        in_scalars: int,
-        in_vectors: int = 0,
-        out_scalars: int,
-        out_vectors: int = 0,
-        channels: int,
-        layers: int,
-        grid: str = "icosahedron12",
+        in_scalars: WholeNumber,
+        in_vectors: WholeNumber = 0,
+        out_scalars: WholeNumber,
+        out_vectors: WholeNumber = 0,
+        channels: Count,
+        layers: Count,
+        grid: Grid = "icosahedron12",
         mode: Literal["bundle", "lifted", "position"] = "bundle",
         kernel: Literal["mlp", "zonal", "full"] = "mlp",
         cutoff: float | None = None,
         level: Literal["node", "graph"] = "node",
-        in_edge_scalars: int = 0,
-        lmax: int = 2,
+        in_edge_scalars: WholeNumber = 0,
+        lmax: WholeNumber = 2,
         chiral: bool = False,
         moving: bool = False,
     ) -> None:
         super().__init__()
-        _check_sizes(1, channels=channels, layers=layers)
-        _check_sizes(0, in_scalars=in_scalars, in_vectors=in_vectors, lmax=lmax)
-        _check_sizes(0, out_scalars=out_scalars, out_vectors=out_vectors)
-        _check_sizes(0, in_edge_scalars=in_edge_scalars)
         for name, total in (("in", in_scalars + in_vectors), ("out", out_scalars + out_vectors)):
             if total == 0:
                 raise ValueError(f"{name}_scalars and {name}_vectors must not both be 0")
-        if cutoff is not None and cutoff <= 0:
+        if cutoff is not None and not cutoff > 0:
             raise ValueError(f"cutoff must be above 0, or None for no cutoff, found {cutoff}")
-        if level not in ("node", "graph"):
-            raise ValueError(f"level must be 'node' or 'graph', found {level!r}")
         if mode == "position" and (in_vectors or out_vectors):
             raise ValueError(
                 "mode='position' has no vectors: in_vectors and out_vectors must be 0, found "
@@ -258,8 +256,6 @@ def _make_space(
     edge_scalars: int,
 ) -> Space:
     """Return the space of a mode, refusing options of another."""
-    if mode not in ("bundle", "lifted", "position"):
-        raise ValueError(f"mode must be 'bundle', 'lifted' or 'position', found {mode!r}")
     if chiral and mode != "lifted":
         raise ValueError(f"chiral=True needs mode='lifted', found mode={mode!r}")
     if kernel != "mlp" and mode != "bundle":
@@ -287,12 +283,6 @@ def _check_shape(name: str, value: Tensor, shape: tuple[int, ...]) -> None:
         raise ValueError(
             f"{name} of the graph must have shape {list(shape)}, found {list(value.shape)}"
         )
-
-
-def _check_sizes(lowest: int, **sizes: int) -> None:
-    for name, size in sizes.items():
-        if size < lowest:
-            raise ValueError(f"{name} must be at least {lowest}, found {size}")
 
 
 def _number_of_graphs(graph: Any, batch: Tensor) -> int:

@@ -7,7 +7,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from equinet.models.ponita import Ponita
+from equinet.arguments import Count, Positive, WholeNumber
+from equinet.models.ponita import Grid, Ponita
 from equinet.models.ponita_spaces import Bundle, Inputs
 from equinet.models.potential import Potential, edge_vectors
 from equinet.nn import DepthwiseConvolution
@@ -36,7 +37,8 @@ class PonitaPotential(Potential):
         layers: Number of blocks.
         grid: Name of :func:`equinet.o3.orientation_grid`.
         mode: See :class:`equinet.models.Ponita`.
-        kernel: Of the bundle, likewise.
+        kernel: Kernel of the mode ``bundle``, see :class:`equinet.models.Ponita`; None takes
+            ``zonal`` in that mode and ``mlp``, the only one there is, in the others.
         lmax: Largest degree of zonal kernels.
 
     Raises:
@@ -58,19 +60,19 @@ class PonitaPotential(Potential):
         self,
         *,
         elements: Sequence[int],
-        cutoff: float,
+        cutoff: Positive,
         reference_energies: Sequence[float],
-        average_neighbors: float,
+        average_neighbors: Positive,
         scale: float = 1.0,
         shift: float = 0.0,
-        max_neighbors: int | None = None,
+        max_neighbors: Count | None = None,
         tie_tolerance: float | None = None,
-        channels: int = 64,
-        layers: int = 4,
-        grid: str = "icosahedron12",
+        channels: Count = 64,
+        layers: Count = 4,
+        grid: Grid = "icosahedron12",
         mode: Literal["bundle", "lifted", "position"] = "bundle",
-        kernel: Literal["mlp", "zonal", "full"] = "zonal",
-        lmax: int = 2,
+        kernel: Literal["mlp", "zonal", "full"] | None = None,
+        lmax: WholeNumber = 2,
     ) -> None:
         super().__init__(
             elements=elements,
@@ -88,7 +90,7 @@ class PonitaPotential(Potential):
             layers=layers,
             grid=grid,
             mode=mode,
-            kernel=kernel if mode == "bundle" else "mlp",
+            kernel=kernel or ("zonal" if mode == "bundle" else "mlp"),
             cutoff=cutoff,
             lmax=lmax,
         )

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from equinet.arguments import Count, Positive
 from equinet.elements import SYMBOLS, symbol
 from equinet.errors import BackendError, DataError
 from equinet.models.base import Model
@@ -53,11 +54,11 @@ class Potential(Model):
         self,
         *,
         elements: Sequence[int],
-        cutoff: float,
+        cutoff: Positive,
         reference_energies: Sequence[float],
         scale: float = 1.0,
         shift: float = 0.0,
-        max_neighbors: int | None = None,
+        max_neighbors: Count | None = None,
         tie_tolerance: float | None = None,
     ) -> None:
         super().__init__()

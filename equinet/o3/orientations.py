@@ -1,6 +1,5 @@
 """Grids of orientations on the circle and the sphere, with weights and symmetries."""
 
-import difflib
 import functools
 import itertools
 import math
@@ -13,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from equinet.names import nearest
 from equinet.o3.angles import angle_multiples
 from equinet.o3.harmonics import spherical_harmonics
 
@@ -126,9 +126,9 @@ def _grid(name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def _unknown(name: str) -> str:
     known = [*_POLYHEDRA, *(f"{family}16" for family in _FAMILIES)]
-    nearest = difflib.get_close_matches(name, known, n=3, cutoff=0.3) or known
+    near = nearest(name, known, most=3, likeness=0.3) or known
     return (
-        f"there is no orientation grid {name!r}; the nearest names are {', '.join(nearest)}, "
+        f"there is no orientation grid {name!r}; the nearest names are {', '.join(near)}, "
         "where 16 may be another number of points"
     )
 

@@ -2,7 +2,7 @@
 
 from equinet.o3 import rotation_to_pole
 from equinet.ops.aligned import aligned_convolution
-from equinet.ops.backends import OPS, available_backends, resolve_backend
+from equinet.ops.backends import OPS, Backend, available_backends, resolve_backend
 from equinet.ops.bracket import bracket_product
 from equinet.ops.convolution import gaunt_convolution
 from equinet.ops.operands import working_dtype
@@ -13,6 +13,7 @@ from equinet.ops.segment import segment_max, segment_mean, segment_softmax, segm
 
 __all__ = [
     "OPS",
+    "Backend",
     "aligned_convolution",
     "available_backends",
     "bracket_product",

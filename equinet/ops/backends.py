@@ -1,7 +1,12 @@
 """Which implementation of an op runs: names, reasons and the rule behind ``backend="auto"``."""
 
+from typing import Literal
+
 from equinet.errors import BackendError
 from equinet.ops import native
+
+Backend = Literal["auto", "reference", "fourier", "grid", "native"]
+"""Implementation of an op; "auto" takes the fastest that runs."""
 
 # Each op with the native op that it is made of.
 _OPS = {

@@ -12,6 +12,7 @@ from lightning.pytorch import Callback, Trainer
 from torch import Tensor, nn
 from torch_geometric.data import Batch
 
+from equinet.arguments import NotNegative, Positive, check_arguments
 from equinet.errors import EquinetError
 from equinet.lie import random_rotations
 
@@ -117,8 +118,9 @@ class FirstBatchCheck(Callback):
     """
 
     def __init__(
-        self, *, tolerance: float = 1e-4, floor: float = 1e-6, conservative: bool = True
+        self, *, tolerance: Positive = 1e-4, floor: NotNegative = 1e-6, conservative: bool = True
     ) -> None:
+        check_arguments(FirstBatchCheck, {"tolerance": tolerance, "floor": floor})
         self.tolerance = tolerance
         self.floor = floor
         self.conservative = conservative

@@ -2,11 +2,13 @@
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+from equinet.arguments import BelowOne, NotNegative, check_arguments
 
 # A quintic that pushes every singular value in (0, 1] into about 0.7 … 1.2 in five rounds; it is
 # steep at zero, so that weak directions are lifted too.
@@ -43,11 +45,11 @@ class Muon(torch.optim.Optimizer):
     Args:
         params: Groups of parameters. In a group with ``matrices=True`` the last two dimensions
             are a matrix and all others count matrices.
-        lr: :math:`\eta`, of both kinds of parameters.
-        momentum: :math:`\mu`.
-        betas: Averaging of Adam.
-        weight_decay: Share of the weights, times the rate, taken off at every step. It has no
-            effect on matrices of fixed norm.
+        lr: Learning rate :math:`\eta` of both kinds of parameters, above 0.
+        momentum: Averaging :math:`\mu` of the gradients of matrices, from 0 to below 1.
+        betas: Averaging of Adam: of gradients and of their squares, each from 0 to below 1.
+        weight_decay: Fraction of the weights, times the rate, taken off at every step. Matrices of
+            fixed norm do not change by it.
         norm: Frobenius norm of each parameter in a group with ``matrices=True``: ``fixed`` at its
             initial value, ``capped`` at 1.2 times that value, or ``free``. A parameter that is zero
             before its first step is free.
@@ -70,21 +72,15 @@ class Muon(torch.optim.Optimizer):
     def __init__(
         self,
         params: Iterable[Any],
-        lr: float = 0.003,
+        lr: NotNegative = 0.003,
         *,
-        momentum: float = 0.98,
-        betas: Sequence[float] = (0.9, 0.999),
-        weight_decay: float = 0.0,
+        momentum: BelowOne = 0.98,
+        betas: Sequence[BelowOne] = (0.9, 0.999),
+        weight_decay: NotNegative = 0.0,
         norm: Norm = "fixed",
     ) -> None:
-        for name, value in (("lr", lr), ("weight_decay", weight_decay)):
-            if not (math.isfinite(value) and value >= 0):
-                raise ValueError(f"{name} must be finite and not negative, found {value}")
-        for name, value in (("momentum", momentum), ("betas", betas[0]), ("betas", betas[1])):
-            if not 0 <= value < 1:
-                raise ValueError(f"{name} must be at least 0 and below 1, found {value}")
-        if norm not in get_args(Norm):
-            raise ValueError(f"norm must be one of {', '.join(get_args(Norm))}, found {norm!r}")
+        given = {"lr": lr, "momentum": momentum, "betas": betas, "weight_decay": weight_decay}
+        check_arguments(Muon, {**given, "norm": norm})
         defaults = {
             "lr": lr,
             "momentum": momentum,

@@ -1,12 +1,13 @@
 """Learning-rate schedules that know the training budget and survive a resume."""
 
 import math
-from typing import Any
+from typing import Annotated, Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import Timer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from equinet.arguments import Fraction, NotNegative, Range, WholeNumber, check_arguments
 from equinet.errors import ConfigError
 from equinet.training.processes import mean_over_processes
 
@@ -54,10 +55,15 @@ class Cosine(Callback):
         warmup_steps: Steps over which the rate rises from zero.
         final_fraction: Ratio :math:`f` of the last rate to the first.
 
+    Raises:
+        ValueError: An argument is out of its range.
+
     Source: Loshchilov, Hutter, SGDR (ICLR 2017), one period.
     """
 
-    def __init__(self, *, warmup_steps: int = 100, final_fraction: float = 0.01) -> None:
+    def __init__(self, *, warmup_steps: WholeNumber = 100, final_fraction: Fraction = 0.01) -> None:
+        given = {"warmup_steps": warmup_steps, "final_fraction": final_fraction}
+        check_arguments(Cosine, given)
         self.warmup_steps = warmup_steps
         self.final_fraction = final_fraction
 
@@ -105,6 +111,9 @@ class Plateau(Callback):
         patience: Number of validations without improvement before the rate is reduced.
         minimum: Lower bound of the rate.
 
+    Raises:
+        ValueError: An argument is out of its range.
+
     Source: the 3BPA protocol of Batatia et al., MACE (NeurIPS 2022).
     """
 
@@ -112,10 +121,11 @@ class Plateau(Callback):
         self,
         *,
         monitor: str = "val/loss",
-        factor: float = 0.8,
-        patience: int = 50,
-        minimum: float = 0.0,
+        factor: Annotated[float, Range("above 0 and below 1", above=0, below=1)] = 0.8,
+        patience: WholeNumber = 50,
+        minimum: NotNegative = 1e-6,
     ) -> None:
+        check_arguments(Plateau, {"factor": factor, "patience": patience, "minimum": minimum})
         self.monitor = monitor
         self.factor = factor
         self.patience = patience

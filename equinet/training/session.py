@@ -12,6 +12,7 @@ from lightning.fabric.utilities.warnings import PossibleUserWarning
 from lightning.pytorch import Callback, Trainer
 
 from equinet.errors import ConfigError, EquinetError
+from equinet.models import Model, name_of_model
 from equinet.run_directory import RunDirectory, relative
 from equinet.training.checkpoints import (
     RunCheckpoint,
@@ -48,7 +49,7 @@ def fit(
         make_trainer: Builds the trainer around a list of callbacks.
         callbacks: Callbacks of the user; checkpoints, table, seeds and progress are added here.
         directory: Run directory, claimed before.
-        stamp: Record of the run, see :func:`equinet.config.stamp`.
+        stamp: Record of the run, see :func:`equinet.stamp.stamp`.
         seed: Seed of everything random in a step.
         checkpoint_minutes: Longest time between two checkpoints, minutes.
         log_seconds: Shortest time between two lines in the log, s.
@@ -60,11 +61,13 @@ def fit(
         TrainingInterruptedError: Ctrl-C or SIGTERM; the checkpoint is written.
         TrainingDivergedError: A loss, gradient, weight or validation error is not finite; the
             checkpoints stay as they were, and the batch is written to the run directory.
-        ConfigError: The budget allows no step, or there are fewer batches than processes.
+        ConfigError: The budget allows no step, there are fewer batches than processes, or a saved
+            model of this class could not be loaded again.
         DataError: The data lack what the task needs.
         EquinetError: The checkpoint cannot be read, the model failed its check, or a prediction
             of the trained model is not finite.
     """
+    _refuse_unknown_model(task)
     has_bar = sys.stdout.isatty()
     checkpoint = RunCheckpoint(folder=directory.checkpoints, minutes=checkpoint_minutes)
     table = MetricsTable(path=directory.table, seconds=log_seconds)
@@ -130,6 +133,12 @@ def _explained(
     start = "resumes from its last checkpoint" if directory.resumes_from else "starts afresh"
     sentence += f"; the same command with run.dir={relative(directory.path)} {start}"
     return TrainingDivergedError(sentence, error.file)
+
+
+def _refuse_unknown_model(task: Task) -> None:
+    """Refuse a model that could be trained and saved, but never loaded again."""
+    if isinstance(task.model, Model):
+        name_of_model(type(task.model))
 
 
 def seed_everything(seed: int, *, tf32: bool = False) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 import equinet
 from equinet.errors import DataError
 from equinet.files import digest_of, reading
-from equinet.models import Model, Potential
+from equinet.models import Model, Potential, name_of_model
 from equinet.zoo.index import find
 
 SCHEMA = 1
@@ -108,7 +108,7 @@ def make_card(model: Model, dtype: torch.dtype, added: Mapping[str, Any]) -> dic
     units = _UNITS if isinstance(model, Potential) else {}
     return {
         "schema": SCHEMA,
-        "class": type(model).__name__,
+        "class": name_of_model(type(model)),
         "arguments": to_json(model.arguments, "arguments"),
         "units": {**units, **further.pop("units", {})},
         "dtype": str(dtype).removeprefix("torch."),

@@ -1,12 +1,12 @@
 """Where models are found: run directories, model folders, and the names of the zoo."""
 
-import difflib
 import json
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
 from equinet.errors import ConfigError, DataError
 from equinet.files import reading
+from equinet.names import nearest
 
 _HERE = Path(__file__).resolve().parent
 
@@ -90,7 +90,7 @@ def _find_name(name: str) -> Path:
     if entry is not None:
         return entry.folder
     names = [entry.name for entry in entries()]
-    near = difflib.get_close_matches(name, names, 1)
+    near = nearest(name, names)
     if near:
         hint = f"did you mean {near[0]!r}?"
     elif names:

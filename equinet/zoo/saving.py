@@ -19,30 +19,11 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from equinet.errors import ConfigError, DataError
 from equinet.files import remove_partials, write_bytes, writing
-from equinet.models import (
-    Committee,
-    DenseGroupResNet,
-    EquiformerV2,
-    Fallback,
-    GroupResNet,
-    MACEGaunt,
-    Model,
-    Ponita,
-    PonitaPotential,
-)
+from equinet.models import Model, all_models, find_model, name_of_model
+from equinet.names import did_you_mean
 from equinet.zoo.card import CARD, WEIGHTS, make_card, own_name, read_card, seal
 from equinet.zoo.finite import not_finite
 from equinet.zoo.index import find, find_entry
-
-CLASSES: Mapping[str, type[Model]] = {
-    each.__name__: each
-    for each in (
-        *(Committee, DenseGroupResNet, EquiformerV2, Fallback, GroupResNet),
-        *(MACEGaunt, Ponita, PonitaPotential),
-    )
-}
-"""The classes that a card may name; nothing else is ever built from a file."""
-
 
 _SEAL = "card"
 _SMALL = 1 << 14  # a number that no argument of a model makes large by
@@ -56,7 +37,8 @@ def save(model: Model, path: str | Path, card: Mapping[str, Any]) -> None:
     weights take the place of the old ones. :func:`load` knows both names.
 
     Args:
-        model: Of one of the classes in equinet.models; its parameters share one dtype.
+        model: Model of a class in equinet.models or of a registered package, see
+            :mod:`equinet.plugins`; its parameters share one dtype.
         path: Folder to write to; it is made where needed.
         card: What to add to the card: metrics, data, command, commit and their units.
 
@@ -66,10 +48,7 @@ def save(model: Model, path: str | Path, card: Mapping[str, Any]) -> None:
         DataError: A weight is NaN or infinite.
         WriteError: The disk is full, or the folder cannot be written.
     """
-    if CLASSES.get(type(model).__name__) is not type(model):
-        raise ValueError(
-            f"model must be one of {', '.join(CLASSES)}, found {type(model).__qualname__}"
-        )
+    name_of_model(type(model))
     dtypes = {parameter.dtype for parameter in model.parameters()}
     if len(dtypes) != 1:
         names = sorted(map(str, dtypes))
@@ -128,6 +107,7 @@ def load(
 
     Example:
         >>> import tempfile
+        >>> from equinet.models import MACEGaunt
         >>> model = MACEGaunt(
         ...     elements=[1], cutoff=4.0, reference_energies=[-13.6], average_neighbors=1.0
         ... )
@@ -243,11 +223,11 @@ def _build(card: Mapping[str, Any], place: Path, numbers: int) -> Model:
     """Build the model of a card, which may have about as many parameters as there are numbers."""
     # Twice as many, so that weights that are incomplete are told from those of another size.
     numbers = 2 * numbers + _SMALL
-    kind = CLASSES.get(card["class"])
+    kind = find_model(card["class"])
     if kind is None:
         raise DataError(
             f"{place} names the class {card['class']!r}, which this equinet does not have; it has "
-            f"{', '.join(CLASSES)}"
+            f"{', '.join(sorted(all_models()))}{did_you_mean(card['class'], all_models())}"
         )
     # Initial weights are drawn and overwritten; the caller's random numbers must not notice.
     with torch.random.fork_rng(devices=()):

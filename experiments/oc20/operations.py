@@ -18,7 +18,6 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import hydra
 import torch
 from provenance import provenance
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -26,7 +25,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 from torch_geometric.data import Batch
 
-from equinet import config
+from equinet import config, hydra_command
 from equinet.data import read_s2ef, to_graph
 from equinet.training import LossWeights, residuals
 
@@ -72,8 +71,7 @@ def size(tensor: torch.Tensor) -> int:
 
 def count(overrides: list[str], graph: Any) -> dict[str, float]:
     """Operations and bytes of a step on one frame."""
-    with hydra.initialize_config_dir(str(config.CONFIG_DIR), version_base="1.3"):
-        tree = config.plain(hydra.compose("train", ["+experiment=oc20", *overrides]))
+    tree = hydra_command.compose("train", ["+experiment=oc20", *overrides])
     model = config.instantiate(
         {**tree["model"], "alpha_dropout": 0.0, "drop_path": 0.0},
         "model",

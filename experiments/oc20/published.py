@@ -14,11 +14,10 @@ import sys
 import time
 from pathlib import Path
 
-import hydra
 import torch
 from torch_geometric.data import Batch, Data
 
-from equinet import config
+from equinet import config, hydra_command
 from equinet.data import read_frames, to_graph
 from equinet.training import LossWeights, residuals
 
@@ -44,10 +43,7 @@ def step(name: str, folder: Path, frames: int, overrides: list[str]) -> str:
     found = read_frames(min(folder.glob("*.extxyz*")), energy_key="energy")[:frames]
     batch = Batch.from_data_list([nearest(to_graph(frame, CUTOFF)) for frame in found])
     batch.energy = torch.zeros_like(batch.energy)  # raw totals; of a step only the cost matters
-    with hydra.initialize_config_dir(str(config.CONFIG_DIR), version_base="1.3"):
-        tree = config.plain(
-            hydra.compose("train", ["+experiment=oc20", f"model={name}", *overrides])
-        )
+    tree = hydra_command.compose("train", ["+experiment=oc20", f"model={name}", *overrides])
     model = config.instantiate(
         tree["model"],
         "model",

@@ -18,10 +18,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import hydra
 import torch
 
-from equinet import config
+from equinet import config, hydra_command
 
 SETTINGS = ("none", "cg", "gaunt", "gaunt+odd")
 # Enough for a count; every kind of atom adds the same to all settings.
@@ -30,8 +29,7 @@ MEASURED = {"elements": [1], "cutoff": 5.0, "reference_energies": [0.0], "averag
 
 def model_options(overrides: Sequence[str]) -> dict[str, Any]:
     """Options of the model that the command would build."""
-    with hydra.initialize_config_dir(str(config.CONFIG_DIR), version_base="1.3"):
-        tree = config.plain(hydra.compose("train", ["+experiment=oc20", *overrides]))
+    tree = hydra_command.compose("train", ["+experiment=oc20", *overrides])
     options: dict[str, Any] = tree["model"]
     return options
 

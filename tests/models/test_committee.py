@@ -10,9 +10,8 @@ from models.test_mace_gaunt import CUTOFF, ELEMENTS, crystal, graph, model, mole
 
 from equinet import zoo
 from equinet.errors import DataError
-from equinet.models import Committee, EquiformerV2, PonitaPotential, Potential
-from equinet.models.members import CLASSES as MEMBERS
-from equinet.zoo.saving import CLASSES
+from equinet.models import Committee, EquiformerV2, PonitaPotential, Potential, all_models
+from equinet.models.members import can_be_member
 
 
 def members(count: int = 3) -> list:
@@ -128,8 +127,9 @@ def test_broken_cards_are_refused(key, tmp_path):
 
 
 def test_every_potential_may_be_a_member():
-    potentials = {name for name, each in CLASSES.items() if issubclass(each, Potential)}
-    assert set(MEMBERS) == potentials - {"Committee", "Fallback"}
+    potentials = {name for name, each in all_models().items() if issubclass(each, Potential)}
+    members = {name for name, each in all_models().items() if can_be_member(each)}
+    assert members == potentials - {"Committee", "Fallback"}
 
 
 def direct() -> EquiformerV2:

@@ -3,14 +3,13 @@
 import json
 import pickle
 
-import hydra
 import numpy as np
 import pytest
 import torch
 from oc20_files import data_of, slab, write_lmdb
 
 from equinet import __main__ as entry
-from equinet import config, train, zoo
+from equinet import hydra_command, train, zoo
 from equinet.data import IS2RE, FrameStore
 from equinet.errors import ConfigError
 from equinet.evaluation.oc20.is2re_submission import read_is2re_submission, read_is2rs_submission
@@ -52,8 +51,7 @@ def stores(released, tmp_path_factory):
 
 
 def compose(*overrides):
-    with hydra.initialize_config_dir(str(config.CONFIG_DIR), version_base="1.3"):
-        return config.plain(hydra.compose("train", list(overrides)))
+    return hydra_command.compose("train", list(overrides))
 
 
 def command(capsys, *arguments):

@@ -1,7 +1,6 @@
 """A cap on neighbors belongs to the model: whoever builds graphs for it follows it."""
 
 import ase.io
-import hydra
 import numpy as np
 import pytest
 import torch
@@ -9,7 +8,7 @@ from oc20_files import slab, write_pair
 from torch_geometric.data import Batch
 
 from equinet import __main__ as entry
-from equinet import config, evaluate, train, zoo
+from equinet import evaluate, hydra_command, train, zoo
 from equinet.data import frame_to_atoms, read_s2ef, to_graph
 from equinet.integrations.ase import EquinetCalculator
 from equinet.models import MACEGaunt, PonitaPotential
@@ -22,8 +21,7 @@ TINY = (
 
 
 def compose(name, *overrides):
-    with hydra.initialize_config_dir(str(config.CONFIG_DIR), version_base="1.3"):
-        return config.plain(hydra.compose(name, list(overrides)))
+    return hydra_command.compose(name, list(overrides))
 
 
 @pytest.fixture(scope="module")

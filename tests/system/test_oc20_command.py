@@ -3,13 +3,12 @@
 import json
 import tarfile
 
-import hydra
 import numpy as np
 import pytest
 from oc20_files import slab, write_pair
 
 from equinet import __main__ as entry
-from equinet import config, train
+from equinet import hydra_command, train
 from equinet.data import read_s2ef
 from equinet.data.store import FrameStore
 from equinet.evaluation.oc20.s2ef_submission import SPLITS
@@ -49,8 +48,7 @@ def trained(stores, tmp_path_factory):
         *("data.max_edges=1500", "trainer=cpu", "trainer.max_epochs=2", "logger=csv"),
         *(f"run.dir={path}", *TINY),
     ]
-    with hydra.initialize_config_dir(str(config.CONFIG_DIR), version_base="1.3"):
-        train.run(config.plain(hydra.compose("train", overrides)))
+    train.run(hydra_command.compose("train", overrides))
     return path
 
 

@@ -14,14 +14,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import hydra
 import numpy as np
 import pytest
 import torch
 from labeled_files import write_clusters
 from torch_geometric.data import Batch, Data
 
-from equinet import config, train, zoo
+from equinet import config, hydra_command, train, zoo
 from equinet.data import Frame, NBody, SuperpixelGraphs, Superpixels
 from equinet.data.datasets.superpixel_mnist import SuperpixelMNIST
 from equinet.data.loading.atoms import split_frames
@@ -103,8 +102,7 @@ def _short_run(cache: Path, *overrides: str) -> dict[str, float]:
         *("data.train_size=8", "data.val_size=4", "data.test_size=4", "data.batch_size=4"),
         *(f"data.cache={cache}", "trainer.max_steps=1", "trainer.check_val_every_n_epoch=1"),
     )
-    with hydra.initialize_config_dir(str(config.CONFIG_DIR), version_base="1.3"):
-        tree = config.plain(hydra.compose("train", [*options, *overrides]))
+    tree = hydra_command.compose("train", [*options, *overrides])
     return train.run(tree)["sets"]["test"]
 
 
@@ -116,8 +114,7 @@ def test_defect_3_all_within_the_cutoff_interact_in_every_mode(mode, tmp_path):
         *("data=files", "model=ponita_potential", f"data.train={path}", "data.val=1"),
         *(f"model.mode={mode}", "data.cutoff=4.0", "model.channels=4", "model.layers=1"),
     ]
-    with hydra.initialize_config_dir(str(config.CONFIG_DIR), version_base="1.3"):
-        tree = config.plain(hydra.compose("train", overrides))
+    tree = hydra_command.compose("train", overrides)
     data = config.instantiate(tree["data"], "data")
     model = config.instantiate(tree["model"], "model", **data.model_arguments())
     assert isinstance(model, PonitaPotential)

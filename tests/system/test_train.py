@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import ase.io
-import hydra
 import numpy as np
 import pytest
 import torch
@@ -20,7 +19,7 @@ from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 from labeled_files import write_clusters
 
-from equinet import config, train, zoo
+from equinet import config, hydra_command, train, zoo
 from equinet.errors import ConfigError, DataError
 from equinet.files import hold
 
@@ -51,8 +50,7 @@ def data(tmp_path_factory) -> tuple[str, ...]:
 
 
 def compose(*overrides: str, name: str = "train") -> dict[str, Any]:
-    with hydra.initialize_config_dir(str(config.CONFIG_DIR), version_base="1.3"):
-        return config.plain(hydra.compose(name, list(overrides)))
+    return hydra_command.compose(name, list(overrides))
 
 
 @pytest.fixture

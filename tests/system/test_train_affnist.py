@@ -5,11 +5,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-import hydra
 import pytest
 import torch
 
-from equinet import config, train, zoo
+from equinet import hydra_command, train, zoo
 from equinet.data import AffNIST
 from equinet.data.datasets import digits
 from equinet.training import ImageClassification
@@ -20,8 +19,7 @@ SHORT = ("trainer.limit_val_batches=1", "trainer.limit_test_batches=1", "logger=
 
 
 def compose(*overrides: str) -> dict[str, Any]:
-    with hydra.initialize_config_dir(str(config.CONFIG_DIR), version_base="1.3"):
-        return config.plain(hydra.compose("train", list(overrides)))
+    return hydra_command.compose("train", list(overrides))
 
 
 @pytest.fixture(scope="module")

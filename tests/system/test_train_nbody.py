@@ -5,12 +5,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-import hydra
 import numpy as np
 import pytest
 import torch
 
-from equinet import config, evaluate, train, zoo
+from equinet import evaluate, hydra_command, train, zoo
 from equinet.data import NBody
 from equinet.errors import ConfigError
 from equinet.training import PositionTask
@@ -22,8 +21,7 @@ OFTEN = ("trainer.check_val_every_n_epoch=1",)
 
 
 def compose(*overrides: str, name: str = "train") -> dict[str, Any]:
-    with hydra.initialize_config_dir(str(config.CONFIG_DIR), version_base="1.3"):
-        return config.plain(hydra.compose(name, list(overrides)))
+    return hydra_command.compose(name, list(overrides))
 
 
 @pytest.fixture(scope="module")

@@ -6,11 +6,10 @@ import lzma
 from pathlib import Path
 from typing import Any
 
-import hydra
 import pytest
 import torch
 
-from equinet import config, train, zoo
+from equinet import config, hydra_command, train, zoo
 from equinet.errors import ConfigError
 
 SMALL = (
@@ -25,8 +24,7 @@ FEW = (
 
 
 def compose(*overrides: str, experiment: str = "oc20") -> dict[str, Any]:
-    with hydra.initialize_config_dir(str(config.CONFIG_DIR), version_base="1.3"):
-        return config.plain(hydra.compose("train", [f"+experiment={experiment}", *overrides]))
+    return hydra_command.compose("train", [f"+experiment={experiment}", *overrides])
 
 
 @pytest.mark.parametrize("name", ["equiformer_v2", "equiformer_v2_l4", "equiformer_v2_l6"])

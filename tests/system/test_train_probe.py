@@ -6,11 +6,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import hydra
 import pytest
 from labeled_files import write_clusters
 
-from equinet import config, train
+from equinet import hydra_command, train
 
 TINY = (
     *("model.channels=2", "model.layers=1", "model.lmax_filter=1", "model.lmax_hidden=1"),
@@ -26,8 +25,7 @@ def words(tmp_path) -> tuple[str, ...]:
 
 
 def compose(*overrides: str) -> dict[str, Any]:
-    with hydra.initialize_config_dir(str(config.CONFIG_DIR), version_base="1.3"):
-        return config.plain(hydra.compose("train", list(overrides)))
+    return hydra_command.compose("train", list(overrides))
 
 
 def content(folder: Path) -> dict[str, bytes]:

@@ -4,11 +4,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-import hydra
 import pytest
 from labeled_files import write_clusters
 
-from equinet import config, train, zoo
+from equinet import hydra_command, train, zoo
 from equinet.models import MACEGaunt, PonitaPotential
 
 SMALL = ("model.channels=4", "model.layers=1", "data.batch_size=3", "logger=csv")
@@ -25,8 +24,7 @@ def root(tmp_path_factory) -> Path:
 
 
 def compose(*overrides: str) -> dict[str, Any]:
-    with hydra.initialize_config_dir(str(config.CONFIG_DIR), version_base="1.3"):
-        return config.plain(hydra.compose("train", list(overrides)))
+    return hydra_command.compose("train", list(overrides))
 
 
 @pytest.fixture

@@ -5,12 +5,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-import hydra
 import numpy as np
 import pytest
 import torch
 
-from equinet import config, train, zoo
+from equinet import hydra_command, train, zoo
 from equinet.data import SuperpixelMNIST
 from equinet.training import ClassificationTask
 
@@ -41,9 +40,8 @@ def root(tmp_path_factory) -> Path:
 def run(root):
     def start(path: Path, *overrides: str) -> dict[str, Any]:
         chosen = (f"data.root={root}", f"data.cache={root}", f"run.dir={path}", *overrides)
-        with hydra.initialize_config_dir(str(config.CONFIG_DIR), version_base="1.3"):
-            names = ["+experiment=superpixel", *FEW, *SMALL, "trainer.max_steps=2", *chosen]
-            return train.run(config.plain(hydra.compose("train", names)))
+        names = ["+experiment=superpixel", *FEW, *SMALL, "trainer.max_steps=2", *chosen]
+        return train.run(hydra_command.compose("train", names))
 
     return start
 

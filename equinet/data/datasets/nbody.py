@@ -8,7 +8,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import astuple, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -87,6 +87,11 @@ class NBody(GraphDataModule[GraphSets]):
         >>> NBody(speeds=False).model_arguments()["in_scalars"]
         1
     """
+
+    tells: ClassVar[tuple[str, ...]] = (
+        *("in_scalars", "in_vectors", "in_edge_scalars"),
+        *("out_scalars", "out_vectors", "level"),
+    )
 
     def __init__(
         self,

@@ -8,7 +8,7 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -67,6 +67,8 @@ class SuperpixelMNIST(GraphDataModule[GraphSets]):
         BackendError: Images have to be cut and scikit-image is not installed, when the data are
             prepared.
     """
+
+    tells: ClassVar[tuple[str, ...]] = ("in_scalars", "out_scalars", "level")
 
     def __init__(
         self,

@@ -4,7 +4,7 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Int
@@ -76,6 +76,11 @@ class AtomicDataModule(GraphDataModule[AtomicSets]):
     Raises:
         DataError: An argument is out of range.
     """
+
+    tells: ClassVar[tuple[str, ...]] = (
+        *("average_neighbors", "elements", "reference_energies", "scale", "shift"),
+        *("cutoff", "max_neighbors", "tie_tolerance"),
+    )
 
     def __init__(
         self,

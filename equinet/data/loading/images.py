@@ -5,7 +5,7 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from jaxtyping import Float, Int64, UInt8
@@ -106,6 +106,9 @@ class ImageDataModule(ABC):
     Raises:
         DataError: An argument is out of range.
     """
+
+    tells: ClassVar[tuple[str, ...]] = ("classes",)
+    """Names of the model's arguments that :meth:`model_arguments` may give."""
 
     def __init__(self, *, batch_size: int, eval_batch_size: int, seed: int = 0) -> None:
         for name, value, lowest in (

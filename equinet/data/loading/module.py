@@ -5,7 +5,7 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from torch_geometric.loader import DataLoader
 
@@ -50,6 +50,9 @@ class GraphDataModule(ABC, Generic[Sets]):
     Raises:
         DataError: An argument is out of range.
     """
+
+    tells: ClassVar[tuple[str, ...]] = ()
+    """Names of the model's arguments that :meth:`model_arguments` may give."""
 
     def __init__(
         self, *, batch_size: int, eval_batch_size: int, seed: int = 0, num_workers: int = 0

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from equinet.arguments import Count
 from equinet.errors import ConfigError, DataError
 from equinet.evaluation import CLASS_ERRORS, ClassificationErrors, Error, refuse_not_finite
 from equinet.lie import random_rotations
@@ -43,7 +44,7 @@ class ClassificationTask(Task):
         *,
         model: nn.Module,
         optimizer: Callable[[Iterable[Any]], torch.optim.Optimizer],
-        rotations: int = 4,
+        rotations: Count = 4,
     ) -> None:
         super().__init__(
             model=model,

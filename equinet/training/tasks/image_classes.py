@@ -11,6 +11,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from equinet.arguments import BelowOne
 from equinet.errors import ConfigError, DataError
 from equinet.evaluation import Classified, Error, SummedErrors, refuse_not_finite
 from equinet.training.processes import mean_over_processes
@@ -88,7 +89,7 @@ class ImageClassification(Task):
         *,
         model: nn.Module,
         optimizer: Callable[[Iterable[Any]], torch.optim.Optimizer],
-        label_smoothing: float = 0.0,
+        label_smoothing: BelowOne = 0.0,
     ) -> None:
         super().__init__(
             model=model,

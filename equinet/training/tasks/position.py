@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from equinet.arguments import Count
 from equinet.errors import ConfigError, DataError
 from equinet.evaluation import Error, Parity, SummedErrors, refuse_not_finite
 from equinet.lie import random_rotations
@@ -121,7 +122,7 @@ class PositionTask(Task):
         *,
         model: nn.Module,
         optimizer: Callable[[Iterable[Any]], torch.optim.Optimizer],
-        rotations: int = 5,
+        rotations: Count = 5,
     ) -> None:
         super().__init__(
             model=model,

@@ -8,10 +8,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from equinet.arguments import Count, Fraction, NotNegative, Positive
 from equinet.errors import ConfigError, DataError
 from equinet.evaluation import (
     POTENTIAL_ERRORS,
     Error,
+    Loss,
     LossWeights,
     PotentialErrors,
     Residuals,
@@ -73,16 +75,16 @@ class PotentialTask(Task):
         *,
         model: Potential,
         optimizer: Callable[[Iterable[Any]], torch.optim.Optimizer],
-        energy_weight: float = 1.0,
-        forces_weight: float = 100.0,
-        stress_weight: float = 0.0,
-        loss: str = "squared",
-        huber_delta: float = 0.5,
+        energy_weight: NotNegative = 1000.0,
+        forces_weight: NotNegative = 1000.0,
+        stress_weight: NotNegative = 0.0,
+        loss: Loss = "squared",
+        huber_delta: Positive = 0.5,
         free_atoms_only: bool = False,
         random_rotations: bool = False,
-        early_energy_weight: float | None = None,
-        early_share: float = 0.7,
-        members: int = 1,
+        early_energy_weight: NotNegative | None = 100.0,
+        early_share: Fraction = 0.7,
+        members: Count = 1,
     ) -> None:
         if not 0 <= early_share <= 1:
             raise ValueError(f"early_share must be between 0 and 1, found {early_share}")

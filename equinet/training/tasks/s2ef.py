@@ -7,8 +7,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from equinet.arguments import Count, Fraction, NotNegative, Positive
 from equinet.errors import ConfigError
-from equinet.evaluation import LOSS, POTENTIAL_ERRORS, Error, predict, residuals
+from equinet.evaluation import LOSS, POTENTIAL_ERRORS, Error, Loss, predict, residuals
 from equinet.evaluation.oc20 import S2EF_ERRORS, S2EFErrors
 from equinet.models import Potential
 from equinet.training.tasks.potential import PotentialTask
@@ -57,14 +58,14 @@ class S2EFTask(PotentialTask):
         *,
         model: Potential,
         optimizer: Callable[[Iterable[Any]], torch.optim.Optimizer],
-        energy_weight: float = 2.0,
-        forces_weight: float = 100.0,
-        loss: str = "absolute",
-        huber_delta: float = 0.5,
+        energy_weight: NotNegative = 2.0,
+        forces_weight: NotNegative = 100.0,
+        loss: Loss = "absolute",
+        huber_delta: Positive = 0.5,
         free_atoms_only: bool = True,
-        transmuted_surfaces: float = 0.0,
-        transmuted_adsorbates: float = 0.0,
-        members: int = 1,
+        transmuted_surfaces: Fraction = 0.0,
+        transmuted_adsorbates: Fraction = 0.0,
+        members: Count = 1,
     ) -> None:
         for name, share in (
             ("transmuted_surfaces", transmuted_surfaces),
@@ -80,6 +81,7 @@ class S2EFTask(PotentialTask):
             loss=loss,
             huber_delta=huber_delta,
             free_atoms_only=free_atoms_only,
+            early_energy_weight=None,
             members=members,
         )
         self.transmuted = (transmuted_surfaces, transmuted_adsorbates)

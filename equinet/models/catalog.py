@@ -1,0 +1,73 @@
+"""The models there are: what ``equinet.models`` exports and what registered packages bring."""
+
+import importlib
+import inspect
+
+from equinet import plugins
+from equinet.errors import ConfigError
+from equinet.models.base import Model
+
+_ROOM = "equinet.models"
+
+
+def all_models() -> dict[str, type[Model]]:
+    """Return the models of this package by name.
+
+    Example:
+        >>> "MACEGaunt" in all_models()
+        True
+    """
+    room = importlib.import_module(_ROOM)
+    found = {name: getattr(room, name) for name in room.__all__}
+    return {name: each for name, each in found.items() if plugins.is_concrete(each, (Model,))}
+
+
+def find_model(name: str) -> type[Model] | None:
+    """Return the model that a card names.
+
+    Args:
+        name: Name of a class that ``equinet.models`` exports, or dotted name of a class of a
+            registered package, see :mod:`equinet.plugins`.
+
+    Returns:
+        The class; None where there is no such model.
+
+    Example:
+        >>> find_model("MACEGaunt").__name__
+        'MACEGaunt'
+    """
+    return all_models().get(name) or plugins.find_class(name, (Model,))
+
+
+def name_of_model(kind: type[Model]) -> str:
+    """Return the name by which a card can name a model.
+
+    Args:
+        kind: Class of the model.
+
+    Raises:
+        ConfigError: The class is neither exported by ``equinet.models`` nor of a registered
+            package, so that nothing could load what is saved of it.
+
+    Example:
+        >>> name_of_model(find_model("Ponita"))
+        'Ponita'
+    """
+    dotted = f"{kind.__module__}.{kind.__qualname__}"
+    for name in (kind.__name__, dotted):
+        if find_model(name) is kind:
+            return name
+    raise ConfigError(
+        f"model must be one of {', '.join(sorted(all_models()))}, or of a package registered under "
+        f"the entry point group {plugins.GROUP!r}, to be loaded again; found {dotted}"
+    )
+
+
+def is_made_of_others(kind: type[Model]) -> bool:
+    """Whether a model takes others as its members.
+
+    Example:
+        >>> is_made_of_others(find_model("Committee")), is_made_of_others(find_model("MACEGaunt"))
+        (True, False)
+    """
+    return "members" in inspect.signature(kind).parameters

@@ -1,0 +1,77 @@
+"""The record of a run: what its result depends on beside the configuration."""
+
+import importlib
+import platform
+import shutil
+import socket
+import subprocess
+import sys
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+_HERE = Path(__file__).resolve().parent
+_PACKAGES = ("torch", "lightning", "numpy", "e3nn", "torch-geometric", "hydra-core", "ase")
+
+
+def stamp(*, seed: int, fingerprint: str) -> dict[str, Any]:
+    """Record what a result depends on beside its configuration.
+
+    Args:
+        seed: Seed of the run.
+        fingerprint: Checksum of the data.
+
+    Returns:
+        JSON-ready mapping: time, command, host, versions, commit and whether the checkout had
+        uncommitted changes (``None`` outside a git checkout), seed, data checksum.
+    """
+    versions = {"python": platform.python_version(), "equinet": _equinet_version()}
+    for name in _PACKAGES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            versions[name] = "absent"
+    commit, is_dirty = _git_state(_HERE)
+    return {
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": _command_line(),
+        "hostname": socket.gethostname(),
+        "platform": platform.platform(),
+        "versions": versions,
+        "commit": commit,
+        "dirty": is_dirty,
+        "seed": seed,
+        "data_fingerprint": fingerprint,
+    }
+
+
+def _command_line() -> list[str]:
+    """The command as typed: ``python -m`` shows in the arguments as the path of its module."""
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    if spec is None:
+        return list(sys.argv)
+    return ["python", "-m", spec.name.removesuffix(".__main__"), *sys.argv[1:]]
+
+
+def _equinet_version() -> str:
+    return str(importlib.import_module("equinet").__version__)
+
+
+def _git_state(folder: Path) -> tuple[str | None, bool | None]:
+    """Commit of the checkout that holds ``folder`` and whether it differs from it."""
+    git = shutil.which("git")
+    if git is None:
+        return None, None
+
+    def run(*arguments: str) -> str | None:
+        done = subprocess.run(  # noqa: S603 - fixed arguments, no shell
+            [git, "-C", str(folder), *arguments], capture_output=True, text=True, check=False
+        )
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    commit = run("rev-parse", "HEAD")
+    # A package installed below somebody else's checkout must not borrow its commit.
+    if commit is None or run("ls-files", "--error-unmatch", "stamp.py") is None:
+        return None, None
+    return commit, bool(run("status", "--porcelain", "--untracked-files=no"))
