@@ -125,7 +125,7 @@ def test_separable_kernels_take_a_tenth_of_the_work() -> None:
     [
         ({"group": "sl4"}, "group 'sl4' is unknown"),
         ({"group": "sl2", "stretches": 4}, r"1 \+ 4 k, found 4"),
-        ({"pool": "median"}, "pooling 'median' is unknown"),
+        ({"pool": "median"}, "pool must be one of mean, max, logsumexp, found 'median'"),
         ({"stretch_window": 0.0}, "stretch of the window must be above 0"),
     ],
 )
