@@ -27,15 +27,15 @@ def available_backends(op: str, device: str = "cpu") -> dict[str, str]:
     """List the implementations of an op and whether each runs here.
 
     Args:
-        op: name of a function of ``equinet.ops`` that takes ``backend``, such as
+        op: Name of a function of ``equinet.ops`` that takes ``backend``, for example
             ``"gaunt_product"``.
-        device: type of the device that it is to run on, such as ``"cuda"``.
+        device: Type of the device that the op should run on, for example ``"cuda"``.
 
     Returns:
         Backend name -> "" where it runs on this machine, else the reason why it does not.
 
     Raises:
-        ValueError: if there is no such op.
+        ValueError: If there is no such op.
 
     Example:
         >>> [name for name, reason in available_backends("gaunt_product").items() if not reason][:3]
@@ -48,22 +48,26 @@ def available_backends(op: str, device: str = "cpu") -> dict[str, str]:
 
 
 def resolve_backend(op: str, backend: str, device: str = "cpu") -> str:
-    """Return the backend that serves a call, after turning "auto" into a name.
+    """Return the name of the backend of a call, which replaces "auto".
 
     The rule: "auto" is the native engine where it runs, else the grid, which beats the others at
     every degree (measured on two CPU cores, float32, 256 x 32 channels, lmax 1 to 6).
 
     Args:
-        op: name of the op.
-        backend: "auto" or a key of ``available_backends(op)``.
-        device: type of the device that the arguments are on.
+        op: Name of the op, for example ``"gaunt_product"``.
+        backend: Name of the backend, ``"auto"`` or a key of ``available_backends(op)``.
+        device: Type of the device that the arguments are on, for example ``"cuda"``.
 
     Returns:
         The name of a backend that runs here.
 
     Raises:
-        BackendError: if the backend cannot run here.
-        ValueError: if there is no such backend.
+        BackendError: If the backend cannot run here.
+        ValueError: If there is no such backend.
+
+    Example:
+        >>> resolve_backend("gaunt_product", "grid")
+        'grid'
     """
     if backend == "auto":
         return "grid" if native.unavailable(_OPS[op], device) else "native"

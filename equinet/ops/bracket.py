@@ -38,21 +38,21 @@ def bracket_product(
     relative to the natural parity (-1)^l.
 
     Args:
-        x: coefficients [..., (L1 + 1)^2, C] of orthonormal real harmonics.
-        y: coefficients [..., (L2 + 1)^2, C or 1]; a single channel is shared by all. Batch
-            dimensions broadcast.
-        lmax_out: highest degree of the result; None is L1 + L2, as of the Gaunt product. The
-            bracket is of degree L1 + L2 - 1, so that the highest degree is then zero.
-        backend: "auto", "reference", "fourier", "grid" or "native";
-            see ``available_backends("bracket_product")``.
+        x: Coefficients [..., (L1 + 1)², C] of orthonormal real harmonics.
+        y: Coefficients [..., (L2 + 1)², C or 1]; a single channel is used for all. Batch dimensions
+            broadcast.
+        lmax_out: Highest degree of the result, L1 + L2 by default as for the Gaunt product. The
+            bracket has degree L1 + L2 - 1, so that the coefficients of degree L1 + L2 are zero.
+        backend: Name of the backend: "auto", "reference", "fourier", "grid" or "native", see
+            ``available_backends("bracket_product")``.
 
     Returns:
         Coefficients [..., (lmax_out + 1)^2, C] in the operands' dtype; half precision is
         accumulated in float32.
 
     Raises:
-        ValueError: if shapes or dtypes do not fit, naming the argument.
-        BackendError: if the backend does not run here.
+        ValueError: If shapes or dtypes do not fit, naming the argument.
+        BackendError: If the backend does not run here.
 
     Example:
         >>> import torch

@@ -42,24 +42,25 @@ def gaunt_convolution(
     order.
 
     Args:
-        x: features of the nodes [N, (L + 1)^2, C].
-        directions: vectors along the edges [E, 3], of any length and unit: they are normalized. For
+        x: Features of the nodes [N, (L + 1)^2, C].
+        directions: Vectors along the edges [E, 3], of any length and unit: they are normalized. For
             a zero vector only degree 0 of the filter acts, see ``equinet.o3.spherical_harmonics``.
-        radial: weights of the filter's degrees [E, lmax_filter + 1, C].
-        edge_index: [2, E], senders and receivers, in any order; sorted by receiver is fastest.
-        lmax_out: highest degree of the result.
-        harmonics: ``spherical_harmonics(lmax_filter, directions)`` [E, (lmax_filter + 1)^2], for
-            convolutions along the same edges to share, in the operands' dtype, or in float32 where
-            that is half precision; they are evaluated here where None.
-        backend: "auto", "reference", "fourier", "grid" or "native"; the first two multiply
-            edge by edge; see ``available_backends("gaunt_convolution")``.
+        radial: Weights of the filter's degrees [E, lmax_filter + 1, C].
+        edge_index: Senders and receivers [2, E], in any order; sorted by receiver is fastest.
+        lmax_out: Highest degree of the result.
+        harmonics: Values [E, (lmax_filter + 1)²] of ``spherical_harmonics(lmax_filter,
+            directions)``, which several convolutions along the same edges can use. Their dtype is
+            that of the operands, or float32 if that is half precision. None computes them here.
+        backend: Name of the backend: "auto", "reference", "fourier", "grid" or "native", see
+            ``available_backends("gaunt_convolution")``. The backends "reference" and "fourier"
+            multiply edge by edge.
 
     Returns:
         [N, (lmax_out + 1)^2, C], zero for a node that receives nothing.
 
     Raises:
-        ValueError: if shapes or dtypes do not fit, naming the argument.
-        BackendError: if the backend does not run here.
+        ValueError: If shapes or dtypes do not fit, naming the argument.
+        BackendError: If the backend does not run here.
 
     Example:
         >>> x, directions, radial = torch.randn(3, 9, 8), torch.randn(4, 3), torch.randn(4, 4, 8)
@@ -101,7 +102,7 @@ def _edge_by_edge(
     lmax_out: int,
     backend: str,
 ) -> Tensor:
-    """Take the definition by its word."""
+    """Multiply features and filter on every edge, then sum: the definition itself."""
     sender, receiver = edge_index
     filters = matmul(_by_degree(harmonics), radial)
     messages = gaunt_product(x.index_select(0, sender), filters, lmax_out, backend=backend)
@@ -109,9 +110,9 @@ def _edge_by_edge(
 
 
 def _from_scalars(x: Tensor, harmonics: Tensor, radial: Tensor, edge_index: Tensor) -> Tensor:
-    """Multiply by constant functions: the filter itself, scaled. Components take the points' part.
+    """Multiply by constant functions, which scale the filter.
 
-    Neither grid nor projection.
+    The components of the filter stand in for grid points; no grid or projection is needed.
     """
     sender, receiver = edge_index
     harmonics = harmonics / math.sqrt(4 * math.pi)

@@ -32,12 +32,12 @@ def filter_sum(
     """Return ``out[i] = sum over edges e with target i of (k[e] @ r[e]) * u[source(e)]``.
 
     Args:
-        k: [E, P, K].
-        r: [E, K, C].
-        u: samples [sources, P, C].
-        source: index [E] into ``u``.
-        target: index [E] into the result; edges in any order.
-        targets: number of rows of the result.
+        k: Matrices [E, P, K].
+        r: Weights [E, K, C].
+        u: Samples [sources, P, C].
+        source: Index [E] into ``u``.
+        target: Index [E] into the result; edges in any order.
+        targets: Number of rows of the result.
 
     Returns:
         Samples [targets, P, C].
@@ -54,12 +54,12 @@ def filter_correlation(
     """Return ``h[e] @ r[e].T`` and ``k[e].T @ h[e]`` with ``h[e] = u[source(e)] * v[target(e)]``.
 
     Args:
-        k: [E, P, K], or None where the second result is not wanted.
-        r: [E, K, C], or None where the first result is not wanted.
-        u: samples [sources, P, C].
-        v: samples [targets, P, C].
-        source: index [E] into ``u``.
-        target: index [E] into ``v``.
+        k: Matrices [E, P, K], or None where the second result is not wanted.
+        r: Weights [E, K, C], or None where the first result is not wanted.
+        u: Samples [sources, P, C].
+        v: Samples [targets, P, C].
+        source: Index [E] into ``u``.
+        target: Index [E] into ``v``.
 
     Returns:
         [E, P, K] and [E, K, C], or None.

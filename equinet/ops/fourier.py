@@ -5,10 +5,9 @@ alpha + pi), a function of degree L is a trigonometric polynomial of degree L in
 Products are convolutions of its coefficients, done by FFTs without wrap-around, and the integral
 against a harmonic has a closed form.
 
-Source:
-    S. Luo, T. Chen and A. S. Krishnapriyan, Enabling Efficient Equivariant Operations in the
-    Fourier Basis via Gaunt Tensor Products, ICLR 2024; the algorithm itself: H. Xin et al., Fast
-    and Accurate Spherical Harmonics Products, SIGGRAPH Asia 2021.
+Source: S. Luo, T. Chen and A. S. Krishnapriyan, Enabling Efficient Equivariant Operations in the
+Fourier Basis via Gaunt Tensor Products, ICLR 2024; the algorithm itself: H. Xin et al., Fast and
+Accurate Spherical Harmonics Products, SIGGRAPH Asia 2021.
 """
 
 import math

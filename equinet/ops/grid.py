@@ -90,7 +90,7 @@ def _slopes(lmax: int, degree: int) -> np.ndarray:
     """Two components of ``n x grad Y`` in a tangential frame at each point: [2 P, lm].
 
     The frame (a, b, n) is right-handed, so the bracket ``n . (grad f x grad g)`` is
-    ``f_a g_b - f_b g_a``; a quarter turn of both gradients about n leaves it as it is.
+    ``f_a g_b - f_b g_a``; a rotation of both gradients by 90 degrees about n leaves it as it is.
     """
     points = quadrature(degree).points.numpy()
     # The axis furthest from each point keeps the frame well conditioned.

@@ -11,7 +11,7 @@ def check_coefficients(name: str, x: Tensor) -> int:
     """Return lmax of ``x``; it must be floating point of shape [..., (lmax + 1)^2, channels].
 
     Raises:
-        ValueError: if it is not.
+        ValueError: If it is not.
     """
     if not x.is_floating_point():
         raise ValueError(f"{name} must be floating point, found {x.dtype}")
@@ -29,7 +29,7 @@ def check_pair(x: Tensor, y: Tensor) -> tuple[int, int]:
     """Return lmax of ``x`` and of ``y``, coefficients that can be multiplied.
 
     Raises:
-        ValueError: if they are none, or do not fit.
+        ValueError: If they are none, or do not fit.
     """
     degrees = check_coefficients("x", x), check_coefficients("y", y)
     if x.shape == y.shape:
@@ -52,7 +52,11 @@ def check_pair(x: Tensor, y: Tensor) -> tuple[int, int]:
 
 
 def check_degree(name: str, lmax: int) -> None:
-    """Raise ValueError if a degree is negative."""
+    """Refuse negative degrees.
+
+    Raises:
+        ValueError: If ``lmax`` is below 0; the message calls it ``name``.
+    """
     if lmax < 0:
         raise ValueError(f"{name} must be at least 0, found {lmax}")
 
@@ -62,8 +66,8 @@ def check_index(name: str, index: Tensor, shape: str) -> None:
 
     Args:
         name: Name of the argument.
-        index: The index.
-        shape: What its shape should be, for the message.
+        index: Index that is checked.
+        shape: Shape in the message that the index should have.
 
     Raises:
         ValueError: The dtype is neither int32 nor int64.
@@ -76,7 +80,11 @@ def check_index(name: str, index: Tensor, shape: str) -> None:
 
 
 def check_edge_index(edge_index: Tensor) -> None:
-    """Raise ValueError if senders and receivers are not integers of shape [2, E]."""
+    """Raise ValueError if senders and receivers are not integers of shape [2, E].
+
+    Raises:
+        ValueError: If ``edge_index`` has another shape or type.
+    """
     check_index("edge_index", edge_index, "[2, E]")
     if edge_index.ndim != 2 or edge_index.shape[0] != 2:
         raise ValueError(
@@ -86,12 +94,12 @@ def check_edge_index(edge_index: Tensor) -> None:
 
 
 def common_dtype(**tensors: Tensor) -> torch.dtype:
-    """Return the dtype that all tensors share, which is the result's.
+    """Return the common dtype of all tensors, which is that of the result.
 
     Under autocast, where layers hand out mixed types by design, it is the widest.
 
     Raises:
-        ValueError: if they differ outside autocast.
+        ValueError: If they differ outside autocast.
     """
     (first, x), *others = tensors.items()
     dtype = x.dtype
@@ -110,6 +118,10 @@ def working_dtype(dtype: torch.dtype, backend: str = "", device: str = "cpu") ->
     """Return the type to compute in: half precision is accumulated in float32.
 
     The native kernels for CUDA do that themselves: they read and write half precision.
+
+    Example:
+        >>> working_dtype(torch.bfloat16)
+        torch.float32
     """
     if backend == "native" and device == "cuda":
         return dtype

@@ -39,27 +39,25 @@ def orientation_convolution(
     is made. Differentiable to any order; an edge that is there twice counts twice.
 
     Args:
-        x: signals of the nodes [N, O, C].
-        vectors: along the edges, from receiver to sender, [E, 3] or [E, 2]. They are not
+        x: Signals of the nodes [N, O, C].
+        vectors: Vectors [E, 3] or [E, 2] along the edges, from receiver to sender. They are not
             normalized: the kernel is a polynomial of them, smooth at zero.
-        radial: weights of the zonal polynomials [E, lmax + 1, C], in the plane
-            [E, 2 lmax + 1, C].
-        edge_index: [2, E], senders and receivers, in any order; sorted by receiver is fastest.
-        points: unit vectors [O, n]; or [O / 2, n], where the second half of the orientations is
-            opposite to the first, which spares half of the work.
-        backend: "auto", "reference", "grid" or "native"; see
+        radial: Weights of the zonal polynomials [E, lmax + 1, C], in the plane [E, 2 lmax + 1, C].
+        edge_index: Senders and receivers [2, E], in any order; sorted by receiver is fastest.
+        points: Unit vectors [O, n] of the orientations; or [O / 2, n] if the second half of the
+            orientations is opposite to the first, which saves half of the work.
+        backend: Name of the backend: "auto", "reference", "grid" or "native", see
             ``available_backends("orientation_convolution")``.
 
     Returns:
         [N, O, C], zero for a node that receives nothing.
 
     Raises:
-        ValueError: if shapes or dtypes do not fit, naming the argument.
-        BackendError: if the backend does not run here.
+        ValueError: If shapes or dtypes do not fit, naming the argument.
+        BackendError: If the backend does not run here.
 
-    Source:
-        Bekkers et al., Fast, expressive SE(n) equivariant networks through weight-sharing in
-        position-orientation space (ICLR 2024), §4, with a kernel of finite degree.
+    Source: Bekkers et al., Fast, expressive SE(n) equivariant networks through weight-sharing in
+    position-orientation space (ICLR 2024), §4, with a kernel of finite degree.
 
     Example:
         >>> points = torch.eye(3)

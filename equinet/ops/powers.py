@@ -37,21 +37,20 @@ def gaunt_powers(
     a product of projections.
 
     Args:
-        x: coefficients [..., (L + 1)^2, C] of orthonormal real harmonics.
-        order: highest power, at least 1.
-        lmax_out: highest degree of the results.
-        backend: "auto", "reference", "fourier", "grid" or "native";
-            see ``available_backends("gaunt_powers")``.
+        x: Coefficients [..., (L + 1)^2, C] of orthonormal real harmonics.
+        order: Highest power, at least 1.
+        lmax_out: Highest degree of the results.
+        backend: Name of the backend: "auto", "reference", "fourier", "grid" or "native", see
+            ``available_backends("gaunt_powers")``.
 
     Returns:
         Coefficients [order, ..., (lmax_out + 1)^2, C]; entry k - 1 is the k-th power.
 
     Raises:
-        ValueError: if a shape, dtype or number does not fit, naming the argument.
-        BackendError: if the backend does not run here.
+        ValueError: If a shape, dtype or number does not fit, naming the argument.
+        BackendError: If the backend does not run here.
 
-    Source:
-        The many-body operation of Luo, Chen and Krishnapriyan, ICLR 2024, section 3.3.
+    Source: The many-body operation of Luo, Chen and Krishnapriyan, ICLR 2024, section 3.3.
 
     Example:
         >>> gaunt_powers(torch.randn(10, 16, 32), 3, 2).shape

@@ -38,23 +38,22 @@ def gaunt_product(
     commutative, differentiable to any order.
 
     Args:
-        x: coefficients [..., (L1 + 1)^2, C] of orthonormal real harmonics.
-        y: coefficients [..., (L2 + 1)^2, C or 1]; a single channel is shared by all. Batch
+        x: Coefficients [..., (L1 + 1)^2, C] of orthonormal real harmonics.
+        y: Coefficients [..., (L2 + 1)^2, C or 1]; a single channel is shared by all. Batch
             dimensions broadcast.
-        lmax_out: highest degree of the result; None is L1 + L2, the exact product.
-        backend: "auto", "reference", "fourier", "grid" or "native";
-            see ``available_backends("gaunt_product")``.
+        lmax_out: Highest degree of the result; None is L1 + L2, the exact product.
+        backend: Name of the backend: "auto", "reference", "fourier", "grid" or "native", see
+            ``available_backends("gaunt_product")``.
 
     Returns:
         Coefficients [..., (lmax_out + 1)^2, C] in the operands' dtype; half precision is
         accumulated in float32.
 
     Raises:
-        ValueError: if shapes or dtypes do not fit, naming the argument.
-        BackendError: if the backend does not run here.
+        ValueError: If shapes or dtypes do not fit, naming the argument.
+        BackendError: If the backend does not run here.
 
-    Source:
-        Luo, Chen and Krishnapriyan, ICLR 2024.
+    Source: Luo, Chen and Krishnapriyan, ICLR 2024.
 
     Example:
         >>> import torch

@@ -1,4 +1,4 @@
-"""Reductions over segments: rows that share an index, such as the edges of a receiver."""
+"""Reductions over segments: rows with the same index, such as the edges of a receiver."""
 
 import torch
 from jaxtyping import Float, Int
@@ -16,15 +16,15 @@ def segment_sum(
     bitwise reproducible, on CUDA under ``torch.use_deterministic_algorithms(True)``.
 
     Args:
-        src: rows [E, ...].
-        index: segment of each row [E], from 0 to num_segments - 1.
-        num_segments: number of segments.
+        src: Rows [E, ...].
+        index: Segment of each row [E], from 0 to num_segments - 1.
+        num_segments: Number of segments.
 
     Returns:
         Sums [num_segments, ...], zero for a segment without rows.
 
     Raises:
-        ValueError: if shapes do not fit, naming the argument.
+        ValueError: If shapes do not fit, naming the argument.
 
     Example:
         >>> segment_sum(torch.tensor([1.0, 2.0, 3.0]), torch.tensor([0, 0, 2]), 3)
@@ -41,15 +41,19 @@ def segment_mean(
     """Average the rows of each segment.
 
     Args:
-        src: rows [E, ...].
-        index: segment of each row [E], from 0 to num_segments - 1.
-        num_segments: number of segments.
+        src: Rows [E, ...].
+        index: Segment of each row [E], from 0 to num_segments - 1.
+        num_segments: Number of segments.
 
     Returns:
         Means [num_segments, ...], zero for a segment without rows.
 
     Raises:
-        ValueError: if shapes do not fit, naming the argument.
+        ValueError: If shapes do not fit, naming the argument.
+
+    Example:
+        >>> segment_mean(torch.tensor([1.0, 2.0, 3.0]), torch.tensor([0, 0, 2]), 3)
+        tensor([1.5000, 0.0000, 3.0000])
     """
     _check(src, index, num_segments)
     rows = src.to(working_dtype(src.dtype))
@@ -66,15 +70,19 @@ def segment_max(
     The gradient goes to the largest entry, the first one where several are equal.
 
     Args:
-        src: rows [E, ...].
-        index: segment of each row [E], from 0 to num_segments - 1.
-        num_segments: number of segments.
+        src: Rows [E, ...].
+        index: Segment of each row [E], from 0 to num_segments - 1.
+        num_segments: Number of segments.
 
     Returns:
         Maxima [num_segments, ...], zero for a segment without rows.
 
     Raises:
-        ValueError: if shapes do not fit, naming the argument.
+        ValueError: If shapes do not fit, naming the argument.
+
+    Example:
+        >>> segment_max(torch.tensor([1.0, 2.0, 3.0]), torch.tensor([0, 0, 2]), 3)
+        tensor([2., 0., 3.])
     """
     _check(src, index, num_segments)
     with torch.no_grad():
@@ -95,15 +103,19 @@ def segment_softmax(
     """Normalize the exponentials of the rows within each segment, feature by feature.
 
     Args:
-        src: logits [E, ...], of any size: the largest of a segment is subtracted first.
-        index: segment of each row [E], from 0 to num_segments - 1.
-        num_segments: number of segments.
+        src: Logits [E, ...], of any size: the largest of a segment is subtracted first.
+        index: Segment of each row [E], from 0 to num_segments - 1.
+        num_segments: Number of segments.
 
     Returns:
         Weights [E, ...] whose sum over each segment is one.
 
     Raises:
-        ValueError: if shapes do not fit, naming the argument.
+        ValueError: If shapes do not fit, naming the argument.
+
+    Example:
+        >>> segment_softmax(torch.tensor([1.0, 1.0, 3.0]), torch.tensor([0, 0, 2]), 3)
+        tensor([0.5000, 0.5000, 1.0000])
     """
     _check(src, index, num_segments)
     rows = src.to(working_dtype(src.dtype))

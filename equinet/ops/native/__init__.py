@@ -45,8 +45,8 @@ def unavailable(op: str, device: str = "cpu") -> str:
     """Load the compiled kernels if need be and tell whether an op runs.
 
     Args:
-        op: name in ``torch.ops.equinet``.
-        device: type of the device that it is to run on.
+        op: Name of the op in ``torch.ops.equinet``.
+        device: Type of the device that the op should run on.
 
     Returns:
         "" where it runs, else the reason why not, with what to do about it.
@@ -75,7 +75,7 @@ def load() -> str:
         "" or the reason why it cannot be done.
 
     Raises:
-        BackendError: if ``EQUINET_CPU_CAPABILITY`` names no instruction set.
+        BackendError: If ``EQUINET_CPU_CAPABILITY`` names no instruction set.
     """
     reason = _load_library(LIBRARY, "cpu")
     if not reason:

@@ -33,7 +33,7 @@ def filter_sum(
     """Sum filtered samples of the sources over the edges of each target.
 
     Args:
-        harmonics: Of the edges [E, (lmax + 1)^2].
+        harmonics: Harmonics [E, (lmax + 1)²] of the edges.
         radial: Weights [E, lmax + 1, C].
         samples: [sources, P, C].
         table: Harmonics at the first half of the points [P / 2, (lmax + 1)^2]; point P / 2 + p is

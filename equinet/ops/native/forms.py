@@ -19,9 +19,9 @@ class Term(NamedTuple):
     """A multiple of a product of functions, or of the bracket of two.
 
     Attributes:
-        coefficient: In front.
-        is_bracket: Whether it is a bracket.
-        functions: Which functions, by number.
+        coefficient: Factor in front of the term.
+        is_bracket: Whether the term is a bracket.
+        functions: Numbers of the functions in the term.
     """
 
     coefficient: int
@@ -34,7 +34,8 @@ class Gradient(NamedTuple):
 
     Attributes:
         forms: Text, one output for each entry of ``wanted``.
-        operands: Which of the functions, followed by the outputs' gradients, it takes.
+        operands: Numbers of the functions that the gradient takes, followed by those of the
+            outputs' gradients.
         wanted: The functions by which it differentiates; the others' gradients vanish.
     """
 
@@ -58,8 +59,8 @@ def differentiate(
     """Differentiate the sum over outputs of ``integral of output * its gradient``.
 
     Args:
-        forms: Text.
-        functions: How many it takes.
+        forms: Text of the forms, see the module.
+        functions: Number of functions that the forms take.
         wanted: Functions by which to differentiate.
         outputs: Outputs that have a gradient; it is function number ``functions + output``.
 

@@ -42,7 +42,7 @@ def sphere_forms(functions: Sequence[Tensor], forms: str, lmax_out: Sequence[int
     Args:
         functions: Coefficients [batch, (lmax + 1)^2, channels], one dtype, batch and channels;
             strides are free.
-        forms: See :mod:`equinet.ops.native.forms`.
+        forms: Text of the forms, see :mod:`equinet.ops.native.forms`.
         lmax_out: Degree of each output.
 
     Returns:

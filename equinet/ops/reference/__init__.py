@@ -1,4 +1,4 @@
-"""The slow, obvious truth beside every fast op: contractions with the exact tensors."""
+"""The reference of every fast op: slow and obvious contractions with the exact tensors."""
 
 from equinet.ops.reference.orientation import orientation_convolution
 from equinet.ops.reference.products import bracket_product, gaunt_powers, gaunt_product
