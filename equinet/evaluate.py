@@ -56,7 +56,7 @@ def run(tree: Mapping[str, Any]) -> dict[str, Any]:
     model = _load(name, directory, tree["dtype"])
     dataset = AtomicDataset.from_file(
         file,
-        **model.neighborhood,
+        model.neighborhood,
         energy_key=tree["data"]["energy_key"],
         forces_key=tree["data"]["forces_key"],
         allow_zero_forces=tree["data"]["allow_zero_forces"],

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from equinet.errors import DataError
+from equinet.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
+    from equinet.data import LabelKeys
     from equinet.data.store import FrameStore, Record, Refusal
 
 _SOURCE = (
@@ -35,7 +36,13 @@ def add_parser(verbs: Any) -> None:
     convert.add_argument(
         "--cutoff", type=float, help="count the edges within this, Å, to pack batches by them"
     )
-    convert.add_argument("--max-neighbors", type=int, help="count no more edges an atom than this")
+    convert.add_argument("--max-neighbors", type=int, help="count at most so many edges an atom")
+    convert.add_argument(
+        "--tie-tolerance",
+        type=float,
+        help="count also edges about as long as the last, by this difference of squares, Å²",
+    )
+    _add_keys(convert)
     convert.add_argument(
         "--precision",
         choices=("float64", "float32"),
@@ -54,7 +61,21 @@ def add_parser(verbs: Any) -> None:
     lint.add_argument(
         "--closest", type=float, default=0.5, help="name frames with atoms nearer than this, Å"
     )
+    _add_keys(lint)
     lint.set_defaults(run=lint_source)
+
+
+def _add_keys(parser: argparse.ArgumentParser) -> None:
+    for label in ("energy", "forces", "stress"):
+        parser.add_argument(
+            f"--{label}-key", metavar="NAME", help=f"name of the {label} where it is not common"
+        )
+
+
+def _keys(arguments: argparse.Namespace) -> "LabelKeys":
+    from equinet.data import LabelKeys
+
+    return LabelKeys(arguments.energy_key, arguments.forces_key, arguments.stress_key)
 
 
 def convert_source(arguments: argparse.Namespace) -> Iterator[str]:
@@ -103,7 +124,7 @@ def lint_source(arguments: argparse.Namespace) -> Iterator[str]:
         for damage in _damage(source):
             lint.findings += 1
             yield damage
-        yield from lint.look(_records(source))
+        yield from lint.look(_records(source, _keys(arguments)))
         yield from lint.conclude()
         yield f"{source}: {_count(lint.frames, 'frame')}, {_count(lint.findings, 'finding')}"
         total += lint.findings
@@ -129,7 +150,13 @@ def _sources(source: Path) -> dict[str, Path]:
 def _convert(source: Path, store: Path, arguments: argparse.Namespace) -> Iterator[str]:
     from equinet.data.store import FrameStore, Options, convert
 
-    options = Options(arguments.precision, arguments.cutoff, arguments.max_neighbors)
+    options = Options(
+        arguments.precision,
+        arguments.cutoff,
+        arguments.max_neighbors,
+        arguments.tie_tolerance,
+        _keys(arguments),
+    )
     processes = arguments.processes or len(os.sched_getaffinity(0))
     start = shown = time.monotonic()
     frames = refused = 0
@@ -147,8 +174,25 @@ def _convert(source: Path, store: Path, arguments: argparse.Namespace) -> Iterat
         yield f"{store}: {frames} frames in {seconds:.1f} s, {frames / seconds:.0f} frames/s"
     else:
         yield f"{store}: whole already, {len(whole)} frames"
+    yield from _labels(whole)
     if left_out := len(whole.header["refused"]):
         yield f"{store}: {left_out} frames or files left out; {_hint(store)} names them"
+
+
+def _labels(store: "FrameStore") -> Iterator[str]:
+    """Say which labels the store holds, and what else the source has."""
+    found = {name: count for name, count in store.labels.items() if name not in {"tags", "fixed"}}
+    labels = ", ".join(
+        name if count == len(store) else f"{name} of {count}" for name, count in found.items()
+    )
+    yield f"{store.folder}: labels of {len(store)} frames: {labels or 'none'}"
+    if store.unread:
+        names = ", ".join(list(store.unread)[:_SHOWN])
+        more = f" and {len(store.unread) - _SHOWN} more" if len(store.unread) > _SHOWN else ""
+        yield (
+            f"{store.folder}: the source also has {names}{more}, none of it read; "
+            "--energy-key, --forces-key and --stress-key name labels"
+        )
 
 
 def _hint(store: Path) -> str:
@@ -162,19 +206,18 @@ def _describe(store: "FrameStore") -> Iterator[str]:
     size = sum(shard["bytes"] for shard in header["shards"])
     yield f"{store.folder}: {len(store)} frames"
     yield f"  atoms                    {header['atoms']}; {_spread(store.atoms)} a frame"
-    options = header["source"]["options"]
+    near = store.neighborhood
     if store.edges is not None:
-        most = options["max_neighbors"]
-        bound = f", at most {most} an atom" if most else ""
-        yield (
-            f"  edges                    {_spread(store.edges)} a frame within "
-            f"{options['cutoff']:g} Å{bound}"
-        )
+        yield f"  edges                    {_spread(store.edges)} a frame within {near}"
     yield f"  elements                 {' '.join(symbol(z) for z in store.elements)}"
     for name, count in store.labels.items():
         field = header["fields"][name]
         there = "all" if count == len(store) else f"{count} frames"
         yield f"  {name:<24} {there}, {field['dtype']} {field['unit']}".rstrip()
+    if not {"energy", "relaxed_energy"} & set(store.labels):
+        yield "  energy                   none"
+    if store.unread:
+        yield f"  not read                 {', '.join(store.unread)}"
     if store.labels.get("energy") == len(store):
         energies = store.values("energy")
         yield f"  mean energy              {energies.mean():.4f} ± {energies.std():.4f} eV"
@@ -201,13 +244,18 @@ def _damage(source: Path) -> Iterator[str]:
         yield from FrameStore(source).damaged_shards()
 
 
-def _records(source: Path) -> "Iterator[Record | Refusal]":
+def _records(source: Path, keys: "LabelKeys") -> "Iterator[Record | Refusal]":
     from equinet.data.store import FrameStore, find_parts, is_store
 
     if is_store(source):
+        if any(vars(keys).values()):
+            raise ConfigError(
+                f"{source}: a store names its labels itself; leave out --energy-key, --forces-key "
+                "and --stress-key, or convert its source with them"
+            )
         store = FrameStore(source)
         for index in range(len(store)):
             yield store.record(index)
         return
     for part in find_parts(source):
-        yield from part.records()
+        yield from part.records(keys)

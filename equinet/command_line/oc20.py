@@ -200,7 +200,7 @@ def _dataset(frames: "StoredFrames", model: "Potential", name: str) -> "StoredDa
     from equinet.data import StoredDataset
 
     _refuse_unseen(frames, model, name)
-    return StoredDataset(frames, **model.neighborhood, name=name)
+    return StoredDataset(frames, model.neighborhood, name=name)
 
 
 def _refuse_unseen(frames: "StoredFrames", model: "Potential", name: str) -> None:

@@ -13,6 +13,7 @@ from torch_geometric.data import Batch, Data
 from equinet.data import Frame, to_graph
 from equinet.errors import DataError
 from equinet.evaluation.lbfgs import PackedLBFGS
+from equinet.neighborhood import Neighborhood
 
 CONVERGED, UNFINISHED, DIVERGED = "converged", "unfinished", "diverged"
 
@@ -147,13 +148,13 @@ def _free(frame: Frame) -> Tensor:
 
 
 def _build(
-    active: Sequence[_Active], neighborhood: dict[str, Any]
+    active: Sequence[_Active], neighborhood: Neighborhood
 ) -> tuple[list[Data], dict[int, Relaxed]]:
     """Build the graphs of all structures but those, by place, for which that cannot be done."""
     graphs, ended = [], {}
     for place, each in enumerate(active):
         try:
-            graphs.append(to_graph(each.frame, **neighborhood))
+            graphs.append(to_graph(each.frame, neighborhood))
         except DataError as error:
             reason = str(error).removeprefix(f"{each.frame.source}: ")
             ended[place] = each.ended(DIVERGED, reason)

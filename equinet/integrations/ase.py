@@ -124,7 +124,7 @@ class EquinetCalculator(Calculator):
             )
         has_stress = is_bulk and self.model.conservative
         frame = frame_from_atoms(atoms, source="atoms")
-        graph = to_graph(frame, **self.model.neighborhood).to(self.device)
+        graph = to_graph(frame, self.model.neighborhood).to(self.device)
         found = self.model(graph, forces=True, stress=has_stress)
         energy = found["energy"].item()
         self.results = {

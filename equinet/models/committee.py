@@ -53,7 +53,7 @@ class Committee(Potential):
         super().__init__(
             elements=first.elements,
             reference_energies=references.mean(0).tolist(),
-            **first.neighborhood,
+            **first.neighborhood.arguments(),
         )
         self.members = nn.ModuleList(models)
         self.conservative = first.conservative

@@ -67,7 +67,7 @@ class Fallback(Potential):
         super().__init__(
             elements=first.elements,
             reference_energies=first.reference_energies.energies.tolist(),
-            **first.neighborhood,
+            **first.neighborhood.arguments(),
         )
         self.members = nn.ModuleList(models)
         self.conservative = first.conservative

@@ -106,8 +106,8 @@ def _check_fit(first: Potential, model: Potential, number: int) -> None:
         )
     if model.neighborhood != first.neighborhood:
         raise ValueError(
-            f"members must share their graphs: number {number} has {model.neighborhood}, "
-            f"the first {first.neighborhood}; train both with one cutoff and max_neighbors"
+            f"members must share their graphs: number {number} has {model.neighborhood!r}, "
+            f"the first {first.neighborhood!r}; train both with one cutoff and max_neighbors"
         )
     if model.conservative != first.conservative:
         raise ValueError(

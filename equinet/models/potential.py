@@ -1,5 +1,6 @@
 """What every interatomic potential shares: species, edge vectors, energies, exact derivatives."""
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -13,6 +14,7 @@ from equinet.elements import SYMBOLS, symbol
 from equinet.errors import BackendError, DataError
 from equinet.models.base import Model
 from equinet.models.reference_energies import ReferenceEnergies
+from equinet.neighborhood import Neighborhood
 
 # Two modes, four sets of derivatives, two numbers of structures, and the sizes zero, one and equal
 # of atoms and edges make at most this many kinds of calls.
@@ -62,21 +64,18 @@ class Potential(Model):
         tie_tolerance: float | None = None,
     ) -> None:
         super().__init__()
+        average = self.arguments.get("average_neighbors", 1.0)
+        if not 0 < average < math.inf:
+            raise ValueError(f"average_neighbors must be positive and finite, found {average}")
         if len(elements) != len(reference_energies):
             raise ValueError(
                 f"reference_energies has {len(reference_energies)} values for "
                 f"{len(elements)} elements; give one per element"
             )
-        if max_neighbors is not None and max_neighbors < 1:
-            raise ValueError(f"max_neighbors must be at least 1, found {max_neighbors}")
-        if tie_tolerance is not None and (max_neighbors is None or not tie_tolerance >= 0):
-            raise ValueError(
-                f"tie_tolerance must not be negative and needs max_neighbors, found {tie_tolerance}"
-            )
-        self.elements = tuple(int(z) for z in elements)
-        self.cutoff = float(cutoff)
-        self.max_neighbors = max_neighbors
-        self.tie_tolerance = tie_tolerance
+        self.elements = _checked_elements(elements)
+        self.neighborhood = Neighborhood(cutoff, max_neighbors, tie_tolerance)
+        """How graphs for this model are built."""
+        self.cutoff = self.neighborhood.cutoff
         self.scale = float(scale)
         self.shift = float(shift)
         self.reference_energies = ReferenceEnergies(reference_energies)
@@ -111,19 +110,6 @@ class Potential(Model):
             num_graphs: Number of graphs.
         """
         return self.atomic_energies(species, vectors, edge_index), None
-
-    @property
-    def neighborhood(self) -> dict[str, Any]:
-        """How to build the graphs that the model is made for.
-
-        Keyword arguments of :func:`equinet.data.to_graph`, :func:`equinet.data.neighbor_list` and
-        the data sets: ``cutoff`` in Å, ``max_neighbors`` and ``tie_tolerance`` in Å².
-        """
-        return {
-            "cutoff": self.cutoff,
-            "max_neighbors": self.max_neighbors,
-            "tie_tolerance": self.tie_tolerance,
-        }
 
     @property
     def dtype(self) -> torch.dtype:
@@ -306,6 +292,21 @@ class Potential(Model):
                 materialize_grads=True,
             )
         )
+
+
+def _checked_elements(elements: Sequence[int]) -> tuple[int, ...]:
+    """Return the elements, unless one is no element or is given twice."""
+    numbers = tuple(int(z) for z in elements)
+    for place, number in enumerate(numbers):
+        if not 1 <= number < len(SYMBOLS):
+            raise ValueError(
+                f"elements must be atomic numbers from 1 to {len(SYMBOLS) - 1}, found {number}"
+            )
+        if number in numbers[:place]:
+            raise ValueError(
+                f"elements must name each element once, found {number} twice in {list(numbers)}"
+            )
+    return numbers
 
 
 def _stress(gradient: Tensor, cell: Tensor) -> Tensor:

@@ -37,9 +37,7 @@ def announce(task: Task, trainer: Trainer, directory: RunDirectory) -> None:
     device = trainer.strategy.root_device
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     processes = f"{trainer.world_size} processes, " if trainer.world_size > 1 else ""
-    reach = f", cutoff {model.cutoff:g} Å" if isinstance(model, Potential) else ""
-    if isinstance(model, Potential) and model.max_neighbors is not None:
-        reach += f", at most {model.max_neighbors} neighbors"
+    reach = f", cutoff {model.neighborhood}" if isinstance(model, Potential) else ""
     _log.info("Model    %s, %s parameters%s", type(model).__name__, f"{parameters:,}", reach)
     _log.info(
         "Device   %s%s, %d threads, precision %s",

@@ -64,7 +64,7 @@ def export(model: Potential, path: str | Path, *, stress: bool = False) -> None:
         "aot_inductor.metadata": {
             "equinet": equinet.__version__,
             "elements": " ".join(map(str, model.elements)),
-            **{name: str(value) for name, value in model.neighborhood.items() if value is not None},
+            **{name: str(value) for name, value in model.neighborhood.arguments().items()},
         },
     }
     try:

@@ -31,7 +31,7 @@ def main() -> None:
     print("| split | frames | | E MAE meV | per atom | F MAE meV/Å |\n|---|---|---|---|---|---|")
     for split in ("s2ef_val_id", "s2ef_val_ood"):
         frames = StoredFrames(FrameStore(arguments.stores / split)).of_elements(model.elements)
-        dataset = StoredDataset(frames, **model.neighborhood)
+        dataset = StoredDataset(frames, model.neighborhood)
         found, _ = predict_split(model, dataset, batch_size=BATCH)
         atoms = np.array([len(frame) for frame in frames])
         true = np.array([frame.energy for frame in frames])

@@ -17,6 +17,7 @@ from equinet.data import Frame, frame_from_atoms, frame_to_atoms
 from equinet.errors import DataError
 from equinet.evaluation.lbfgs import PackedLBFGS
 from equinet.evaluation.relaxation import relax
+from equinet.neighborhood import Neighborhood
 
 AS_IN_OC20 = {"maxstep": 0.04, "memory": 50, "damping": 1.0, "alpha": 70.0}
 
@@ -24,7 +25,7 @@ AS_IN_OC20 = {"maxstep": 0.04, "memory": 50, "damping": 1.0, "alpha": 70.0}
 class Surfaces(nn.Module):
     """ASE's EMT potential, called as a model is."""
 
-    neighborhood = {"cutoff": 3.0, "max_neighbors": None, "tie_tolerance": None}  # noqa: RUF012
+    neighborhood = Neighborhood(3.0)
 
     def forward(self, graph):
         energies, forces = [], []

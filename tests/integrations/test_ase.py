@@ -241,7 +241,7 @@ def test_committees_tell_their_spread(model):
     atoms = STRUCTURES["molecule"].copy()
     atoms.calc = EquinetCalculator(Committee.of([model, other]))
     atoms.get_forces()
-    graph = to_graph(frame_from_atoms(atoms), **model.neighborhood)
+    graph = to_graph(frame_from_atoms(atoms), model.neighborhood)
     energies = [each(graph)["energy"].item() for each in (model, other)]
     assert atoms.calc.energy_spread == pytest.approx(np.std(energies, ddof=1))
     assert atoms.calc.forces_spread.shape == (len(atoms),)

@@ -8,7 +8,7 @@ import torch
 from torch_geometric.data import Batch, Data
 
 from equinet.errors import DataError
-from equinet.models import MACEGaunt
+from equinet.models import EquiformerV2, MACEGaunt, PonitaPotential
 
 CUTOFF = 3.0
 ELEMENTS = (1, 6, 8)
@@ -240,3 +240,23 @@ def test_arguments_are_remembered() -> None:
 def test_references_must_match_elements() -> None:
     with pytest.raises(ValueError, match="one per element"):
         model(reference_energies=(1.0,))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "reason"),
+    [
+        ({"elements": [1, 1, 8]}, r"each element once, found 1 twice in \[1, 1, 8\]"),
+        ({"elements": [-1, 6, 8]}, "atomic numbers from 1 to 118, found -1"),
+        ({"elements": [0, 6, 8]}, "atomic numbers from 1 to 118, found 0"),
+        ({"elements": [1, 6, 119]}, "atomic numbers from 1 to 118, found 119"),
+        ({"average_neighbors": 0.0}, "average_neighbors must be positive and finite, found 0.0"),
+        ({"average_neighbors": -3.0}, "average_neighbors must be positive"),
+        ({"average_neighbors": float("nan")}, "average_neighbors must be positive"),
+        ({"cutoff": -5.0}, "cutoff must be positive and finite"),
+    ],
+)
+@pytest.mark.parametrize("kind", [MACEGaunt, EquiformerV2, PonitaPotential])
+def test_impossible_constants_are_refused(kind: type, wrong: dict[str, Any], reason: str) -> None:
+    known = {"elements": [1, 6, 8], "cutoff": 5.0, "average_neighbors": 12.0}
+    with pytest.raises(ValueError, match=reason):
+        kind(**{**known, "reference_energies": [0.0] * 3, **wrong})

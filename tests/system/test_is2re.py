@@ -78,7 +78,7 @@ def test_direct_prediction(released, stores, tmp_path, capsys):
     assert set(metrics["sets"]) == {"val", "val_id", "val_ood_ads", "val_ood_cat"}
     assert metrics["units"] == {"energy_mae": "meV", "ewt": "%"}
     model = zoo.load(path)
-    assert model.neighborhood["max_neighbors"] == 50
+    assert model.neighborhood.max_neighbors == 50
     # The reference energies are fitted to relaxed energies, not to those of the initial frames.
     assert model.scale < 1.0
     file = tmp_path / "direct.npz"

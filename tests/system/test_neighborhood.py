@@ -12,6 +12,7 @@ from equinet import evaluate, hydra_command, train, zoo
 from equinet.data import frame_to_atoms, read_s2ef, to_graph
 from equinet.integrations.ase import EquinetCalculator
 from equinet.models import MACEGaunt, PonitaPotential
+from equinet.neighborhood import Neighborhood
 
 CAP = {"max_neighbors": 5, "tie_tolerance": 0.01}
 TINY = (
@@ -68,7 +69,7 @@ def expected(trained, frames):
 
 def test_the_card_records_how_graphs_are_built(trained):
     model = zoo.load(trained)
-    assert model.neighborhood == {"cutoff": 4.0, **CAP}
+    assert model.neighborhood == Neighborhood(4.0, **CAP)
     assert zoo.load_card(trained)["arguments"].items() >= CAP.items()
 
 
@@ -110,8 +111,8 @@ def test_every_potential_keeps_it(kind, tmp_path):
     known = {"elements": [1], "reference_energies": [0.0], "average_neighbors": 3.0}
     model = kind(cutoff=3.0, **known, **sizes, **CAP)
     zoo.save(model, tmp_path, {})
-    assert zoo.load(tmp_path).neighborhood == {"cutoff": 3.0, **CAP}
-    assert kind(cutoff=3.0, **known, **sizes).neighborhood["max_neighbors"] is None
+    assert zoo.load(tmp_path).neighborhood == Neighborhood(3.0, **CAP)
+    assert kind(cutoff=3.0, **known, **sizes).neighborhood.max_neighbors is None
     for wrong in ({"max_neighbors": 0}, {"tie_tolerance": 0.1}):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             kind(cutoff=3.0, **known, **sizes, **wrong)
@@ -124,4 +125,4 @@ def test_old_cards_mean_no_cap(trained, tmp_path):
     )
     zoo.save(model, tmp_path, {})
     assert "max_neighbors" not in zoo.load_card(tmp_path)["arguments"]
-    assert zoo.load(tmp_path).neighborhood["max_neighbors"] is None
+    assert zoo.load(tmp_path).neighborhood.max_neighbors is None

@@ -4,18 +4,30 @@ Units are Å, eV, eV/Å and eV/Å³; all floats are float64 until a model casts 
 """
 
 from equinet.data.atoms.emt import make_molecules, make_relaxations, make_surfaces
-from equinet.data.atoms.formats import Block, number_blocks, read_frames, scan_frames
+from equinet.data.atoms.formats import (
+    Block,
+    atoms_of_row,
+    number_blocks,
+    read_frames,
+    scan_frames,
+)
 from equinet.data.atoms.frames import (
     Frame,
-    LabelKeys,
     ase_library,
     check_frame,
     fingerprint,
     frame_from_atoms,
     frame_to_atoms,
-    label_keys,
 )
 from equinet.data.atoms.graphs import AtomicDataset, to_graph
+from equinet.data.atoms.labels import (
+    LabelKeys,
+    LabelNames,
+    full_stress,
+    label_keys,
+    stored_values,
+    unread,
+)
 from equinet.data.atoms.neighbors import neighbor_list
 from equinet.data.atoms.statistics import Statistics, fit_reference_energies, pairs_that_meet
 
@@ -24,13 +36,16 @@ __all__ = [
     "Block",
     "Frame",
     "LabelKeys",
+    "LabelNames",
     "Statistics",
     "ase_library",
+    "atoms_of_row",
     "check_frame",
     "fingerprint",
     "fit_reference_energies",
     "frame_from_atoms",
     "frame_to_atoms",
+    "full_stress",
     "label_keys",
     "make_molecules",
     "make_relaxations",
@@ -40,5 +55,7 @@ __all__ = [
     "pairs_that_meet",
     "read_frames",
     "scan_frames",
+    "stored_values",
     "to_graph",
+    "unread",
 ]

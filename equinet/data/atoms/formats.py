@@ -11,21 +11,15 @@ import logging
 import lzma
 import re
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from equinet.data.atoms.frames import (
-    Frame,
-    LabelKeys,
-    ase_library,
-    frame_from_atoms,
-    label_keys,
-    with_stress_of,
-)
+from equinet.data.atoms.frames import Frame, ase_library, frame_from_atoms
+from equinet.data.atoms.labels import LabelKeys, LabelNames, stored_values
 from equinet.errors import DataError
 from equinet.files import bounded
 
@@ -37,7 +31,9 @@ _log = logging.getLogger(__name__)
 _COMPRESSED: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 _LARGEST = 1 << 32  # bytes that a packed text may unpack to
 _PROPERTIES = re.compile(r'\bProperties\s*=\s*"?([^\s"]+)')
-_VOIGT = re.compile(r'\b(stress|virial)="([^"]*)"')
+# ASE refuses a frame whose stress or virial is not nine numbers, so it reads them by other names.
+_TENSOR = re.compile(r"(?<![\w-])(stress|virial)(?=\s*=)")
+_OTHER_NAME = "equinet_"
 
 
 @dataclass(frozen=True)
@@ -134,24 +130,14 @@ def scan_frames(
         raise DataError(f"{path}: {kind}")
     if path.stat().st_size == 0:
         raise DataError(f"{path}: the file is empty")
-    keys: LabelKeys | None = None
-    for number, atoms in _read_extxyz(path) if _is_extxyz(path) else _read_any(path):
+    names = LabelNames(LabelKeys(energy_key, forces_key, stress_key), required=labels_required)
+    for number, atoms in _reader(path)(path):
         if isinstance(atoms, DataError):
             yield number, atoms
             continue
         source = f"{path}, frame {number}"
         try:
-            if keys is None:
-                keys = label_keys(
-                    atoms,
-                    energy_key=energy_key,
-                    forces_key=forces_key,
-                    stress_key=stress_key,
-                    labels_required=labels_required,
-                    source=source,
-                )
-            elif stress_key is None:
-                keys = with_stress_of(atoms, keys, source=source)
+            keys = names.choose(stored_values(atoms, source), source, atoms=len(atoms))
             frame = frame_from_atoms(
                 atoms, keys, allow_zero_forces=allow_zero_forces, source=source
             )
@@ -191,9 +177,15 @@ def read_text(path: Path) -> str:
         ) from error
 
 
-def _is_extxyz(path: Path) -> bool:
+_Reader = Callable[[Path], Iterator[tuple[int, "ase.Atoms | DataError"]]]
+
+
+def _reader(path: Path) -> _Reader:
     suffixes = [s.lower() for s in path.suffixes if s.lower() not in _COMPRESSED]
-    return bool(suffixes) and suffixes[-1] in {".xyz", ".extxyz"}
+    kind = suffixes[-1] if suffixes else ""
+    if kind in {".xyz", ".extxyz"}:
+        return _read_extxyz
+    return _read_database if kind == ".db" else _read_any
 
 
 def _read_extxyz(path: Path) -> Iterator[tuple[int, "ase.Atoms | DataError"]]:
@@ -205,14 +197,52 @@ def _read_extxyz(path: Path) -> Iterator[tuple[int, "ase.Atoms | DataError"]]:
         place = f"{path}, frame {number}"
         try:
             _check_columns(block, place)
-            block.lines[1] = _VOIGT.sub(_nine_numbers, block.lines[1])
+            block.lines[1] = _TENSOR.sub(rf"{_OTHER_NAME}\1", block.lines[1])
             text = "\n".join(block.lines) + "\n"
-            yield number, ase.io.read(io.StringIO(text), 0, format="extxyz")
+            atoms = ase.io.read(io.StringIO(text), 0, format="extxyz")
+            atoms.info = {k.removeprefix(_OTHER_NAME): v for k, v in atoms.info.items()}
+            _refuse_misspelt(atoms.info, f"{place}, line {block.line + 1}")
+            yield number, atoms
         except DataError as error:
             yield number, error
         except Exception as error:  # noqa: BLE001 - ASE raises whatever its parsing meets
             line, reason = _offending_line(block, error)
             yield number, DataError(f"{place}, line {line}: {reason}")
+
+
+def _refuse_misspelt(left_over: Mapping[str, Any], place: str) -> None:
+    """Refuse a structural key in other letters, which would turn a crystal into a molecule."""
+    for name in left_over:
+        right = {"lattice": "Lattice", "properties": "Properties", "pbc": "pbc"}.get(name.lower())
+        if right is not None:
+            raise DataError(f"{place}: extxyz has no key {name!r}; write it {right!r}")
+
+
+def atoms_of_row(row: Any) -> "ase.Atoms":
+    """Turn a row of an ASE database into atoms, with everything that may be a label.
+
+    Args:
+        row: Row, as ``ase.db.connect(...).select()`` yields it.
+
+    Returns:
+        Atoms whose ``info`` holds the row's key-value pairs and its data.
+    """
+    atoms: ase.Atoms = row.toatoms()
+    atoms.info.update({**row.data, **row.key_value_pairs})
+    return atoms
+
+
+def _read_database(path: Path) -> Iterator[tuple[int, "ase.Atoms | DataError"]]:
+    ase_library()
+    from ase.db import connect
+
+    number = 0
+    try:
+        for number, row in enumerate(connect(path).select(sort="id"), start=1):
+            yield number, atoms_of_row(row)
+    except Exception as error:  # noqa: BLE001 - each of ASE's backends raises its own
+        reason = f"ASE cannot read the database: {type(error).__name__}: {error}"
+        yield number + 1, DataError(f"{path}, frame {number + 1}: {reason}")
 
 
 def _read_any(path: Path) -> Iterator[tuple[int, "ase.Atoms | DataError"]]:
@@ -275,15 +305,6 @@ def _why_no_frame(lines: list[str], start: int) -> tuple[int, str] | None:
             f"the file ends after {rows} of the {count} atoms that line {start + 1} announces"
         )
     return None
-
-
-def _nine_numbers(match: re.Match[str]) -> str:
-    """Write six numbers (xx, yy, zz, yz, xz, xy) as the nine that ASE insists on."""
-    numbers = match.group(2).split()
-    if len(numbers) != 6:
-        return match.group(0)
-    xx, yy, zz, yz, xz, xy = numbers
-    return f'{match.group(1)}="{xx} {xy} {xz} {xy} {yy} {yz} {xz} {yz} {zz}"'
 
 
 def _column_kinds(comment: str) -> str | None:

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard
 
@@ -16,6 +15,7 @@ from equinet.data.atoms.frames import Frame, fingerprint, frames_from_atoms
 from equinet.data.atoms.neighbors import neighbor_list
 from equinet.data.graph_dataset import GraphDataset
 from equinet.errors import DataError
+from equinet.neighborhood import Neighborhood
 
 if TYPE_CHECKING:
     import ase
@@ -28,7 +28,7 @@ _SAME_PLACE = 1e-3
 
 def to_graph(
     frame: Frame,
-    cutoff: float,
+    cutoff: float | Neighborhood,
     *,
     max_neighbors: int | None = None,
     tie_tolerance: float | None = None,
@@ -36,10 +36,13 @@ def to_graph(
     """Build the graph of one frame.
 
     Args:
-        frame: Any frame.
-        cutoff: Å.
-        max_neighbors: Keep the shortest edges that end at an atom; see :func:`neighbor_list`.
-        tie_tolerance: Å², likewise.
+        frame: Frame, labeled or not.
+        cutoff: Cutoff radius, Å, or a whole :class:`equinet.neighborhood.Neighborhood`, such as
+            ``model.neighborhood``.
+        max_neighbors: Number of edges that may end at an atom; the shortest are kept. None keeps
+            all; see :func:`neighbor_list`.
+        tie_tolerance: Difference of squared lengths that counts as none, Å²; None keeps exactly
+            ``max_neighbors``.
 
     Returns:
         ``Data`` with ``atomic_numbers`` int64 [N], ``pos`` [N, 3], ``cell`` [1, 3, 3], ``pbc``
@@ -48,15 +51,18 @@ def to_graph(
         bool [N]. All floats are float64; eV, Å.
 
     Raises:
-        DataError: Two atoms are at the same place.
+        DataError: Two atoms are at the same place, or the structure is too long or too dense for a
+            neighbor list.
+
+    Example:
+        >>> from ase.build import molecule
+        >>> from equinet.data import frame_from_atoms
+        >>> to_graph(frame_from_atoms(molecule("H2O")), 5.0).edge_index.shape
+        torch.Size([2, 6])
     """
+    near = Neighborhood.of(cutoff, max_neighbors, tie_tolerance)
     edge_index, edge_shift = neighbor_list(
-        frame.positions,
-        frame.cell,
-        frame.pbc,
-        cutoff,
-        max_neighbors=max_neighbors,
-        tie_tolerance=tie_tolerance,
+        frame.positions, frame.cell, frame.pbc, near, source=frame.source
     )
     sender, receiver = edge_index
     vectors = frame.positions[sender] - frame.positions[receiver] + edge_shift @ frame.cell
@@ -89,20 +95,28 @@ class AtomicDataset(GraphDataset):
     """Graphs of a list of frames, with all neighbor lists computed once.
 
     Args:
-        frames: Frames or ASE atoms (whose labels are taken under their common names).
-        cutoff: Å.
-        name: What to call the set in messages.
-        max_neighbors: Keep the shortest edges that end at an atom; see :func:`neighbor_list`.
-        tie_tolerance: Å², likewise.
+        frames: Frames, or ASE atoms, whose labels are taken under their common names.
+        cutoff: Cutoff radius, Å, or a whole :class:`equinet.neighborhood.Neighborhood`.
+        name: Name of the set in messages.
+        max_neighbors: Number of edges that may end at an atom; the shortest are kept. None keeps
+            all; see :func:`neighbor_list`.
+        tie_tolerance: Difference of squared lengths that counts as none, Å²; None keeps exactly
+            ``max_neighbors``.
 
     Raises:
         DataError: There are no frames, or only some of them have energies or forces.
+
+    Example:
+        >>> from ase.build import molecule
+        >>> dataset = AtomicDataset([molecule("H2O"), molecule("CH4")], 5.0)
+        >>> len(dataset), dataset.elements, dataset.average_neighbors
+        (2, (1, 6, 8), 3.25)
     """
 
     def __init__(
         self,
         frames: "Sequence[Frame] | Sequence[ase.Atoms]",
-        cutoff: float,
+        cutoff: float | Neighborhood,
         *,
         name: str = "data",
         max_neighbors: int | None = None,
@@ -113,7 +127,7 @@ class AtomicDataset(GraphDataset):
         self.frames: Sequence[Frame] = (
             list(frames) if _all_frames(frames) else _from_ase(frames, name)
         )
-        self.cutoff = cutoff
+        self.neighborhood = Neighborhood.of(cutoff, max_neighbors, tie_tolerance)
         for label in ("energy", "forces"):
             without = [f for f in self.frames if getattr(f, label) is None]
             if without and len(without) < len(self.frames):
@@ -121,17 +135,14 @@ class AtomicDataset(GraphDataset):
                     f"{name}: {len(without)} of {len(self.frames)} frames have no {label}, first "
                     f"{without[0].source}"
                 )
-        build = partial(
-            to_graph, cutoff=cutoff, max_neighbors=max_neighbors, tie_tolerance=tie_tolerance
-        )
-        super().__init__([build(frame) for frame in self.frames], name=name)
+        super().__init__([to_graph(frame, self.neighborhood) for frame in self.frames], name=name)
         self._agree_on_fields()
 
     @classmethod
     def from_file(
         cls,
         path: str | Path,
-        cutoff: float,
+        cutoff: float | Neighborhood,
         *,
         max_neighbors: int | None = None,
         tie_tolerance: float | None = None,
@@ -140,10 +151,10 @@ class AtomicDataset(GraphDataset):
         """Read a file and build its graphs.
 
         Args:
-            path: Any file that :func:`read_frames` reads.
-            cutoff: Å.
-            max_neighbors: Keep the shortest edges that end at an atom; see :func:`neighbor_list`.
-            tie_tolerance: Å², likewise.
+            path: File that :func:`read_frames` reads.
+            cutoff: Cutoff radius, Å, or a whole :class:`equinet.neighborhood.Neighborhood`.
+            max_neighbors: Number of edges that may end at an atom; None keeps all.
+            tie_tolerance: Difference of squared lengths that counts as none, Å².
             **keys: Options of :func:`read_frames`.
 
         Returns:
@@ -154,10 +165,8 @@ class AtomicDataset(GraphDataset):
         """
         return cls(
             read_frames(path, **keys),
-            cutoff,
+            Neighborhood.of(cutoff, max_neighbors, tie_tolerance),
             name=Path(path).name,
-            max_neighbors=max_neighbors,
-            tie_tolerance=tie_tolerance,
         )
 
     @property
@@ -167,22 +176,22 @@ class AtomicDataset(GraphDataset):
 
     @property
     def sizes(self) -> Int[np.ndarray, " frames"]:
-        """Atoms of every frame."""
+        """Number of atoms of every frame."""
         return np.array([len(frame) for frame in self.frames])
 
     @property
     def edge_counts(self) -> Int[np.ndarray, " frames"] | None:
-        """Directed edges of every graph."""
+        """Number of directed edges of every graph."""
         return np.array([graph.edge_index.shape[1] for graph in self._graphs])
 
     @property
     def average_neighbors(self) -> float:
-        """Directed edges per atom."""
+        """Mean number of directed edges that end at an atom."""
         edges = sum(int(graph.edge_index.shape[1]) for graph in self._graphs)
         return edges / int(self.sizes.sum())
 
     def sample(self) -> Sequence[Frame]:
-        """Frames that stand for the set, to measure it by: here, all of them."""
+        """Frames by which the set is measured; here, all of them."""
         return self.frames
 
     def fingerprint(self) -> str:

@@ -9,33 +9,39 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
+from equinet.data.atoms.search_box import search_box
 from equinet.errors import BackendError
+from equinet.neighborhood import Neighborhood
 
 
 def neighbor_list(
     positions: Float64[np.ndarray, "atoms 3"],
     cell: Float64[np.ndarray, "3 3"],
     pbc: Bool[np.ndarray, "3"],
-    cutoff: float,
+    cutoff: float | Neighborhood,
     *,
     max_neighbors: int | None = None,
     tie_tolerance: float | None = None,
+    source: str = "the structure",
 ) -> tuple[Int64[np.ndarray, "2 edges"], Float64[np.ndarray, "edges 3"]]:
     """List all pairs closer than the cutoff, periodic images (also an atom's own) included.
 
     The edge vector is ``positions[sender] - positions[receiver] + edge_shift @ cell``.
 
     Args:
-        positions: Å; atoms may lie outside of the cell.
-        cell: Rows are lattice vectors, Å; rows that are not periodic are not used.
-        pbc: Which lattice vectors are periodic.
-        cutoff: Å; a pair at exactly this distance is left out.
-        max_neighbors: Keep only so many edges that end at an atom, the shortest. Among edges of
-            one length the choice depends on the order of the atoms: symmetric structures lose their
-            symmetry, and energies change with the order.
-        tie_tolerance: Keep instead all edges whose squared length exceeds that of the shortest edge
-            to be left out by no more than this, Å². Nothing then depends on the order; OC20's
-            models that are not strict use 0.01.
+        positions: Positions, Å; atoms may lie outside of the cell.
+        cell: Lattice vectors in rows, Å; rows that are not periodic are not used.
+        pbc: Periodicity along each lattice vector.
+        cutoff: Cutoff radius, Å, or a whole :class:`equinet.neighborhood.Neighborhood`; a pair at
+            exactly this distance is left out.
+        max_neighbors: Number of edges that may end at an atom; the shortest are kept. Among edges
+            of one length the choice depends on the order of the atoms: symmetric structures lose
+            their symmetry, and energies change with the order. None keeps all.
+        tie_tolerance: Difference of squared lengths, Å²: all edges whose squared length exceeds
+            that of the shortest edge to be left out by no more than this are kept too. Nothing then
+            depends on the order; OC20's models that are not strict use 0.01. None keeps exactly
+            ``max_neighbors``.
+        source: Name of the structure in errors.
 
     Returns:
         ``edge_index`` as ``[sender, receiver]``, sorted by receiver, then sender, then shift; and
@@ -44,6 +50,8 @@ def neighbor_list(
     Raises:
         ValueError: ``cutoff`` is not positive and finite, ``max_neighbors`` is below 1, or
             ``tie_tolerance`` is negative or without ``max_neighbors``.
+        DataError: The structure is longer than hundreds of thousands of cutoff radii in one
+            direction, or has about a billion edges, as with positions in another unit than Å.
         BackendError: vesin is not installed.
 
     Example:
@@ -52,33 +60,30 @@ def neighbor_list(
         >>> neighbor_list(row, np.zeros((3, 3)), np.zeros(3, dtype=bool), 1.5)[0].tolist()
         [[1, 0], [0, 1]]
     """
-    if not (np.isfinite(cutoff) and cutoff > 0):
-        raise ValueError(f"cutoff must be positive and finite (Å), got {cutoff}")
-    if max_neighbors is not None and max_neighbors < 1:
-        raise ValueError(f"max_neighbors must be at least 1, got {max_neighbors}")
-    if tie_tolerance is not None and (max_neighbors is None or not tie_tolerance >= 0):
-        raise ValueError(
-            f"tie_tolerance must not be negative and needs max_neighbors, got {tie_tolerance}"
-        )
+    near = Neighborhood.of(cutoff, max_neighbors, tie_tolerance)
     vesin = _vesin()
+    if not len(positions):
+        return np.zeros((2, 0), dtype=np.int64), np.zeros((0, 3))
+    box = search_box(positions, cell, pbc, near.cutoff, source)
     receiver, sender, shift = vesin.NeighborList(
-        cutoff=cutoff, full_list=True, n_threads=1
-    ).compute(positions, _spanning_cell(cell, pbc), pbc, "ijS")
+        cutoff=box.cutoff, full_list=True, n_threads=1
+    ).compute(box.positions, box.cell, pbc, "ijS")
     edge_index = np.stack([sender, receiver]).astype(np.int64)
     edge_shift = shift.astype(np.float64)
     vectors = positions[edge_index[0]] - positions[edge_index[1]] + edge_shift @ cell
     squares = (vectors * vectors).sum(axis=1)
     # vesin keeps or drops a pair at the very cutoff by the last bit; this line decides.
-    kept = squares < cutoff * cutoff
-    if max_neighbors is not None:
-        beyond = max_neighbors - (tie_tolerance is None)
+    kept = squares < near.cutoff * near.cutoff
+    most, tolerance = near.max_neighbors, near.tie_tolerance
+    if most is not None:
+        beyond = most - (tolerance is None)
         bound = _nth_shortest(edge_index[1][kept], squares[kept], len(positions), beyond)
-        kept &= squares <= bound[edge_index[1]] + (tie_tolerance or 0.0)
+        kept &= squares <= bound[edge_index[1]] + (tolerance or 0.0)
     edge_index, edge_shift, squares = edge_index[:, kept], edge_shift[kept], squares[kept]
-    if max_neighbors is not None and tie_tolerance is None:
+    if most is not None and tolerance is None:
         # Some edges as long as the last one may be too many; their order decides.
         order = np.lexsort((*edge_shift.T[::-1], edge_index[0], squares, edge_index[1]))
-        first = order[_place_in_group(edge_index[1][order]) < max_neighbors]
+        first = order[_place_in_group(edge_index[1][order]) < most]
         edge_index, edge_shift = edge_index[:, first], edge_shift[first]
     order = np.lexsort((*edge_shift.T[::-1], *edge_index))
     return edge_index[:, order], edge_shift[order]
@@ -106,18 +111,6 @@ def _place_in_group(groups: Int64[np.ndarray, " edges"]) -> Int64[np.ndarray, " 
     places = np.arange(len(groups))
     starts = np.flatnonzero(np.diff(groups, prepend=-1))
     return places - np.repeat(starts, np.diff(np.append(starts, len(groups))))
-
-
-def _spanning_cell(
-    cell: Float64[np.ndarray, "3 3"], pbc: Bool[np.ndarray, "3"]
-) -> Float64[np.ndarray, "3 3"]:
-    """Put orthogonal vectors where the lattice is not periodic: files hold zeros there."""
-    if not pbc.any():
-        return np.zeros((3, 3))
-    spanning = cell.copy()
-    _, _, axes = np.linalg.svd(cell[pbc])  # the last rows span the complement
-    spanning[~pbc] = axes[int(pbc.sum()) :]
-    return spanning
 
 
 def _vesin() -> Any:

@@ -188,7 +188,7 @@ class OC20(AtomicDataModule):
     def _converted(self, name: str, source: Path) -> Path:
         options = Options()
         if self.max_edges is not None:
-            options = Options(cutoff=self.cutoff, max_neighbors=self.max_neighbors)
+            options = Options(**self.neighborhood.arguments())
         identity = hashlib.sha256(f"{source.resolve()} {options}".encode())
         for part in find_parts(source):
             identity.update(f"{part.name} {part.size}\n".encode())

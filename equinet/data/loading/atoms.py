@@ -16,6 +16,7 @@ from equinet.data.loading.packing import PackedBatches
 from equinet.data.loading.sampling import packed_loader
 from equinet.data.store import StoredDataset, StoredFrames
 from equinet.errors import DataError
+from equinet.neighborhood import Neighborhood
 
 
 @dataclass(frozen=True)
@@ -101,20 +102,15 @@ class AtomicDataModule(GraphDataModule[AtomicSets]):
             seed=seed,
             num_workers=num_workers,
         )
-        if not (np.isfinite(cutoff) and cutoff > 0):
-            raise DataError(f"cutoff must be positive and finite (Å), got {cutoff}")
-        for name, value in (
-            ("max_atoms", max_atoms),
-            ("max_edges", max_edges),
-            ("max_neighbors", max_neighbors),
-        ):
+        for name, value in (("max_atoms", max_atoms), ("max_edges", max_edges)):
             if value is not None and value < 1:
                 raise DataError(f"{name} must be at least 1, got {value}")
-        self.cutoff = float(cutoff)
+        try:
+            self.neighborhood = Neighborhood(cutoff, max_neighbors, tie_tolerance)
+        except ValueError as error:
+            raise DataError(str(error)) from error
         self.max_atoms = max_atoms
         self.max_edges = max_edges
-        self.max_neighbors = max_neighbors
-        self.tie_tolerance = tie_tolerance
 
     @abstractmethod
     def read(self) -> Splits:
@@ -143,11 +139,9 @@ class AtomicDataModule(GraphDataModule[AtomicSets]):
         return AtomicSets(splits.about, train, val, tests, statistics, splits.files)
 
     def _dataset(self, frames: Sequence[Frame], name: str) -> AtomicDataset:
-        bounds = {"max_neighbors": self.max_neighbors, "tie_tolerance": self.tie_tolerance}
-        options: dict[str, Any] = {"name": name, **bounds}
         if isinstance(frames, StoredFrames):
-            return StoredDataset(frames, self.cutoff, **options)
-        return AtomicDataset(frames, self.cutoff, **options)
+            return StoredDataset(frames, self.neighborhood, name=name)
+        return AtomicDataset(frames, self.neighborhood, name=name)
 
     def train_loader(self) -> DataLoader:
         """Training batches in an order that the seed and the epoch determine, packed if bounded."""
@@ -189,12 +183,7 @@ class AtomicDataModule(GraphDataModule[AtomicSets]):
 
     def model_arguments(self) -> dict[str, Any]:
         """The statistics and how graphs are built: the cutoff, and a cap where there is one."""
-        cap = {"max_neighbors": self.max_neighbors, "tie_tolerance": self.tie_tolerance}
-        return {
-            **self.statistics.model_arguments(),
-            "cutoff": self.cutoff,
-            **{name: value for name, value in cap.items() if value is not None},
-        }
+        return {**self.statistics.model_arguments(), **self.neighborhood.arguments()}
 
     def describe(self) -> str:
         """One line: what the data are, how many, of what, and in which units."""

@@ -4,10 +4,11 @@ import json
 import logging
 import os
 import threading
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import BytesIO
 from multiprocessing import connection, get_context, parent_process
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from equinet import __version__
+from equinet.data.atoms import LabelKeys
 from equinet.data.store.layout import (
     FORMAT,
     HEADER,
@@ -26,7 +28,7 @@ from equinet.data.store.layout import (
     read_header,
 )
 from equinet.data.store.records import Record, Refusal
-from equinet.data.store.shards import Shard, check_storable, write_shard
+from equinet.data.store.shards import Shard, check_storable, count_edges, write_shard
 from equinet.data.store.sources import Part, find_parts
 from equinet.errors import DataError
 from equinet.files import (
@@ -40,6 +42,7 @@ from equinet.files import (
     write_sealed_json,
     writing,
 )
+from equinet.neighborhood import Neighborhood
 
 _log = logging.getLogger(__name__)
 
@@ -49,28 +52,64 @@ _OLD_LOCK = "conversion.lock"  # of stores that older versions began
 
 @dataclass(frozen=True)
 class Options:
-    """How frames are stored; a conversion can be continued only with the same.
+    """How frames are read and stored; a conversion can be continued only with the same.
 
     Attributes:
-        precision: Of positions and forces: ``float64`` keeps every digit, ``float32`` halves the
-            store and rounds positions to about 2e-6 Å.
-        cutoff: Count edges within this, Å, for samplers that pack by them; None counts none.
-        max_neighbors: Count no more than this many edges per atom.
+        precision: Precision of positions and forces: ``float64`` keeps every digit, ``float32``
+            halves the store and rounds positions to about 2e-6 Å.
+        cutoff: Cutoff radius, Å, within which edges are counted for samplers that pack by them;
+            None counts none.
+        max_neighbors: Number of edges that may end at an atom; None counts all within the cutoff.
+        tie_tolerance: Difference of squared lengths that counts as none, Å²; None counts exactly
+            ``max_neighbors``.
+        keys: Names of the labels in the source, where they are not common ones.
+
+    Raises:
+        DataError: A value is out of range, or ``max_neighbors`` is given without a cutoff.
+
+    Example:
+        >>> Options(cutoff=5.0, max_neighbors=20).neighborhood.max_neighbors
+        20
     """
 
     precision: str = "float64"
     cutoff: float | None = None
     max_neighbors: int | None = None
+    tie_tolerance: float | None = None
+    keys: LabelKeys = field(default_factory=LabelKeys)
 
     def __post_init__(self) -> None:
         if self.precision not in {"float64", "float32"}:
             raise DataError(f"precision is {self.precision!r}, neither float64 nor float32")
-        if self.cutoff is not None and not (np.isfinite(self.cutoff) and self.cutoff > 0):
-            raise DataError(f"cutoff must be positive and finite (Å), got {self.cutoff}")
-        if self.max_neighbors is not None and (self.cutoff is None or self.max_neighbors < 1):
+        if self.cutoff is None and (self.max_neighbors is not None or self.tie_tolerance):
             raise DataError(
-                f"max_neighbors must be at least 1 and beside a cutoff, got {self.max_neighbors}"
+                "max_neighbors and tie_tolerance need a cutoff within which edges are counted, "
+                f"found {self.max_neighbors} and {self.tie_tolerance}; give --cutoff"
             )
+        try:
+            _ = self.neighborhood
+        except ValueError as error:
+            raise DataError(str(error)) from error
+
+    @property
+    def neighborhood(self) -> Neighborhood | None:
+        """Neighborhood whose edges are counted; None counts none."""
+        if self.cutoff is None:
+            return None
+        return Neighborhood(self.cutoff, self.max_neighbors, self.tie_tolerance)
+
+    def described(self) -> dict[str, Any]:
+        """Return the options as the header states them; later ones only where they are given."""
+        described: dict[str, Any] = {
+            "precision": self.precision,
+            "cutoff": self.cutoff,
+            "max_neighbors": self.max_neighbors,
+        }
+        if self.tie_tolerance is not None:
+            described["tie_tolerance"] = self.tie_tolerance
+        if self.keys != LabelKeys():
+            described["keys"] = vars(self.keys)
+        return described
 
 
 @dataclass(frozen=True)
@@ -157,7 +196,7 @@ def _plan(source: Path, parts: Sequence[Part], options: Options) -> dict[str, An
         "name": source.resolve().name,
         "kind": type(parts[0]).__name__.removesuffix("Part"),
         "parts": [[Path(part.name).name, part.size] for part in parts],
-        "options": vars(options),
+        "options": options.described(),
     }
 
 
@@ -299,15 +338,17 @@ def _convert_part(
 ) -> dict[str, Any]:
     """Write a shard, and then the note that says that it is there."""
     records: list[Record] = []
+    edges: list[int] = []
     refused: list[dict[str, Any]] = []
-    for record in part.records():
-        refusal = record if isinstance(record, Refusal) else _unstorable(record, part.name)
-        if refusal is None and isinstance(record, Record):
+    near = options.neighborhood
+    for found in part.records(options.keys):
+        record = found if isinstance(found, Refusal) else _storable(found, part.name, near, edges)
+        if isinstance(record, Record):
             records.append(record)
-        elif refusal is not None:
-            if not skip_bad:
-                raise DataError(f"{refusal.reason} (--skip-bad leaves it out)")
-            refused.append(vars(refusal))
+            continue
+        if not skip_bad:
+            raise DataError(f"{record.reason} (--skip-bad leaves it out)")
+        refused.append(vars(record))
     note: dict[str, Any] = {"frames": 0}
     if records:
         note = write_shard(
@@ -315,20 +356,24 @@ def _convert_part(
             folder / SHARDS / f"{index:06d}.safetensors",
             origin=part.name,
             precision=options.precision,
-            cutoff=options.cutoff,
-            max_neighbors=options.max_neighbors,
+            edges=edges if near is not None else None,
         )
     note |= {"refused": refused, "plan": plan}
     write_sealed_json(note, _note(folder, index))
     return note
 
 
-def _unstorable(record: Record, file: str) -> Refusal | None:
+def _storable(
+    record: Record, file: str, neighborhood: Neighborhood | None, edges: list[int]
+) -> Record | Refusal:
+    """Count the edges of a frame, if they are asked for, or say why it cannot be stored."""
     try:
         check_storable(record)
+        if neighborhood is not None:
+            edges.append(count_edges(record.frame, neighborhood))
     except DataError as error:
         return Refusal(file, record.number, str(error))
-    return None
+    return record
 
 
 def _finish(folder: Path, plan: dict[str, Any], parts: int, options: Options) -> None:
@@ -352,6 +397,9 @@ def _finish(folder: Path, plan: dict[str, Any], parts: int, options: Options) ->
         np.save(buffer, sizes, allow_pickle=False)
         write_bytes(buffer.getvalue(), folder / f"{name}.npy")
         checksums[name] = checksum(sizes)
+    unread: Counter[str] = Counter()
+    for shard in shards:
+        unread.update(shard.pop("unread", {}))
     labels = {name: sum(shard["labels"][name] for shard in shards) for name in shards[0]["labels"]}
     header = {
         "format": FORMAT,
@@ -361,6 +409,7 @@ def _finish(folder: Path, plan: dict[str, Any], parts: int, options: Options) ->
         "atoms": sum(shard["atoms"] for shard in shards),
         "elements": sorted({z for shard in shards for z in shard["elements"]}),
         "labels": {name: count for name, count in labels.items() if count},
+        "unread": dict(sorted(unread.items())),
         "fields": described_fields(options.precision),
         "source": plan,
         "refused": refused,

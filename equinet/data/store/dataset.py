@@ -1,9 +1,9 @@
 """Frames of a store as a data set: graphs are built when a batch asks for them."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import cached_property
 from typing import overload
 
 import numpy as np
@@ -16,6 +16,7 @@ from equinet.data.graph_dataset import GraphDataset
 from equinet.data.store.frame_store import FrameStore
 from equinet.data.store.records import Record
 from equinet.errors import DataError
+from equinet.neighborhood import Neighborhood
 
 # Enough for statistics: they are averages, and a larger sample moves none by a percent.
 _SAMPLE = 10_000
@@ -156,17 +157,31 @@ class StoredFrames(Sequence[Frame]):
 
 
 class StoredDataset(AtomicDataset):
-    """Graphs of the frames of a store; nothing is kept in memory.
+    r"""Graphs of the frames of a store; nothing is kept in memory.
 
     Args:
-        frames: Of a store.
-        cutoff: Å.
-        name: What to call the set in messages.
-        max_neighbors: Keep the shortest edges that end at an atom; see :func:`neighbor_list`.
-        tie_tolerance: Å², likewise.
+        frames: Frames of a store.
+        cutoff: Cutoff radius, Å, or a whole :class:`equinet.neighborhood.Neighborhood`.
+        name: Name of the set in messages.
+        max_neighbors: Number of edges that may end at an atom; the shortest are kept. None keeps
+            all; see :func:`equinet.data.neighbor_list`.
+        tie_tolerance: Difference of squared lengths that counts as none, Å²; None keeps exactly
+            ``max_neighbors``.
 
     Raises:
         DataError: There are no frames, or only some of the store's have energies or forces.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from equinet.data.store import convert
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     file = Path(folder, "water.xyz")
+        ...     _ = file.write_text("3\n\nO 0 0 0\nH 0.96 0 0\nH -0.24 0.93 0\n")
+        ...     _ = list(convert(file, Path(folder, "store")))
+        ...     dataset = StoredDataset(StoredFrames(FrameStore(Path(folder, "store"))), 5.0)
+        ...     dataset[0].edge_index.shape
+        torch.Size([2, 6])
     """
 
     frames: StoredFrames
@@ -174,7 +189,7 @@ class StoredDataset(AtomicDataset):
     def __init__(
         self,
         frames: StoredFrames,
-        cutoff: float,
+        cutoff: float | Neighborhood,
         *,
         name: str = "data",
         max_neighbors: int | None = None,
@@ -189,14 +204,9 @@ class StoredDataset(AtomicDataset):
                     f"{name}: {count - labels[label]} of {count} frames of {frames.store.folder} "
                     f"have no {label}"
                 )
-        build = partial(
-            to_graph, cutoff=cutoff, max_neighbors=max_neighbors, tie_tolerance=tie_tolerance
-        )
-        GraphDataset.__init__(self, _Graphs(frames, build), name=name)
+        self.neighborhood = Neighborhood.of(cutoff, max_neighbors, tie_tolerance)
+        GraphDataset.__init__(self, _Graphs(frames, self.neighborhood), name=name)
         self.frames = frames
-        self.cutoff = cutoff
-        self.max_neighbors = max_neighbors
-        self._build = build
 
     @property
     def elements(self) -> tuple[int, ...]:
@@ -205,32 +215,34 @@ class StoredDataset(AtomicDataset):
 
     @property
     def sizes(self) -> Int[np.ndarray, " frames"]:
-        """Atoms of every frame."""
+        """Number of atoms of every frame."""
         return self.frames.atoms
 
     @property
     def edge_counts(self) -> Int[np.ndarray, " frames"] | None:
-        """Edges of every graph, where the conversion counted them with the same bounds.
+        """Number of edges of every graph; None where the conversion counted none.
 
         Raises:
-            DataError: It counted with others.
+            DataError: The conversion counted the edges of another neighborhood.
         """
-        options = self.frames.store.header["source"]["options"]
-        counted = (options["cutoff"], options["max_neighbors"])
-        if counted[0] is not None and counted != (self.cutoff, self.max_neighbors):
-            own = f"--cutoff {self.cutoff:g}"
-            own += f" --max-neighbors {self.max_neighbors}" if self.max_neighbors else ""
+        counted, own = self.frames.store.neighborhood, self.neighborhood
+        if counted is not None and counted != own:
+            options = f"--cutoff {own.cutoff:g}"
+            if own.max_neighbors is not None:
+                options += f" --max-neighbors {own.max_neighbors}"
+            if own.tie_tolerance is not None:
+                options += f" --tie-tolerance {own.tie_tolerance:g}"
             raise DataError(
-                f"{self.frames.store.folder}: edges were counted within {counted[0]:g} Å, at most "
-                f"{counted[1]} an atom, which are not those of the graphs; convert with {own}"
+                f"{self.frames.store.folder}: edges were counted within {counted}, but the graphs "
+                f"have those within {own}; convert with {options}"
             )
         return self.frames.edges
 
     @cached_property
     def average_neighbors(self) -> float:
-        """Directed edges per atom, over a few hundred frames drawn at random."""
+        """Mean number of edges that end at an atom, over a few hundred frames drawn at random."""
         frames = self.sample()[:_SAMPLED_GRAPHS]
-        edges = sum(int(self._build(frame).edge_index.shape[1]) for frame in frames)
+        edges = sum(int(to_graph(f, self.neighborhood).edge_index.shape[1]) for f in frames)
         return edges / sum(len(frame) for frame in frames)
 
     def sample(self) -> list[Frame]:
@@ -253,9 +265,9 @@ class StoredDataset(AtomicDataset):
 class _Graphs(Sequence[Data]):
     """Graphs that are built anew every time."""
 
-    def __init__(self, frames: StoredFrames, build: Callable[[Frame], Data]) -> None:
+    def __init__(self, frames: StoredFrames, neighborhood: Neighborhood) -> None:
         self._frames = frames
-        self._build = build
+        self._neighborhood = neighborhood
         labels, count = frames.labels, len(frames.store)
         self._mixed = {name for name, there in labels.items() if there < count}
         self._sometimes = self._mixed & {"tags", "fixed"}
@@ -270,7 +282,7 @@ class _Graphs(Sequence[Data]):
     def __getitem__(self, index: int | slice) -> Data | list[Data]:
         if isinstance(index, slice):
             return [self[place] for place in range(*index.indices(len(self)))]
-        graph = self._build(self._frames[index])
+        graph = to_graph(self._frames[index], self._neighborhood)
         # All graphs of a batch must have the same fields.
         if "tags" in self._sometimes and "tags" not in graph:
             graph.tags = torch.zeros_like(graph.atomic_numbers)

@@ -15,6 +15,7 @@ from equinet.data.store.records import Record
 from equinet.data.store.shards import Shard
 from equinet.errors import DataError
 from equinet.files import reading
+from equinet.neighborhood import Neighborhood
 
 _OPEN_SHARDS = 256
 
@@ -52,8 +53,7 @@ class FrameStore(Sequence[Frame]):
         self._starts = np.cumsum([0, *(note["frames"] for note in self._notes)])
         self._shards: OrderedDict[int, Shard] = OrderedDict()
         self.atoms = self._sizes("atoms")
-        counted = self.header["source"]["options"]["cutoff"] is not None
-        self.edges = self._sizes("edges") if counted else None
+        self.edges = self._sizes("edges") if self.neighborhood is not None else None
 
     def __getstate__(self) -> dict[str, Any]:
         return {"folder": self.folder}
@@ -72,9 +72,25 @@ class FrameStore(Sequence[Frame]):
         return tuple(self.header["elements"])
 
     @property
+    def neighborhood(self) -> Neighborhood | None:
+        """Neighborhood whose edges the conversion counted; None where it counted none."""
+        options = self.header["source"]["options"]
+        if options["cutoff"] is None:
+            return None
+        # Stores of earlier versions were counted without regard to ties.
+        return Neighborhood(
+            options["cutoff"], options["max_neighbors"], options.get("tie_tolerance")
+        )
+
+    @property
     def labels(self) -> dict[str, int]:
-        """How many frames have each optional field."""
+        """Number of frames that have each optional field."""
         return dict(self.header["labels"])
+
+    @property
+    def unread(self) -> dict[str, int]:
+        """Number of frames of the source that hold each value which the store does not."""
+        return dict(self.header.get("unread", {}))
 
     def __len__(self) -> int:
         return int(self._starts[-1])

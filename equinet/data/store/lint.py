@@ -8,8 +8,10 @@ import numpy as np
 
 from equinet.data.atoms import Frame, neighbor_list
 from equinet.data.store.records import Record, Refusal
+from equinet.errors import DataError
 
 _REMEMBERED = 2_000_000  # frames whose repetition is noticed, half a gigabyte
+_NAMED = 10  # frames, or values, that one sentence names
 
 
 @dataclass
@@ -21,6 +23,15 @@ class Lint:
         closest: Distance of two atoms below which a frame is named, Å.
         frames: Frames seen.
         findings: Findings so far.
+
+    Example:
+        >>> import numpy as np
+        >>> from equinet.data import Frame
+        >>> from equinet.data.store import Record
+        >>> pair = Frame(np.array([1, 1]), np.array([[0.0, 0, 0], [0, 0, 0.3]]), np.zeros((3, 3)),
+        ...              np.zeros(3, dtype=bool), -31.0, np.eye(3)[:2], source="pair")
+        >>> list(Lint().look([Record(pair, 1)]))
+        ['pair: atoms 0 and 1 are 0.30 Å apart, below 0.5 Å']
     """
 
     largest_force: float = 50.0
@@ -29,6 +40,8 @@ class Lint:
     findings: int = 0
     _seen: dict[bytes, str] = field(default_factory=dict)
     _ids: dict[tuple[int, int], str] = field(default_factory=dict)
+    _unlabeled: dict[str, list[str]] = field(default_factory=dict)
+    _unread: set[str] = field(default_factory=set)
     _held_forces: bool = False
     _held_atoms: bool = False
 
@@ -55,6 +68,17 @@ class Lint:
         """Yield what can only be said of all frames together."""
         if self.frames > _REMEMBERED:
             yield f"repetitions were looked for among the first {_REMEMBERED} frames only"
+        for label, sources in self._unlabeled.items():
+            self.findings += 1
+            if len(sources) == self.frames:
+                yield f"no frame has a label {label}{self._hint()}"
+                continue
+            shown = "; ".join(sources[:_NAMED])
+            more = f" and {len(sources) - _NAMED} more" if len(sources) > _NAMED else ""
+            yield (
+                f"{len(sources)} of {self.frames} frames have no label {label}{self._hint()}: "
+                f"{shown}{more}"
+            )
         if self._held_atoms and not self._held_forces:
             self.findings += 1
             yield (
@@ -62,8 +86,20 @@ class Lint:
                 "applied when they were written; leave those atoms out of the loss"
             )
 
+    def _hint(self) -> str:
+        if not self._unread:
+            return ""
+        names = ", ".join(sorted(self._unread)[:_NAMED])
+        return f", but there are {names} (--energy-key, --forces-key and --stress-key name labels)"
+
     def _of(self, record: Record) -> Iterator[str]:
         frame = record.frame
+        self._unread.update(frame.unread)
+        if record.relaxed_energy is None:  # IS2RE has no other label
+            for label in ("energy", "forces"):
+                # By symmetry there is no force on an atom alone.
+                if getattr(frame, label) is None and (label == "energy" or len(frame) > 1):
+                    self._unlabeled.setdefault(label, []).append(frame.source)
         if frame.forces is not None:
             yield from self._large_forces(frame)
             if frame.fixed is not None and frame.fixed.any():
@@ -88,7 +124,11 @@ class Lint:
             )
 
     def _close_atoms(self, frame: Frame) -> Iterator[str]:
-        edge_index, shift = neighbor_list(frame.positions, frame.cell, frame.pbc, self.closest)
+        try:
+            edge_index, shift = neighbor_list(frame.positions, frame.cell, frame.pbc, self.closest)
+        except DataError as error:
+            yield str(error)
+            return
         if edge_index.shape[1]:
             sender, receiver = edge_index
             vectors = frame.positions[sender] - frame.positions[receiver] + shift @ frame.cell

@@ -15,13 +15,26 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from equinet.data.atoms import Frame, check_frame
+from equinet.data.atoms import (
+    Frame,
+    LabelKeys,
+    LabelNames,
+    check_frame,
+    full_stress,
+    unread,
+)
 from equinet.data.store.lmdb_pages import check_pages
 from equinet.data.store.pickled import Value, read_data
 from equinet.data.store.records import Record, Refusal
 from equinet.errors import BackendError, DataError
 from equinet.files import reading
 
+# Fields of pickled objects that are read, or that follow from those that are.
+_FIELDS = {
+    *("pos", "atomic_numbers", "cell", "tags", "fixed", "sid", "fid"),
+    *("y_relaxed", "pos_relaxed", "natoms", "edge_index", "cell_offsets", "distances"),
+    *("force", "forces", "y_init", "y", "energy"),
+}
 _LARGEST_ROW = 1 << 28  # bytes that a compressed row may unpack to
 
 
@@ -47,12 +60,18 @@ class PickledPart:
         """Entries."""
         return len(self.keys)
 
-    def records(self) -> Iterator[Record | Refusal]:
-        """Read the entries through the list of allowed names."""
+    def records(self, keys: LabelKeys | None = None) -> Iterator[Record | Refusal]:
+        """Read the entries through the list of allowed names.
+
+        Args:
+            keys: Names of the labels; None looks for ``y_init``, ``y`` or ``energy``, and for
+                ``force`` or ``forces``.
+        """
+        keys = keys or LabelKeys()
         for key, value in _values(self.path, self.keys):
             place = f"{self.path}, frame {key + 1} (key {key})"
             try:
-                yield _record_of_data(read_data(value), key + 1, place)
+                yield _record_of_data(read_data(value), key + 1, place, keys)
             except DataError as error:
                 reason = str(error)
                 reason = reason if reason.startswith(place) else f"{place}: {reason}"
@@ -81,12 +100,18 @@ class JsonPart:
         """Rows."""
         return len(self.keys)
 
-    def records(self) -> Iterator[Record | Refusal]:
-        """Read the rows."""
+    def records(self, keys: LabelKeys | None = None) -> Iterator[Record | Refusal]:
+        """Read the rows.
+
+        Args:
+            keys: Names of the labels, among the row's own, its key-value pairs and its data; None
+                looks for common ones.
+        """
+        names = LabelNames(keys, required=False, settle=False)
         for key, value in _values(self.path, self.keys):
             place = f"{self.path}, frame {key}"
             try:
-                yield Record(_frame_of_row(_unpacked_row(value, place), place), key)
+                yield Record(_frame_of_row(_unpacked_row(value, place), place, names), key)
             except DataError as error:
                 yield Refusal(str(self.path), key, str(error))
 
@@ -147,11 +172,14 @@ def _values(path: Path, keys: Sequence[int]) -> Iterator[tuple[int, bytes]]:
             yield key, content
 
 
-def _record_of_data(data: Mapping[str, Value], number: int, place: str) -> Record:
+def _record_of_data(data: Mapping[str, Value], number: int, place: str, keys: LabelKeys) -> Record:
+    for kind, key in vars(keys).items():
+        if key is not None and key not in data:
+            raise DataError(f"{place}: no {kind} named {key!r}; there are {', '.join(data)}")
     for name in ("pos", "atomic_numbers", "cell"):
         if name not in data:
             raise DataError(f"{place}: no {name}; there are {', '.join(data)}")
-    numbers, cell = _array(data["atomic_numbers"]), _array(data["cell"])
+    numbers, cell = (_array(data, name, place) for name in ("atomic_numbers", "cell"))
     if numbers.ndim != 1 or cell.size != 9:
         raise DataError(
             f"{place}: atomic_numbers and cell have shapes {numbers.shape} and {cell.shape}"
@@ -161,41 +189,55 @@ def _record_of_data(data: Mapping[str, Value], number: int, place: str) -> Recor
         shape = (len(numbers), 3) if vectors else numbers.shape
         for name in names:
             if name in data:
-                return _shaped(_array(data[name]), shape, name, place)
+                return _shaped(_array(data, name, place), shape, name, place)
         return None
 
-    positions = _shaped(_array(data["pos"]), (len(numbers), 3), "pos", place)
+    positions = _shaped(_array(data, "pos", place), (len(numbers), 3), "pos", place)
+    energies = ("y_init", "y", "energy") if keys.energy is None else (keys.energy,)
+    forces = ("force", "forces") if keys.forces is None else (keys.forces,)
+    stress = None
+    if keys.stress is not None:
+        stress = full_stress(_array(data, keys.stress, place), keys.stress, place)
     tags, fixed = per_atom("tags"), per_atom("fixed")
     frame = Frame(
         numbers.astype(np.int64),
         positions,
         cell.reshape(3, 3),
         np.ones(3, dtype=bool),  # OC20 is periodic everywhere and does not say so
-        _scalar(data, ("y_init", "y", "energy"), place),
-        per_atom("force", "forces", vectors=True),
-        None,
+        _scalar(data, energies, place),
+        per_atom(*forces, vectors=True),
+        stress,
         None if tags is None else tags.astype(np.int64),
         None if fixed is None else fixed != 0,
         place,
+        tuple(sorted(set(data) - _FIELDS - {*energies, *forces, keys.stress})),
     )
     check_frame(frame)
-    system, step = _scalar(data, ("sid",), place), _scalar(data, ("fid",), place)
     return Record(
         frame,
         number,
-        -1 if system is None else int(system),
-        -1 if step is None else int(step),
+        _id(data, "sid", place),
+        _id(data, "fid", place),
         None,
         _scalar(data, ("y_relaxed",), place),
         per_atom("pos_relaxed", vectors=True),
     )
 
 
-def _array(value: Value) -> np.ndarray:
+def _array(data: Mapping[str, Value], name: str, place: str) -> np.ndarray:
+    value = data[name]
     array = value.numpy() if isinstance(value, Tensor) else np.asarray(value)
     if array.dtype.kind not in "fiub":
-        raise DataError(f"expected numbers, found {value!r}")
+        raise DataError(f"{place}: expected numbers in {name}, found {value!r}")
     return array.astype(np.float64)
+
+
+def _id(data: Mapping[str, Value], name: str, place: str) -> int:
+    """A whole number; -1 where there is none, or a word that other data sets have instead."""
+    if isinstance(data.get(name), str):
+        return -1
+    number = _scalar(data, (name,), place)
+    return -1 if number is None else int(number)
 
 
 def _shaped(array: np.ndarray, shape: tuple[int, ...], what: str, place: str) -> np.ndarray:
@@ -207,7 +249,7 @@ def _shaped(array: np.ndarray, shape: tuple[int, ...], what: str, place: str) ->
 def _scalar(data: Mapping[str, Value], names: Sequence[str], place: str) -> float | None:
     for name in names:
         if name in data:
-            array = _array(data[name])
+            array = _array(data, name, place)
             if array.size != 1:
                 raise DataError(f"{place}: {name} has shape {array.shape}, not one number")
             return float(array.reshape(()))
@@ -226,7 +268,7 @@ def _unpacked_row(value: bytes, place: str) -> Mapping[str, Any]:
     return row
 
 
-def _frame_of_row(row: Mapping[str, Any], place: str) -> Frame:
+def _frame_of_row(row: Mapping[str, Any], place: str, names: LabelNames) -> Frame:
     for name in ("numbers", "positions"):
         if row.get(name) is None:
             raise DataError(f"{place}: the row has no {name}")
@@ -246,22 +288,45 @@ def _frame_of_row(row: Mapping[str, Any], place: str) -> Frame:
     positions = _shaped(_row_array(row["positions"], place), (count, 3), "positions", place)
     pbc, cell, tags = given("pbc", (3,)), given("cell", (3, 3)), given("tags", (count,))
     periodic = np.zeros(3, dtype=bool) if pbc is None else pbc.astype(bool)
-    energy = given("energy", ())
-    stress = None if row.get("stress") is None else _row_array(row["stress"], place)
+    values = _row_values(row, place)
+    found = names.choose(values, place, atoms=count)
+
+    def label(name: str | None, shape: tuple[int, ...] | None) -> np.ndarray | None:
+        if name is None:
+            return None
+        array = _row_array(values[name], place)
+        return array if shape is None else _shaped(array, shape, name, place)
+
+    energy, forces = label(found.energy, ()), label(found.forces, (count, 3))
+    stress = label(found.stress, None)
     frame = Frame(
         numbers,
         positions,
         np.zeros((3, 3)) if cell is None or not periodic.any() else cell,
         periodic,
         None if energy is None else float(energy),
-        given("forces", (count, 3)),
-        None if stress is None else _full(stress, place),
+        forces,
+        None if stress is None else full_stress(stress, found.stress or "stress", place),
         None if tags is None else tags.astype(np.int64),
         _fixed(row.get("constraints") or [], count, place),
         place,
+        unread(values, found),
     )
     check_frame(frame)
     return frame
+
+
+def _row_values(row: Mapping[str, Any], place: str) -> dict[str, Any]:
+    """Everything that may be a label: calculated values, key-value pairs and data."""
+    values: dict[str, Any] = {}
+    for part in (row.get("data"), row.get("key_value_pairs")):
+        for name, value in part.items() if isinstance(part, Mapping) else ():
+            packed = isinstance(value, dict) and "__ndarray__" in value
+            values[name] = _row_array(value, place) if packed else value
+    for name in ("energy", "forces", "stress"):
+        if row.get(name) is not None:
+            values[name] = _row_array(row[name], place)
+    return values
 
 
 def _row_array(value: Any, place: str) -> np.ndarray:
@@ -275,15 +340,6 @@ def _row_array(value: Any, place: str) -> np.ndarray:
         return np.asarray(value, dtype=np.float64)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise DataError(f"{place}: {str(value)[:60]} is no array of numbers") from error
-
-
-def _full(stress: np.ndarray, place: str) -> np.ndarray:
-    if stress.shape == (3, 3):
-        return stress
-    if stress.shape != (6,):
-        raise DataError(f"{place}: stress has shape {stress.shape}, neither 6 nor 3 by 3")
-    xx, yy, zz, yz, xz, xy = stress
-    return np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])
 
 
 def _fixed(constraints: Any, count: int, place: str) -> np.ndarray | None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from equinet.data.atoms import Block, Frame, check_frame, number_blocks
+from equinet.data.atoms import Block, Frame, LabelKeys, check_frame, number_blocks
 from equinet.data.store.archives import Blob, unpack
 from equinet.data.store.records import Record, Refusal
 from equinet.elements import SYMBOLS
@@ -48,12 +48,23 @@ class S2EFPart:
         """Bytes of the files."""
         return self.frames.size + self.references.size
 
-    def records(self) -> Iterator[Record | Refusal]:
+    def records(self, keys: LabelKeys | None = None) -> Iterator[Record | Refusal]:
         """Read the pair; energies come out minus their reference energies.
 
         A row belongs to the frame of the same number. Where both files are whole and differ in
         length, no row can be trusted, and the pair is refused.
+
+        Args:
+            keys: Names of the labels; the format has its own, so that only None is taken.
+
+        Raises:
+            DataError: A name is given.
         """
+        if keys not in (None, LabelKeys()):
+            raise DataError(
+                f"{self.name}: S2EF files name their labels energy and forces; leave out "
+                "--energy-key, --forces-key and --stress-key"
+            )
         content, broken = unpack(self.frames)
         rows, broken_rows = _rows(self.references)
         frames: list[tuple[int, Block | DataError]] = []

@@ -1,6 +1,7 @@
 """One shard: frames packed into arrays in a safetensors file, and read back one by one."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -15,6 +16,7 @@ from equinet.data.store.layout import FIELDS, OPTIONAL, checksum, dtype_of
 from equinet.data.store.records import Record
 from equinet.errors import DataError
 from equinet.files import reading, write_bytes
+from equinet.neighborhood import Neighborhood
 
 
 def write_shard(
@@ -23,27 +25,25 @@ def write_shard(
     *,
     origin: str,
     precision: str = "float64",
-    cutoff: float | None = None,
-    max_neighbors: int | None = None,
+    edges: Sequence[int] | None = None,
 ) -> dict[str, Any]:
     """Write frames as a file that appears under its name only once it is whole.
 
     Args:
-        records: At least one.
-        path: The final name.
-        origin: The file that the frames came from.
-        precision: ``float64`` or ``float32``, of positions and forces.
-        cutoff: Count the directed edges of each frame within this, Å; None counts none.
-        max_neighbors: Count no more than this many edges per atom.
+        records: Frames with their ids, at least one.
+        path: Final name of the file.
+        origin: Name of the file that the frames came from.
+        precision: Precision of positions and forces, ``float64`` or ``float32``.
+        edges: Number of directed edges of each frame; None where they are not counted.
 
     Returns:
         What the header says of the shard: ``file``, ``frames``, ``atoms``, ``elements``,
-        ``labels`` (by name, how many frames have it), ``bytes``, ``sha256``.
+        ``labels`` (number of frames that have each), ``unread`` (number of frames that have each
+        value which the store does not hold), ``bytes``, ``sha256``.
     """
     arrays = _packed(records, precision)
-    if cutoff is not None:
-        counts = [count_edges(record.frame, cutoff, max_neighbors) for record in records]
-        arrays["edges"] = np.array(counts, dtype=np.int32)
+    if edges is not None:
+        arrays["edges"] = np.array(edges, dtype=np.int32)
     arrays["checksums"] = _checksums(arrays)
     # What is read as a whole has its checksum here; frames are compared one by one.
     seals = [checksum(arrays[name]) for name in _sealed(arrays)]
@@ -60,27 +60,29 @@ def write_shard(
             name: int(np.count_nonzero(arrays["present"] >> bit & 1))
             for bit, name in enumerate(OPTIONAL)
         },
+        "unread": dict(Counter(name for record in records for name in record.frame.unread)),
         "bytes": len(content),
         "sha256": hashlib.sha256(content).hexdigest(),
     }
 
 
-def count_edges(frame: Frame, cutoff: float, max_neighbors: int | None) -> int:
+def count_edges(frame: Frame, neighborhood: Neighborhood) -> int:
     """Count the directed edges of a frame's graph.
 
     Args:
-        frame: The frame.
-        cutoff: Å.
-        max_neighbors: Most edges that end at an atom; None sets no bound.
+        frame: Frame, labeled or not.
+        neighborhood: Rule by which the edges are drawn.
 
     Returns:
-        Their number.
+        The number of edges.
+
+    Raises:
+        DataError: The structure is too long or too dense for a neighbor list.
     """
-    edge_index, _ = neighbor_list(frame.positions, frame.cell, frame.pbc, cutoff)
-    neighbors = np.bincount(edge_index[1], minlength=len(frame))
-    return int(
-        neighbors.sum() if max_neighbors is None else neighbors.clip(max=max_neighbors).sum()
+    edge_index, _ = neighbor_list(
+        frame.positions, frame.cell, frame.pbc, neighborhood, source=frame.source
     )
+    return int(edge_index.shape[1])
 
 
 def check_storable(record: Record) -> None:

@@ -5,7 +5,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from equinet.data.atoms import ase_library, frame_from_atoms, label_keys, scan_frames
+from equinet.data.atoms import (
+    LabelKeys,
+    LabelNames,
+    ase_library,
+    atoms_of_row,
+    frame_from_atoms,
+    scan_frames,
+    stored_values,
+)
 from equinet.data.store.archives import Blob, tar_members
 from equinet.data.store.layout import is_store
 from equinet.data.store.lmdb_records import JsonPart, PickledPart, lmdb_parts
@@ -40,10 +48,15 @@ class FilePart:
         """Bytes."""
         return self.path.stat().st_size
 
-    def records(self) -> Iterator[Record | Refusal]:
-        """Read all frames, with labels where there are any."""
+    def records(self, keys: LabelKeys | None = None) -> Iterator[Record | Refusal]:
+        """Read all frames, with labels where there are any.
+
+        Args:
+            keys: Names of the labels; None looks for common ones.
+        """
+        names = {f"{kind}_key": name for kind, name in vars(keys or LabelKeys()).items()}
         try:
-            for number, frame in scan_frames(self.path, labels_required=False):
+            for number, frame in scan_frames(self.path, labels_required=False, **names):
                 if isinstance(frame, DataError):
                     yield Refusal(self.name, number, str(frame))
                 else:
@@ -71,8 +84,13 @@ class DatabasePart:
         """The path, and which rows."""
         return f"{self.path}, rows {self.start + 1} to {self.start + self.size}"
 
-    def records(self) -> Iterator[Record | Refusal]:
-        """Read the rows, with labels where there are any."""
+    def records(self, keys: LabelKeys | None = None) -> Iterator[Record | Refusal]:
+        """Read the rows, with labels where there are any.
+
+        Args:
+            keys: Names of the labels; None looks for common ones.
+        """
+        names = LabelNames(keys, required=False, settle=False)
         ase_library()
         from ase.db import connect
 
@@ -92,9 +110,9 @@ class DatabasePart:
             place = f"{place} (id {row.id})"
             try:
                 with reading(place, "a row of an ASE database"):
-                    atoms = row.toatoms()
-                    keys = label_keys(atoms, labels_required=False, source=place)
-                    frame = frame_from_atoms(atoms, keys, source=place)
+                    atoms = atoms_of_row(row)
+                    found = names.choose(stored_values(atoms, place), place, atoms=len(atoms))
+                    frame = frame_from_atoms(atoms, found, source=place)
             except DataError as error:
                 yield Refusal(str(self.path), number, str(error))
             else:
@@ -102,7 +120,7 @@ class DatabasePart:
 
 
 Part = S2EFPart | FilePart | DatabasePart | PickledPart | JsonPart
-"""A stretch of a source that is read on its own: ``records()``, and what a resumed conversion
+"""A stretch of a source that is read on its own: ``records(keys)``, and what a resumed conversion
 compares, ``name`` and ``size`` (bytes or records)."""
 
 

@@ -245,7 +245,78 @@ def test_stress_of_another_shape_or_not_symmetric_is_refused(write, text):
     for values, reason in (("1 2 3", "neither 6 nor 3 by 3"), ("1 2 3 4 5 6 7 8 9", "symmetric")):
         content = text(1).replace("energy=", f'REF_stress="{values}" energy=')
         with pytest.raises(DataError, match=reason):
-            read_frames(write(content))
+            read_frames(write(content), stress_key="REF_stress")
+
+
+@pytest.mark.parametrize("name", ["stress", "REF_stress"])
+@pytest.mark.parametrize("values", ["1 2 3", "nan 2 3 4 5 6", "1 2 3 4 5 6 7 8 9", "inf"])
+def test_a_stress_that_is_none_blocks_nothing_unless_asked_for(write, text, name, values, caplog):
+    path = write(text(3).replace("energy=", f'{name}="{values}" energy='))
+    with caplog.at_level(logging.WARNING):
+        frames = read_frames(path)
+    assert [frame.energy for frame in frames] == [-1.5, -2.5, -3.5]
+    assert all(frame.stress is None for frame in frames)
+    assert frames[0].unread == (name,)
+    (warning,) = [record.getMessage() for record in caplog.records]
+    assert "frame 1" in warning
+    assert "the stress is left out" in warning
+    with pytest.raises(DataError, match="frame 1: stress"):
+        read_frames(path, stress_key=name)
+
+
+@pytest.mark.parametrize("name", ["virial", "virials", "REF_virial", "dft_virial"])
+def test_a_virial_is_no_stress(write, text, name, caplog):
+    path = write(text(2).replace("energy=", f'{name}="1 2 3 4 5 6" energy='))
+    with pytest.raises(DataError, match=rf"frame 1: '{name}' .*stress = -virial / volume"):
+        read_frames(path, stress_key=name)
+    with caplog.at_level(logging.WARNING):
+        assert read_frames(path)[0].stress is None
+    assert caplog.text.count("-virial / volume") == 1
+
+
+@pytest.mark.parametrize(
+    "comment",
+    [
+        'lattice="6 0 0 0 6 0 0 0 6" Properties=species:S:1:pos:R:3:force:R:3',
+        'lattice="6 0 0 0 6 0 0 0 6" properties=species:S:1:pos:R:3:force:R:3',
+        'LATTICE="6 0 0 0 6 0 0 0 6" Properties=species:S:1:pos:R:3:force:R:3',
+        'pbc="F F F" lattice="6 0 0 0 6 0 0 0 6" Properties=species:S:1:pos:R:3:force:R:3',
+        'PBC="T T T" Lattice="6 0 0 0 6 0 0 0 6" Properties=species:S:1:pos:R:3:force:R:3',
+    ],
+)
+def test_structural_keys_in_other_letters_are_refused(write, comment):
+    rows = "Pb 0 0 0 0.2 0 0\nTe 3.2 0.1 0 -0.2 0 0\n"
+    path = write(f"2\nenergy=-8.1 {comment}\n{rows}")
+    with pytest.raises(DataError, match=r"frame 1, line 2: .*write it '(Lattice|Properties|pbc)'"):
+        read_frames(path)
+
+
+def test_labels_are_settled_on_the_first_frame_that_has_them(write, text):
+    path = write("1\n\nH 0 0 0\n1\nREF_energy=-13.6\nH 0 0 0\n" + text(2), "mixed.xyz")
+    with pytest.raises(DataError, match=r"frame 3: no energy named 'REF_energy'.*but 'energy'"):
+        read_frames(path, labels_required=False)
+    path = write("1\n\nH 0 0 0\n1\nenergy=-13.6\nH 0 0 0\n" + text(2), "mixed.xyz")
+    frames = read_frames(path, labels_required=False)
+    assert [frame.energy for frame in frames] == [None, -13.6, -1.5, -2.5]
+    assert [frame.forces is None for frame in frames] == [True, True, False, False]
+    with pytest.raises(DataError, match="frame 1: no energy"):
+        read_frames(path)
+
+
+def test_labels_of_a_database_are_found_in_key_value_pairs_and_data(tmp_path):
+    from ase import Atoms
+    from ase.db import connect
+
+    forces = np.arange(6.0).reshape(2, 3)
+    with connect(tmp_path / "f.db") as database:
+        for energy in (-1.5, -2.5):
+            atoms = Atoms("N2", positions=[[0, 0, 0], [0, 0, 1.1]])
+            database.write(atoms, pbe_energy=energy, data={"pbe_forces": forces})
+    with pytest.raises(DataError, match=r"no energy; .*pbe_energy.*energy_key"):
+        read_frames(tmp_path / "f.db")
+    frames = read_frames(tmp_path / "f.db", energy_key="pbe_energy", forces_key="pbe_forces")
+    assert [frame.energy for frame in frames] == [-1.5, -2.5]
+    np.testing.assert_array_equal(frames[1].forces, forces)
 
 
 def test_reading_real_files(shared_data):

@@ -13,8 +13,8 @@ from oc20_files import data_of, slab, write_lmdb
 from torch_geometric.data import Data
 
 from equinet import __main__ as entry
-from equinet.data import StoredFrames
-from equinet.data.store import FrameStore, convert, find_parts
+from equinet.data import LabelKeys, StoredFrames
+from equinet.data.store import FrameStore, Options, convert, find_parts
 from equinet.errors import DataError
 
 
@@ -207,7 +207,6 @@ def test_aselmdb(frames, tmp_path, as_lists):
         ({"positions": [[0, 0]]}, "positions has shape"),
         ({"numbers": {"__ndarray__": [[3], "int64", [1]]}}, "no array of numbers"),
         ({"forces": [["a", 0, 0]]}, "no array of numbers"),
-        ({"stress": [1, 2]}, "neither 6 nor 3 by 3"),
         ({"constraints": [{"name": "FixAtoms", "kwargs": {"indices": [99]}}]}, "constraints"),
         ({"constraints": 3}, "constraints"),
     ],
@@ -219,6 +218,56 @@ def test_rows_that_are_wrong(frames, tmp_path, change, reason):
         stored(path, tmp_path / "store")
     with pytest.raises(DataError, match="no frame is left"):
         stored(path, tmp_path / "store", skip_bad=True)
+
+
+def test_a_stress_of_another_shape_is_left_out_unless_asked_for(frames, tmp_path, caplog):
+    rows = [{**ase_row(frame, as_lists=True), "stress": [1, 2]} for frame in frames[:3]]
+    packed = {key: zlib.compress(json.dumps(row).encode()) for key, row in enumerate(rows, 1)}
+    path = write_lmdb(tmp_path / "train.aselmdb", packed)
+    store = stored(path, tmp_path / "store")
+    assert store.labels["energy"] == 3
+    assert "stress" not in store.labels
+    assert caplog.text.count("neither 6 nor 3 by 3; the stress is left out") == 1
+    with pytest.raises(DataError, match=r"train.aselmdb, frame 1: .*neither 6 nor 3 by 3"):
+        stored(path, tmp_path / "asked", options=Options(keys=LabelKeys(stress="stress")))
+
+
+def test_labels_of_rows_by_name(frames, tmp_path):
+    names = ("energy", "forces", "stress")
+    packed = {}
+    for key, frame in enumerate(frames[:3], 1):
+        row = {k: v for k, v in ase_row(frame, as_lists=False).items() if k not in names}
+        row["key_value_pairs"] = {"pbe_energy": frame.energy}
+        flat = {"__ndarray__": [list(frame.forces.shape), "float64", frame.forces.ravel().tolist()]}
+        row["data"] = {"pbe_forces": flat}
+        packed[key] = zlib.compress(json.dumps(row).encode())
+    path = write_lmdb(tmp_path / "train.aselmdb", packed)
+    bare = stored(path, tmp_path / "bare")
+    assert not {"energy", "forces"} & set(bare.labels)
+    assert bare.unread == {"pbe_energy": 3, "pbe_forces": 3}
+    keys = LabelKeys("pbe_energy", "pbe_forces")
+    store = stored(path, tmp_path / "store", options=Options(keys=keys))
+    assert [frame.energy for frame in store] == [frame.energy for frame in frames[:3]]
+    assert np.array_equal(store[2].forces, frames[2].forces)
+
+
+def test_words_in_pickled_records(tmp_path):
+    def record(**changes):
+        known = {"pos": torch.rand(2, 3), "atomic_numbers": torch.tensor([14.0, 14.0])}
+        return pickle.dumps(Data(**known, cell=5.5 * torch.eye(3)[None], y=-1.0, **changes))
+
+    path = write_lmdb(tmp_path / "words.lmdb", {0: record(sid="mp-149", fid=3)})
+    store = stored(path, tmp_path / "store")
+    assert (store.record(0).system, store.record(0).step) == (-1, 3)
+    path = write_lmdb(tmp_path / "wrong.lmdb", {0: record(tags="none")})
+    with pytest.raises(DataError, match=r"key 0\): expected numbers in tags, found 'none'"):
+        stored(path, tmp_path / "other")
+    path = write_lmdb(tmp_path / "named.lmdb", {0: record(dft=-7.5, dft_forces=torch.ones(2, 3))})
+    keys = LabelKeys(energy="dft", forces="dft_forces")
+    named = stored(path, tmp_path / "named", options=Options(keys=keys))
+    assert named[0].energy == -7.5
+    assert named[0].forces.tolist() == [[1.0] * 3] * 2
+    assert stored(path, tmp_path / "unnamed").unread == {"dft": 1, "dft_forces": 1}
 
 
 def test_a_row_that_unpacks_to_anything(frames, tmp_path, monkeypatch):

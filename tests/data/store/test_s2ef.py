@@ -7,7 +7,7 @@ import pytest
 from oc20_files import REFERENCE, extxyz, rows, slab, write_pair
 
 from equinet.data import read_s2ef
-from equinet.data.atoms.frames import label_keys
+from equinet.data.atoms.labels import label_keys
 from equinet.data.store import FrameStore, convert
 from equinet.errors import DataError
 

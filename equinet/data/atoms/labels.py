@@ -1,0 +1,327 @@
+"""Names under which files keep energies, forces and stresses, and the values under them."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Float64
+
+from equinet.errors import DataError
+
+if TYPE_CHECKING:
+    import ase
+
+_log = logging.getLogger(__name__)
+
+# Names are compared in lower case without separators, so "REF_energy" is "refenergy".
+# "free_energy" is left out on purpose: it is the Mermin functional, not the label of any
+# benchmark, and a file holding only that must say so with energy_key.
+_LABEL_NAMES = {
+    "energy": {"energy", "refenergy", "dftenergy", "energydft", "totenergy", "totalenergy"},
+    "forces": {"forces", "force", "refforces", "refforce", "dftforces", "dftforce", "forcesdft"},
+    "stress": {"stress", "refstress", "dftstress", "stressdft"},
+}
+_STRUCTURE = {"numbers", "positions", "tags", "initial_magmoms", "initial_charges", "unique_id"}
+
+
+@dataclass(frozen=True)
+class LabelKeys:
+    """Names under which a file keeps its labels.
+
+    Attributes:
+        energy: Name of the energy; None where there is none, or where it is to be looked for.
+        forces: Name of the forces, or None.
+        stress: Name of the stress, or None.
+
+    Example:
+        >>> LabelKeys(energy="U0").forces is None
+        True
+    """
+
+    energy: str | None = None
+    forces: str | None = None
+    stress: str | None = None
+
+
+class LabelNames:
+    """Finds the labels of each frame of one file, as given or among the names in common use.
+
+    A name holds for the whole file from the first frame on that has it. Frames before it are left
+    unlabeled; a later frame that lacks it is refused, so that no label is lost in silence.
+
+    Args:
+        given: Names of labels that are not to be looked for.
+        required: Refuse frames without energy or forces; otherwise labels are taken where they are.
+        settle: Hold on to a name once a frame has it; otherwise every frame stands alone, as the
+            rows of a database do.
+
+    Example:
+        >>> names = LabelNames(LabelKeys(energy="U0"), required=False)
+        >>> names.choose({"U0": -76.4, "pos": None}, "frame 1").energy
+        'U0'
+    """
+
+    def __init__(
+        self, given: LabelKeys | None = None, *, required: bool = True, settle: bool = True
+    ) -> None:
+        self.given = given or LabelKeys()
+        self.required = required
+        self.settle = settle
+        self._settled: dict[str, str] = {}
+        self._warned = False
+
+    def choose(self, values: Mapping[str, Any], source: str, *, atoms: int = 2) -> LabelKeys:
+        """Name the labels of one frame.
+
+        Args:
+            values: All values of the frame by name.
+            source: Name of the frame in errors and warnings.
+            atoms: Number of atoms; a single atom needs no forces unless labels are required.
+
+        Returns:
+            The names of the labels that the frame has. A stress that was not asked for by name and
+            cannot be one is left out, with one warning a file.
+
+        Raises:
+            DataError: A label is not there (the message lists the names that are), or several names
+                fit and hold different values.
+        """
+        optional = atoms == 1 and not self.required
+        energy = self._name("energy", values, source, optional=False)
+        forces = self._name("forces", values, source, optional=optional)
+        return LabelKeys(energy, forces, self._stress(values, source))
+
+    def _name(
+        self, kind: str, values: Mapping[str, Any], source: str, *, optional: bool
+    ) -> str | None:
+        given = getattr(self.given, kind)
+        names = _fitting(kind, values) if given is None else [given]
+        names = [name for name in names if name in values]
+        expected = given or self._settled.get(kind)
+        if names and expected is not None and expected not in names:
+            raise DataError(
+                f"{source}: no {kind} named {expected!r}, as in frames before it, but "
+                f"{names[0]!r}; choose one with {kind}_key"
+            )
+        if not names and (expected is not None or self.required) and not optional:
+            what = kind if expected is None else f"{kind} named {expected!r}"
+            raise DataError(
+                f"{source}: no {what}; the frame has {listed(values)}; "
+                f"give the right name as {kind}_key"
+            )
+        if not names:
+            return None
+        for other in names[1:]:
+            if not np.array_equal(np.asarray(values[names[0]]), np.asarray(values[other])):
+                raise DataError(
+                    f"{source}: {names[0]!r} and {other!r} both look like {kind} and differ; "
+                    f"choose one with {kind}_key"
+                )
+        if self.settle and kind != "stress":
+            self._settled.setdefault(kind, names[0])
+        return names[0]
+
+    def _stress(self, values: Mapping[str, Any], source: str) -> str | None:
+        """The stress, which some frames may lack: among crystals, molecules have none."""
+        if self.given.stress is not None:
+            return self._name("stress", values, source, optional=False)
+        fitting = _fitting("stress", values)
+        virials = [name for name in values if is_virial(name)]
+        if not fitting and virials:
+            self._warn(f"{source}: {virials[0]!r} is not used; {_VIRIAL}")
+        if not fitting:
+            return None
+        name = self._name("stress", values, source, optional=True)
+        try:
+            full_stress(numeric(values, fitting[0], "stress", source), fitting[0], source)
+        except DataError as error:
+            self._warn(f"{error}; the stress is left out")
+            return None
+        return name
+
+    def _warn(self, sentence: str) -> None:
+        if not self._warned:
+            _log.warning("%s (further ones in the file are not named)", sentence)
+            self._warned = True
+
+
+_VIRIAL = (
+    "a virial is no stress: write stress = -virial / volume, in eV/Å³, and name that as stress_key"
+)
+
+
+def label_keys(
+    atoms: "ase.Atoms",
+    *,
+    energy_key: str | None = None,
+    forces_key: str | None = None,
+    stress_key: str | None = None,
+    labels_required: bool = True,
+    source: str = "frame",
+) -> LabelKeys:
+    """Find the names of one frame's labels, as given or among those in common use.
+
+    Args:
+        atoms: Frame with labels.
+        energy_key: Name of the energy; None looks for ``energy``, ``REF_energy``, ``dft_energy``,
+            ``TotEnergy`` and their like.
+        forces_key: Name of the forces; None looks for ``forces``, ``REF_forces`` and their like.
+        stress_key: Name of the stress; None looks for ``stress``, ``REF_stress`` and their like.
+        labels_required: Whether energy and forces must be there.
+        source: Name of the frame in errors.
+
+    Returns:
+        The names found.
+
+    Raises:
+        DataError: A label is not there (the message lists the names that are), or several names
+            fit and hold different values.
+
+    Example:
+        >>> from ase import Atoms
+        >>> label_keys(Atoms("H", info={"REF_energy": -13.6}), labels_required=False).energy
+        'REF_energy'
+    """
+    names = LabelNames(LabelKeys(energy_key, forces_key, stress_key), required=labels_required)
+    return names.choose(stored_values(atoms, source), source, atoms=len(atoms))
+
+
+def stored_values(atoms: "ase.Atoms", source: str) -> dict[str, Any]:
+    """All values that a frame stores: ASE (3.23 and later) moves known labels into a calculator.
+
+    Args:
+        atoms: Frame with labels.
+        source: Name of the frame in errors.
+
+    Returns:
+        Values by name.
+
+    Raises:
+        DataError: A position is NaN or infinite, or atoms moved after the labels were computed.
+    """
+    values = {**atoms.info, **atoms.arrays}
+    results = getattr(atoms.calc, "results", {})
+    if results:
+        # NaN differs from itself and would look like a change.
+        finite(np.asarray(atoms.positions, dtype=np.float64), "positions", source)
+        moved = {"positions", "numbers", "cell", "pbc"} & set(atoms.calc.check_state(atoms))
+        if moved:
+            raise DataError(
+                f"{source}: the {', '.join(sorted(moved))} changed after the labels were computed"
+            )
+        values.update({name: value for name, value in results.items() if value is not None})
+    return values
+
+
+def unread(values: Mapping[str, Any], keys: LabelKeys) -> tuple[str, ...]:
+    """Names of the values that are neither part of the structure nor labels in use.
+
+    Args:
+        values: All values of a frame by name.
+        keys: Names of the labels in use.
+
+    Example:
+        >>> unread({"numbers": [1], "energy": -13.6, "E_pbe": -13.5}, LabelKeys(energy="energy"))
+        ('E_pbe',)
+    """
+    known = _STRUCTURE | {keys.energy, keys.forces, keys.stress}
+    return tuple(sorted(name for name in values if name not in known))
+
+
+def listed(values: Mapping[str, Any]) -> str:
+    """Say which names a frame has, for an error."""
+    names = sorted(name for name in values if name not in {"numbers", "positions"})
+    return "the keys " + ", ".join(names) if names else "no keys beside its atoms"
+
+
+def numeric(
+    values: Mapping[str, Any], key: str, kind: str, source: str
+) -> Float64[np.ndarray, "..."]:
+    """Take a value as numbers.
+
+    Args:
+        values: All values of a frame by name.
+        key: Name of the value.
+        kind: Label that it is, for errors.
+        source: Name of the frame in errors.
+
+    Raises:
+        DataError: There is no such value, or it is not numeric.
+    """
+    if key not in values:
+        raise DataError(f"{source}: no {kind} named {key!r}; the frame has {listed(values)}")
+    try:
+        return np.array(values[key], dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{source}: {kind} {key!r} is not numeric: {values[key]!r}") from error
+
+
+def finite(value: Float64[np.ndarray, "..."], what: str, source: str) -> Float64[np.ndarray, "..."]:
+    """Return an array, unless it holds NaN or infinity.
+
+    Args:
+        value: Numbers of any shape.
+        what: Name of the numbers in errors.
+        source: Name of the frame in errors.
+
+    Raises:
+        DataError: A number is NaN or infinite.
+    """
+    if not np.isfinite(value).all():
+        where = np.argwhere(~np.isfinite(value))[0]
+        atom = f" (first at atom {where[0]})" if value.ndim == 2 and what != "cell" else ""
+        raise DataError(f"{source}: {what} hold NaN or infinity{atom}")
+    return value
+
+
+def full_stress(
+    value: Float64[np.ndarray, "..."], key: str, source: str
+) -> Float64[np.ndarray, "3 3"]:
+    """Bring a stress into full form; ASE's sign is kept.
+
+    Args:
+        value: Six numbers (xx, yy, zz, yz, xz, xy) or a symmetric 3 × 3 matrix, eV/Å³.
+        key: Name of the stress in the file.
+        source: Name of the frame in errors.
+
+    Returns:
+        The matrix.
+
+    Raises:
+        DataError: The name is that of a virial, a number is not finite, or the shape or symmetry
+            is another.
+
+    Example:
+        >>> full_stress(np.array([1.0, 2.0, 3.0, 4.0, 5.0, 6.0]), "stress", "frame").tolist()
+        [[1.0, 6.0, 5.0], [6.0, 2.0, 4.0], [5.0, 4.0, 3.0]]
+    """
+    if is_virial(key):
+        raise DataError(f"{source}: {key!r} cannot be read as the stress; {_VIRIAL}")
+    finite(value, "stress", source)
+    if value.size == 6:
+        xx, yy, zz, yz, xz, xy = value.ravel()
+        return np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])
+    if value.size != 9:
+        raise DataError(f"{source}: stress {key!r} has shape {value.shape}, neither 6 nor 3 by 3")
+    full = value.reshape(3, 3)
+    if not np.allclose(full, full.T, rtol=1e-3, atol=1e-6):
+        raise DataError(f"{source}: stress {key!r} is not symmetric: {full.tolist()}")
+    return (full + full.T) / 2
+
+
+def is_virial(name: str) -> bool:
+    """Whether a name is that of a virial, minus the stress times the volume, in eV.
+
+    Example:
+        >>> is_virial("REF_virials"), is_virial("stress")
+        (True, False)
+    """
+    return "virial" in name.lower()
+
+
+def _fitting(kind: str, values: Mapping[str, Any]) -> list[str]:
+    names = _LABEL_NAMES[kind]
+    fitting = [n for n in values if n.lower().replace("_", "").replace("-", "") in names]
+    return sorted(fitting, key=lambda name: (name != kind, name))
