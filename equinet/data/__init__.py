@@ -39,6 +39,7 @@ from equinet.data.datasets import (
 from equinet.data.graph_dataset import GraphDataset
 from equinet.data.loading import (
     AtomicDataModule,
+    DataModule,
     EpochSampler,
     GraphDataModule,
     GraphSets,
@@ -61,6 +62,7 @@ __all__ = [
     "AtomicDataModule",
     "AtomicDataset",
     "AtomisticFiles",
+    "DataModule",
     "EpochSampler",
     "Frame",
     "FrameStore",

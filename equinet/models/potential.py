@@ -1,5 +1,6 @@
 """What every interatomic potential shares: species, edge vectors, energies, exact derivatives."""
 
+import copy
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from equinet.arguments import Count, Positive
 from equinet.elements import SYMBOLS, symbol
-from equinet.errors import BackendError, DataError
+from equinet.errors import BackendError, ConfigError, DataError
 from equinet.models.base import Model
 from equinet.models.reference_energies import ReferenceEnergies
 from equinet.neighborhood import Neighborhood
@@ -153,12 +154,22 @@ class Potential(Model):
 
         Raises:
             DataError: An element that the model does not know.
+            ConfigError: The model was made inside ``torch.inference_mode()``.
             ValueError: The stress of a model that is not conservative.
         """
         if stress and not self.conservative:
             raise ValueError(
                 f"stress=True, but the forces of this {type(self).__name__} are no gradient of its "
                 "energy, and it has no stress; use one whose forces are"
+            )
+        if (forces or stress) and torch.is_inference_mode_enabled():
+            # Derivatives need autograd, which inference mode turns off and cannot save its tensors.
+            with torch.inference_mode(mode=False):
+                return self(_recordable(graph), forces=forces, stress=stress)
+        if next(self.parameters()).is_inference():
+            raise ConfigError(
+                f"this {type(self).__name__} was made or loaded inside torch.inference_mode(), "
+                "where its weights cannot be differentiated; make or load it outside"
             )
         species = self.species(graph.atomic_numbers)
         batch = graph.batch
@@ -307,6 +318,15 @@ def _checked_elements(elements: Sequence[int]) -> tuple[int, ...]:
                 f"elements must name each element once, found {number} twice in {list(numbers)}"
             )
     return numbers
+
+
+def _recordable(graph: Any) -> Any:
+    """Copy a graph whose tensors were made in inference mode, so that autograd can save them."""
+    graph = copy.copy(graph)
+    for name, value in graph.to_dict().items():
+        if isinstance(value, Tensor) and value.is_inference():
+            graph[name] = value.clone()
+    return graph
 
 
 def _stress(gradient: Tensor, cell: Tensor) -> Tensor:

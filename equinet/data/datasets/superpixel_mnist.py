@@ -66,6 +66,10 @@ class SuperpixelMNIST(GraphDataModule[GraphSets]):
             broken.
         BackendError: Images have to be cut and scikit-image is not installed, when the data are
             prepared.
+
+    Example:
+        >>> SuperpixelMNIST(neighbors=12).neighbors
+        12
     """
 
     tells: ClassVar[tuple[str, ...]] = ("in_scalars", "out_scalars", "level")
@@ -131,12 +135,9 @@ class SuperpixelMNIST(GraphDataModule[GraphSets]):
 
     def describe(self) -> str:
         """One line: what the data are, how many, and the unit of length."""
-        ready = self.sets
-        sets = {"training": ready.train, "validation": ready.val, **ready.tests}
-        counts = ", ".join(f"{len(dataset)} {name}" for name, dataset in sets.items())
         return (
-            f"{ready.about}: {counts} images in {CLASSES} classes; {self.neighbors} neighbors a "
-            "superpixel, lengths in units of their mean distance"
+            f"{self.sets.about}: {self.counts()} images in {CLASSES} classes; {self.neighbors} "
+            "neighbors a superpixel, lengths in units of their mean distance"
         )
 
     def _found(self) -> tuple[str, Mapping[str, _Digits]]:

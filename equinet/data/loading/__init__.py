@@ -8,7 +8,7 @@ from equinet.data.loading.atoms import (
     split_indices,
 )
 from equinet.data.loading.images import ImageBatch, ImageDataModule, ImageDataset, ImageSets
-from equinet.data.loading.module import GraphDataModule, GraphSets
+from equinet.data.loading.module import DataModule, GraphDataModule, GraphSets
 from equinet.data.loading.packing import PackedBatches
 from equinet.data.loading.sampling import (
     EpochSampler,
@@ -19,6 +19,7 @@ from equinet.data.loading.sampling import (
 
 __all__ = [
     "AtomicDataModule",
+    "DataModule",
     "EpochSampler",
     "GraphDataModule",
     "GraphSets",

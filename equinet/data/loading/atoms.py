@@ -1,14 +1,15 @@
 """Data modules: training, validation and test sets of one task, with loaders and statistics."""
 
+import logging
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Int
-from torch_geometric.loader import DataLoader
+from torch.utils.data import DataLoader
 
 from equinet.data.atoms import AtomicDataset, Frame, Statistics, ase_library, read_frames
 from equinet.data.loading.module import GraphDataModule, GraphSets
@@ -17,6 +18,10 @@ from equinet.data.loading.sampling import packed_loader
 from equinet.data.store import StoredDataset, StoredFrames
 from equinet.errors import DataError
 from equinet.neighborhood import Neighborhood
+
+_log = logging.getLogger(__name__)
+
+_NEGLIGIBLE = 1e-3  # eV per atom
 
 
 @dataclass(frozen=True)
@@ -79,8 +84,8 @@ class AtomicDataModule(GraphDataModule[AtomicSets]):
     """
 
     tells: ClassVar[tuple[str, ...]] = (
-        *("average_neighbors", "elements", "reference_energies", "scale", "shift"),
-        *("cutoff", "max_neighbors", "tie_tolerance"),
+        *(field.name for field in fields(Statistics)),
+        *(field.name for field in fields(Neighborhood)),
     )
 
     def __init__(
@@ -135,7 +140,19 @@ class AtomicDataModule(GraphDataModule[AtomicSets]):
                 names = ", ".join(symbols[z] for z in unseen)
                 known = ", ".join(symbols[z] for z in train.elements)
                 raise DataError(f"{dataset.name}: {names} not in the training set ({known})")
+        if not train.average_neighbors:
+            raise DataError(
+                f"{train.name}: no two atoms are within the cutoff of {self.neighborhood.cutoff:g} "
+                "Å; raise data.cutoff, or convert the positions into Å"
+            )
         statistics = Statistics.of(train, splits.reference_energies)
+        if any((splits.reference_energies or {}).values()) and abs(statistics.shift) > _NEGLIGIBLE:
+            _log.warning(
+                "an isolated atom will not have its reference energy: the model adds a shift of "
+                "%.3f eV to every atom, which is right for atoms with neighbors; where "
+                "dissociation matters, add isolated atoms to the training set",
+                statistics.shift,
+            )
         return AtomicSets(splits.about, train, val, tests, statistics, splits.files)
 
     def _dataset(self, frames: Sequence[Frame], name: str) -> AtomicDataset:
@@ -143,7 +160,7 @@ class AtomicDataModule(GraphDataModule[AtomicSets]):
             return StoredDataset(frames, self.neighborhood, name=name)
         return AtomicDataset(frames, self.neighborhood, name=name)
 
-    def train_loader(self) -> DataLoader:
+    def train_loader(self) -> DataLoader[Any]:
         """Training batches in an order that the seed and the epoch determine, packed if bounded."""
         if self.max_atoms is None and self.max_edges is None:
             return super().train_loader()
@@ -189,14 +206,13 @@ class AtomicDataModule(GraphDataModule[AtomicSets]):
         """One line: what the data are, how many, of what, and in which units."""
         ready = self.sets
         sets = {"training": ready.train, "validation": ready.val, **ready.tests}
-        counts = ", ".join(f"{len(dataset)} {name}" for name, dataset in sets.items())
         low = min(int(dataset.sizes.min()) for dataset in sets.values())
         high = max(int(dataset.sizes.max()) for dataset in sets.values())
         atoms = f"{low}" if low == high else f"{low} to {high}"
         symbols = ase_library().data.chemical_symbols
         elements = " ".join(symbols[z] for z in ready.train.elements)
         return (
-            f"{ready.about}: {counts} frames of {atoms} atoms ({elements}); "
+            f"{ready.about}: {self.counts()} frames of {atoms} atoms ({elements}); "
             "energies in eV, forces in eV/Å"
         )
 

@@ -1,8 +1,6 @@
 """Labeled images held in memory, loaded whole batches at a time."""
 
 import hashlib
-import logging
-from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
@@ -12,14 +10,18 @@ from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, Dataset, SequentialSampler
 
+from equinet.data.loading.module import DataModule
 from equinet.data.loading.sampling import EpochSampler
 from equinet.errors import DataError
 
-_log = logging.getLogger(__name__)
-
 
 class ImageBatch(NamedTuple):
-    """Images [B, C, H, W] in [0, 1], float32, and their classes [B]."""
+    """Images [B, C, H, W] in [0, 1], float32, and their classes [B].
+
+    Example:
+        >>> ImageBatch(torch.zeros(2, 1, 28, 28), torch.tensor([3, 8])).labels.tolist()
+        [3, 8]
+    """
 
     images: Float[Tensor, "batch channel height width"]
     labels: Int64[Tensor, " batch"]
@@ -29,9 +31,9 @@ class ImageDataset(Dataset[ImageBatch]):
     """Gray images as bytes, with labels.
 
     Args:
-        images: [N, H, W].
-        labels: [N], from 0.
-        name: What to call the set in messages.
+        images: Gray values 0 to 255, [N, H, W].
+        labels: Classes counted from 0, [N].
+        name: Name of the set in messages.
 
     Raises:
         DataError: There are no images, or not as many labels.
@@ -95,49 +97,28 @@ class ImageSets:
     tests: Mapping[str, ImageDataset]
 
 
-class ImageDataModule(ABC):
-    """Base of the modules of image data; a subclass says where the images come from.
+class ImageDataModule(DataModule[ImageSets]):
+    """Base of the data modules of images; a subclass says where the images come from.
 
     Args:
-        batch_size: Images per training batch.
-        eval_batch_size: Images per validation or test batch.
-        seed: Of the order of training; non-negative.
+        batch_size: Number of images per training batch, at least 1.
+        eval_batch_size: Number of images per validation or test batch, at least 1.
+        seed: Seed of the order of training, at least 0.
 
     Raises:
         DataError: An argument is out of range.
+
+    Example:
+        >>> from equinet.data import AffNIST
+        >>> issubclass(AffNIST, ImageDataModule), AffNIST.tells
+        (True, ('classes',))
     """
 
     tells: ClassVar[tuple[str, ...]] = ("classes",)
     """Names of the model's arguments that :meth:`model_arguments` may give."""
 
     def __init__(self, *, batch_size: int, eval_batch_size: int, seed: int = 0) -> None:
-        for name, value, lowest in (
-            ("batch_size", batch_size, 1),
-            ("eval_batch_size", eval_batch_size, 1),
-            ("seed", seed, 0),
-        ):
-            if value < lowest:
-                raise DataError(f"{name} must be at least {lowest}, got {value}")
-        self.batch_size = batch_size
-        self.eval_batch_size = eval_batch_size
-        self.seed = seed
-        self._sets: ImageSets | None = None
-
-    @abstractmethod
-    def load(self) -> ImageSets:
-        """Read or make the images."""
-
-    @property
-    def sets(self) -> ImageSets:
-        """All sets; the first use reads them and says in the log what they are."""
-        if self._sets is None:
-            self._sets = self.load()
-            _log.info("%s", self.describe())
-        return self._sets
-
-    def prepare(self) -> None:
-        """Read everything now, unless that is done."""
-        _ = self.sets
+        super().__init__(batch_size=batch_size, eval_batch_size=eval_batch_size, seed=seed)
 
     def model_arguments(self) -> dict[str, Any]:
         """The number of classes."""
@@ -145,35 +126,21 @@ class ImageDataModule(ABC):
 
     def describe(self) -> str:
         """One line: what the data are, how many, how large."""
-        ready = self.sets
-        sets = {"training": ready.train, "validation": ready.val, **ready.tests}
-        counts = ", ".join(f"{len(dataset)} {name}" for name, dataset in sets.items())
-        height, width = ready.train.images.shape[1:]
-        return f"{ready.about}: {counts} images of {height} × {width} pixels"
+        height, width = self.sets.train.images.shape[1:]
+        return f"{self.sets.about}: {self.counts()} images of {height} × {width} pixels"
 
     def train_loader(self) -> DataLoader[Any]:
         """Shuffled training batches; the order depends on the seed and the epoch alone."""
         dataset = self.sets.train
         return _loader(dataset, EpochSampler(len(dataset), seed=self.seed), self.batch_size)
 
-    def val_loader(self) -> DataLoader[Any]:
-        """Validation batches in order."""
-        return _loader(self.sets.val, SequentialSampler(self.sets.val), self.eval_batch_size)
+    def loader_in_order(self, dataset: ImageDataset) -> DataLoader[Any]:
+        """Load one of the sets in order, for validation or a test.
 
-    def test_loaders(self) -> dict[str, DataLoader[Any]]:
-        """Test batches in order, by name of the set."""
-        return {
-            name: _loader(dataset, SequentialSampler(dataset), self.eval_batch_size)
-            for name, dataset in self.sets.tests.items()
-        }
-
-    def fingerprint(self) -> str:
-        """SHA-256 of all sets, by name."""
-        digest = hashlib.sha256()
-        sets = {"train": self.sets.train, "val": self.sets.val, **self.sets.tests}
-        for name, dataset in sets.items():
-            digest.update(f"{name}:{dataset.fingerprint()}\n".encode())
-        return digest.hexdigest()
+        Args:
+            dataset: Validation set or one of the test sets.
+        """
+        return _loader(dataset, SequentialSampler(dataset), self.eval_batch_size)
 
 
 def _loader(dataset: ImageDataset, sampler: Any, batch_size: int) -> DataLoader[Any]:

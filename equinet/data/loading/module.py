@@ -1,13 +1,13 @@
-"""What every data module is: sets of graphs read once, and loaders of them."""
+"""Data modules: sets that are read once, loaders of them, and what they tell models."""
 
 import hashlib
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar, runtime_checkable
 
-from torch_geometric.loader import DataLoader
+from torch.utils.data import DataLoader
 
 from equinet.data.graph_dataset import GraphDataset
 from equinet.data.loading.sampling import evaluation_loader, training_loader
@@ -16,39 +16,58 @@ from equinet.errors import DataError
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class GraphSets:
-    """The graphs of one task.
+@runtime_checkable
+class AnyDataset(Protocol):
+    """What a data module asks of its data sets."""
 
-    Attributes:
-        about: What the data are, in one clause.
-        train: Training set.
-        val: Validation set.
-        tests: Test sets by name.
-    """
+    def __len__(self) -> int: ...
 
-    about: str
-    train: GraphDataset
-    val: GraphDataset
-    tests: Mapping[str, GraphDataset]
+    def fingerprint(self) -> str:
+        """SHA-256 of everything that the set holds."""
 
 
-Sets = TypeVar("Sets", bound=GraphSets)
+@runtime_checkable
+class AnySets(Protocol):
+    """The sets of one task: ``about`` the data in one clause, and the sets themselves."""
+
+    @property
+    def about(self) -> str:
+        """What the data are, in one clause."""
+
+    @property
+    def train(self) -> AnyDataset:
+        """Training set."""
+
+    @property
+    def val(self) -> AnyDataset:
+        """Validation set."""
+
+    @property
+    def tests(self) -> Mapping[str, AnyDataset]:
+        """Test sets by name."""
 
 
-class GraphDataModule(ABC, Generic[Sets]):
-    """Base of the data modules; a subclass says where the graphs come from.
+Sets = TypeVar("Sets", bound=AnySets)
+
+
+class DataModule(ABC, Generic[Sets]):
+    """Base of all data modules; a subclass says where the data come from.
 
     Everything is read on :meth:`prepare`, or on first use.
 
     Args:
-        batch_size: Graphs per training batch.
-        eval_batch_size: Graphs per validation or test batch.
-        seed: Of random splits and of the order of training; non-negative.
-        num_workers: Loading processes; 0 loads in this one, which small graphs want.
+        batch_size: Number of samples per training batch, at least 1.
+        eval_batch_size: Number of samples per validation or test batch, at least 1.
+        seed: Seed of random splits and of the order of training, at least 0.
+        num_workers: Number of loading processes; 0 loads in this one.
 
     Raises:
         DataError: An argument is out of range.
+
+    Example:
+        >>> from equinet.data import NBody
+        >>> issubclass(NBody, DataModule), NBody.tells[0]
+        (True, 'in_scalars')
     """
 
     tells: ClassVar[tuple[str, ...]] = ()
@@ -73,7 +92,7 @@ class GraphDataModule(ABC, Generic[Sets]):
 
     @abstractmethod
     def load(self) -> Sets:
-        """Read, download or make the graphs."""
+        """Read, download or make the data."""
 
     @abstractmethod
     def model_arguments(self) -> dict[str, Any]:
@@ -82,6 +101,18 @@ class GraphDataModule(ABC, Generic[Sets]):
     @abstractmethod
     def describe(self) -> str:
         """One line: what the data are, how many, of what, and in which units."""
+
+    @abstractmethod
+    def train_loader(self) -> DataLoader[Any]:
+        """Shuffled training batches; the order depends on the seed and the epoch alone."""
+
+    @abstractmethod
+    def loader_in_order(self, dataset: Any) -> DataLoader[Any]:
+        """Load one of the sets in order, for validation or a test.
+
+        Args:
+            dataset: Validation set or one of the test sets.
+        """
 
     @property
     def sets(self) -> Sets:
@@ -95,22 +126,13 @@ class GraphDataModule(ABC, Generic[Sets]):
         """Read everything now, unless that is done."""
         _ = self.sets
 
-    def train_loader(self) -> DataLoader:
-        """Shuffled training batches; the order depends on the seed and the epoch alone."""
-        return training_loader(
-            self.sets.train, self.batch_size, seed=self.seed, num_workers=self.num_workers
-        )
-
-    def val_loader(self) -> DataLoader:
+    def val_loader(self) -> DataLoader[Any]:
         """Validation batches in order."""
-        return evaluation_loader(self.sets.val, self.eval_batch_size, num_workers=self.num_workers)
+        return self.loader_in_order(self.sets.val)
 
-    def test_loaders(self) -> dict[str, DataLoader]:
+    def test_loaders(self) -> dict[str, DataLoader[Any]]:
         """Test batches in order, by name of the set."""
-        return {
-            name: evaluation_loader(dataset, self.eval_batch_size, num_workers=self.num_workers)
-            for name, dataset in self.sets.tests.items()
-        }
+        return {name: self.loader_in_order(test) for name, test in self.sets.tests.items()}
 
     def fingerprint(self) -> str:
         """SHA-256 of all sets, by name."""
@@ -119,3 +141,67 @@ class GraphDataModule(ABC, Generic[Sets]):
         for name, dataset in sets.items():
             digest.update(f"{name}:{dataset.fingerprint()}\n".encode())
         return digest.hexdigest()
+
+    def counts(self) -> str:
+        """Number of samples in each set, in words, for :meth:`describe`."""
+        sets = {"training": self.sets.train, "validation": self.sets.val, **self.sets.tests}
+        return ", ".join(f"{len(dataset)} {name}" for name, dataset in sets.items())
+
+
+@dataclass(frozen=True)
+class GraphSets:
+    """The graphs of one task.
+
+    Attributes:
+        about: Description of the data in one clause.
+        train: Training set.
+        val: Validation set.
+        tests: Test sets by name.
+
+    Example:
+        >>> from torch_geometric.data import Data
+        >>> graphs = GraphDataset([Data(num_nodes=3)])
+        >>> GraphSets("triangles", graphs, graphs, {}).about
+        'triangles'
+    """
+
+    about: str
+    train: GraphDataset
+    val: GraphDataset
+    tests: Mapping[str, GraphDataset]
+
+
+SetsOfGraphs = TypeVar("SetsOfGraphs", bound=GraphSets)
+
+
+class GraphDataModule(DataModule[SetsOfGraphs]):
+    """Base of the data modules of graphs; a subclass says where the graphs come from.
+
+    Args:
+        batch_size: Number of graphs per training batch, at least 1.
+        eval_batch_size: Number of graphs per validation or test batch, at least 1.
+        seed: Seed of random splits and of the order of training, at least 0.
+        num_workers: Number of loading processes; 0 loads in this one, which small graphs want.
+
+    Raises:
+        DataError: An argument is out of range.
+
+    Example:
+        >>> from equinet.data import NBody
+        >>> issubclass(NBody, GraphDataModule)
+        True
+    """
+
+    def train_loader(self) -> DataLoader[Any]:
+        """Shuffled training batches; the order depends on the seed and the epoch alone."""
+        return training_loader(
+            self.sets.train, self.batch_size, seed=self.seed, num_workers=self.num_workers
+        )
+
+    def loader_in_order(self, dataset: GraphDataset) -> DataLoader[Any]:
+        """Load one of the sets in order, for validation or a test.
+
+        Args:
+            dataset: Validation set or one of the test sets.
+        """
+        return evaluation_loader(dataset, self.eval_batch_size, num_workers=self.num_workers)
