@@ -59,6 +59,7 @@ def run(tree: Mapping[str, Any]) -> dict[str, Any]:
         model.neighborhood,
         energy_key=tree["data"]["energy_key"],
         forces_key=tree["data"]["forces_key"],
+        forces_required=False,
         allow_zero_forces=tree["data"]["allow_zero_forces"],
     )
     _refuse_unseen(dataset, model, file)

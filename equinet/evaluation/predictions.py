@@ -28,7 +28,7 @@ class Predictions:
         true_energy: Labels, eV.
         atoms: Number of atoms of each structure.
         forces: Predicted forces of all atoms, structure after structure, eV/Å.
-        true_forces: Labels, eV/Å.
+        true_forces: Labels, eV/Å; NaN where there are none.
         counted: Whether the force on each atom counts in the errors.
         errors: Errors by name, in the units of
             :data:`~equinet.evaluation.potential_errors.POTENTIAL_ERRORS`.
@@ -66,14 +66,16 @@ class Predictions:
         return 1000 * np.sqrt(means)
 
     @property
-    def parity(self) -> tuple[Parity, Parity]:
-        """Energies per atom, relative to the mean of the true ones, and force components."""
+    def parity(self) -> tuple[Parity, ...]:
+        """Energies per atom, relative to the mean of the true ones, and labeled forces."""
         true, predicted = self.true_energy / self.atoms, self.energy / self.atoms
         center = float(true.mean()) if true.size else 0.0
-        return (
-            Parity("energy − mean (eV/atom)", true - center, predicted - center),
-            Parity("force component (eV/Å)", self.true_forces.ravel(), self.forces.ravel()),
-        )
+        energies = Parity("energy − mean (eV/atom)", true - center, predicted - center)
+        known = ~np.isnan(self.true_forces)
+        if not known.any():
+            return (energies,)
+        forces = Parity("force component (eV/Å)", self.true_forces[known], self.forces[known])
+        return energies, forces
 
 
 def predict(
@@ -89,7 +91,7 @@ def predict(
     Args:
         model: Potential, ``model(graph) -> {"energy", "forces"}``; it is moved to ``device`` and
             left in evaluation mode.
-        loader: Batches with energies and forces; stresses are compared where they are there.
+        loader: Batches with energies; forces and stresses are compared where they are there.
         device: Device on which to compute.
         free_atoms_only: Whether atoms marked ``fixed`` are left out of the force errors.
         further: Metric that is updated with the results and the batch; its errors join the others
@@ -126,7 +128,8 @@ def predict(
                 parts.setdefault(name, []).append(results[name].double())
         if "familiar" in results:
             parts.setdefault("familiar", []).append(results["familiar"])
-        parts["true_forces"].append(graph.forces)
+        unknown = torch.full_like(results["forces"], torch.nan).double()
+        parts["true_forces"].append(graph.forces if "forces" in graph else unknown)
         parts["counted"].append(counted_atoms(graph, free_atoms_only=free_atoms_only))
     arrays = {name: torch.cat(tensors).cpu().numpy() for name, tensors in parts.items()}
     computed = {**errors.compute(), **({} if further is None else further.compute())}

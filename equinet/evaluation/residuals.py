@@ -42,13 +42,16 @@ def residuals(
     Args:
         predicted: Results ``energy`` [G], eV, ``forces`` [N, 3], eV/Å, and where asked for
             ``stress`` [G, 3, 3], eV/Å³.
-        graph: Batch with the same fields as labels.
+        graph: Batch with the same fields as labels; forces may be absent.
         free_atoms_only: Whether the forces on atoms marked ``fixed`` are left out, as in OC20.
     """
     energy = predicted["energy"].double() - graph.energy.double()
-    forces = predicted["forces"].double() - graph.forces.double()
-    if free_atoms_only and getattr(graph, "fixed", None) is not None:
-        forces = forces[counted_atoms(graph, free_atoms_only=True)]
+    if getattr(graph, "forces", None) is None:
+        forces = energy.new_zeros(0, 3)
+    else:
+        forces = predicted["forces"].double() - graph.forces.double()
+        if free_atoms_only and getattr(graph, "fixed", None) is not None:
+            forces = forces[counted_atoms(graph, free_atoms_only=True)]
     stress = None
     if "stress" in predicted:
         stress = predicted["stress"].double() - graph.stress.double().reshape(-1, 3, 3)
@@ -63,12 +66,14 @@ def counted_atoms(graph: Any, *, free_atoms_only: bool) -> Bool[Tensor, " atom"]
     """Say on which atoms forces count in the errors.
 
     Args:
-        graph: Batch, with ``fixed`` where atoms are held.
+        graph: Batch, with ``fixed`` where atoms are held; without ``forces`` none counts.
         free_atoms_only: Whether the forces on atoms marked ``fixed`` are ignored.
 
     Returns:
         Mask over the atoms.
     """
+    if getattr(graph, "forces", None) is None:
+        return torch.zeros_like(graph.atomic_numbers, dtype=torch.bool)
     fixed = getattr(graph, "fixed", None)
     if free_atoms_only and fixed is not None:
         return ~fixed

@@ -52,23 +52,27 @@ def read_frames(
     forces_key: str | None = None,
     stress_key: str | None = None,
     labels_required: bool = True,
+    forces_required: bool = True,
     allow_zero_forces: bool = False,
 ) -> list[Frame]:
     """Read every frame of a file.
 
-    The labels' names are settled on the first frame and required of all; only a stress that was not
-    asked for by name may be absent from some (molecules among crystals). Units are taken as they
-    stand: Å, eV, eV/Å, eV/Å³ (ASE's sign of stress).
+    The name of a label holds for the whole file from the first frame on that has it; only a stress
+    that was not asked for by name may be absent from some frames (molecules among crystals). Units
+    are taken as they stand: Å, eV, eV/Å, eV/Å³ (ASE's sign of stress).
 
     Args:
-        path: An extxyz file (``.xyz``, ``.extxyz``; also ``.gz``, ``.bz2``, ``.xz``) or any file
-            ASE reads.
-        energy_key: Name of the energy where it is not a common one.
-        forces_key: Name of the forces, likewise.
-        stress_key: Name of the stress, likewise.
-        labels_required: Refuse frames without energy or forces; otherwise labels are read where
-            the first frame has them.
-        allow_zero_forces: Accept frames whose forces are all exactly zero (perfect crystals).
+        path: File in extxyz format (``.xyz``, ``.extxyz``; also ``.gz``, ``.bz2``, ``.xz``), ASE
+            database (``.db``), or any other file that ASE reads.
+        energy_key: Name of the energy; None looks for common names.
+        forces_key: Name of the forces; None looks for common names.
+        stress_key: Name of the stress; None looks for common names, and leaves out, with a warning,
+            what cannot be a stress.
+        labels_required: Whether frames without energy or forces are refused; otherwise labels are
+            read where they are.
+        forces_required: Whether frames without forces are refused where labels are required.
+        allow_zero_forces: Whether forces that are all exactly zero are accepted, as in perfect
+            crystals.
 
     Returns:
         Frames in file order, in float64.
@@ -86,6 +90,7 @@ def read_frames(
         forces_key=forces_key,
         stress_key=stress_key,
         labels_required=labels_required,
+        forces_required=forces_required,
         allow_zero_forces=allow_zero_forces,
     ):
         if isinstance(frame, DataError):
@@ -104,6 +109,7 @@ def scan_frames(
     forces_key: str | None = None,
     stress_key: str | None = None,
     labels_required: bool = True,
+    forces_required: bool = True,
     allow_zero_forces: bool = False,
 ) -> Iterator[tuple[int, Frame | DataError]]:
     """Read the frames of a file one by one, past those that cannot be used.
@@ -114,6 +120,7 @@ def scan_frames(
         forces_key: Name of the forces.
         stress_key: Name of the stress.
         labels_required: Refuse frames without energy or forces.
+        forces_required: Refuse frames without forces where labels are required.
         allow_zero_forces: Accept frames whose forces are all exactly zero.
 
     Yields:
@@ -130,7 +137,11 @@ def scan_frames(
         raise DataError(f"{path}: {kind}")
     if path.stat().st_size == 0:
         raise DataError(f"{path}: the file is empty")
-    names = LabelNames(LabelKeys(energy_key, forces_key, stress_key), required=labels_required)
+    names = LabelNames(
+        LabelKeys(energy_key, forces_key, stress_key),
+        required=labels_required,
+        forces_required=forces_required,
+    )
     for number, atoms in _reader(path)(path):
         if isinstance(atoms, DataError):
             yield number, atoms

@@ -54,6 +54,7 @@ class LabelNames:
     Args:
         given: Names of labels that are not to be looked for.
         required: Refuse frames without energy or forces; otherwise labels are taken where they are.
+        forces_required: Refuse frames without forces where labels are required.
         settle: Hold on to a name once a frame has it; otherwise every frame stands alone, as the
             rows of a database do.
 
@@ -64,10 +65,16 @@ class LabelNames:
     """
 
     def __init__(
-        self, given: LabelKeys | None = None, *, required: bool = True, settle: bool = True
+        self,
+        given: LabelKeys | None = None,
+        *,
+        required: bool = True,
+        forces_required: bool = True,
+        settle: bool = True,
     ) -> None:
         self.given = given or LabelKeys()
         self.required = required
+        self.forces_required = required and forces_required
         self.settle = settle
         self._settled: dict[str, str] = {}
         self._warned = False
@@ -89,12 +96,20 @@ class LabelNames:
                 fit and hold different values.
         """
         optional = atoms == 1 and not self.required
-        energy = self._name("energy", values, source, optional=False)
-        forces = self._name("forces", values, source, optional=optional)
+        energy = self._name("energy", values, source, required=self.required)
+        forces = self._name(
+            "forces", values, source, required=self.forces_required, optional=optional
+        )
         return LabelKeys(energy, forces, self._stress(values, source))
 
     def _name(
-        self, kind: str, values: Mapping[str, Any], source: str, *, optional: bool
+        self,
+        kind: str,
+        values: Mapping[str, Any],
+        source: str,
+        *,
+        required: bool,
+        optional: bool = False,
     ) -> str | None:
         given = getattr(self.given, kind)
         names = _fitting(kind, values) if given is None else [given]
@@ -105,7 +120,7 @@ class LabelNames:
                 f"{source}: no {kind} named {expected!r}, as in frames before it, but "
                 f"{names[0]!r}; choose one with {kind}_key"
             )
-        if not names and (expected is not None or self.required) and not optional:
+        if not names and (expected is not None or required) and not optional:
             what = kind if expected is None else f"{kind} named {expected!r}"
             raise DataError(
                 f"{source}: no {what}; the frame has {listed(values)}; "
@@ -126,14 +141,14 @@ class LabelNames:
     def _stress(self, values: Mapping[str, Any], source: str) -> str | None:
         """The stress, which some frames may lack: among crystals, molecules have none."""
         if self.given.stress is not None:
-            return self._name("stress", values, source, optional=False)
+            return self._name("stress", values, source, required=True)
         fitting = _fitting("stress", values)
         virials = [name for name in values if is_virial(name)]
         if not fitting and virials:
             self._warn(f"{source}: {virials[0]!r} is not used; {_VIRIAL}")
         if not fitting:
             return None
-        name = self._name("stress", values, source, optional=True)
+        name = self._name("stress", values, source, required=False)
         try:
             full_stress(numeric(values, fitting[0], "stress", source), fitting[0], source)
         except DataError as error:

@@ -65,6 +65,7 @@ class AtomisticFiles(AtomicDataModule):
         self._energy_key = energy_key
         self._read_file = functools.partial(
             read_frames,
+            forces_required=False,  # the task says whether it needs them
             energy_key=energy_key,
             forces_key=forces_key,
             stress_key=stress_key,

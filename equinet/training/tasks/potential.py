@@ -117,7 +117,8 @@ class PotentialTask(Task):
     def forward(self, graph: Any, network: nn.Module | None = None) -> dict[str, Tensor]:
         """Evaluate the model, or one of its members, with the derivatives that the loss needs."""
         network = network or self.model
-        results: dict[str, Tensor] = network(graph, forces=True, stress=self.weights.stress > 0)
+        options = {"forces": "forces" in graph, "stress": self.weights.stress > 0}
+        results: dict[str, Tensor] = network(graph, **options)
         return results
 
     def errors(self, graph: Any, network: nn.Module | None = None) -> Residuals:
@@ -134,19 +135,22 @@ class PotentialTask(Task):
         losses = [weights.loss(e, graphs=graphs, components=components) for e in errors]
         for each in errors:
             self.train_errors.update(each)
-        apart = {
-            "energy": torch.stack([e.energy for e in errors], dim=1),
-            "forces": torch.stack([e.forces for e in errors], dim=1),
-        }
+        apart = {"energy": torch.stack([e.energy for e in errors], dim=1)}
+        if "forces" in graph:
+            apart["forces"] = torch.stack([e.forces for e in errors], dim=1)
         if errors[0].stress is not None:
             apart["stress"] = torch.stack([cast("Tensor", e.stress) for e in errors], dim=1)
-        energy, forces = (apart[x].detach().square().mean().sqrt() for x in ("energy", "forces"))
+        shown = {
+            f"{name}_rmse": 1000 * apart[name].detach().square().mean().sqrt()
+            for name in ("energy", "forces")
+            if name in apart
+        }
         return self.finish_step(
             torch.stack(losses).sum(),  # not the mean: each member learns as it would alone
             graph,
             batch_idx,
             count=graph.num_graphs,
-            errors={"energy_rmse": 1000 * energy, "forces_rmse": 1000 * forces},
+            errors=shown,
             predicted=apart,
         )
 
@@ -171,8 +175,17 @@ class PotentialTask(Task):
         if self.weights.stress > 0 and any("stress" not in each[0] for each in sets):
             raise DataError(
                 "task.stress_weight is set, but not all training and validation frames have a "
-                "stress; give its name as data.stress_key, or set task.stress_weight=0"
+                "stress; give its name as data.stress_key (a virial must first be written as "
+                "-virial / volume), or set task.stress_weight=0"
             )
+        for each in sets:
+            if self.weights.forces > 0 and "forces" not in each[0]:
+                frame = each.frames[0]
+                there = ", ".join(frame.unread) or "no other values"
+                raise DataError(
+                    f"{frame.source}: no forces, beside the energy there are {there}; give the "
+                    "right name as data.forces_key, or set task.forces_weight=0"
+                )
 
     def next_step(self, run: str, data: Any) -> str:
         """Name the command that evaluates the run on a file, if possible on its own test set."""
