@@ -1,9 +1,8 @@
 """Sets with energies alone can be trained on and evaluated."""
 
-import hydra
 import pytest
 
-from equinet import config, evaluate, train
+from equinet import evaluate, hydra_command, train
 from equinet.errors import DataError
 
 TINY = (
@@ -13,8 +12,7 @@ TINY = (
 
 
 def compose(name, *overrides):
-    with hydra.initialize_config_dir(str(config.CONFIG_DIR), version_base="1.3"):
-        return config.plain(hydra.compose(name, list(overrides)))
+    return hydra_command.compose(name, list(overrides))
 
 
 @pytest.fixture
