@@ -16,6 +16,7 @@ from equinet.errors import BackendError, ConfigError, DataError
 from equinet.models.base import Model
 from equinet.models.reference_energies import ReferenceEnergies
 from equinet.neighborhood import Neighborhood
+from equinet.o3 import contract
 
 # Two modes, four sets of derivatives, two numbers of structures, and the sizes zero, one and equal
 # of atoms and edges make at most this many kinds of calls.
@@ -348,9 +349,9 @@ def edge_vectors(
     """Vectors from receiver to sender in the precision of the positions, strained on demand."""
     sender, receiver = edge_index
     graph_of_edge = batch[receiver]
-    shift = torch.einsum("ei,eij->ej", edge_shift.to(cell.dtype), cell[graph_of_edge])
+    shift = contract("ei,eij->ej", edge_shift.to(cell.dtype), cell[graph_of_edge])
     vectors = pos[sender] - pos[receiver] + shift
     if strain is not None:
         symmetric = (strain + strain.mT) / 2
-        vectors = vectors + torch.einsum("ei,eij->ej", vectors, symmetric[graph_of_edge])
+        vectors = vectors + contract("ei,eij->ej", vectors, symmetric[graph_of_edge])
     return vectors
