@@ -68,6 +68,20 @@ def test_every_structure_of_a_batch_is_answered_as_if_alone(training):
             assert bool(parameter.grad.abs().sum() > 0), name
 
 
+def test_the_stress_in_a_mixed_batch_is_that_of_the_potential_that_answers():
+    members, cell = apart(), 4.0 * torch.eye(3, dtype=torch.float64)
+    fallback, graphs = Fallback.of(*members, PAIRS), []
+    for elements in ((HYDROGEN, CARBON), (CARBON, OXYGEN)):
+        data = of_elements(*elements)
+        graphs.append(graph(data.pos[:4], data.atomic_numbers[:4], cell))
+    found = fallback(Batch.from_data_list(graphs), stress=True)["stress"]
+    by_known, by_other = (
+        torch.cat([member(each, stress=True)["stress"] for each in graphs]) for member in members
+    )
+    assert (by_known - by_other).abs().amax((1, 2)).min() > 1e-3
+    torch.testing.assert_close(found, torch.stack([by_known[0], by_other[1]]))
+
+
 @pytest.mark.parametrize("elements", [(HYDROGEN, CARBON), (CARBON, OXYGEN)])
 def test_forces_are_the_slope_of_the_energy(elements):
     fallback, data = Fallback.of(*apart(), PAIRS), of_elements(*elements)

@@ -141,8 +141,10 @@ def test_forces_are_minus_the_gradient_and_sum_to_zero(data: Data) -> None:
     assert forces.sum(0).abs().max() < 1e-10
 
 
-def test_stress_is_the_strain_derivative_with_ases_sign() -> None:
+@pytest.mark.parametrize("order", [(0, 1, 2), (1, 0, 2)], ids=["one hand", "other hand"])
+def test_stress_is_the_strain_derivative_with_ases_sign(order: tuple[int, ...]) -> None:
     network, data = model(), crystal()
+    data = graph(data.pos, data.atomic_numbers, data.cell[0][list(order)])
     stress = network(data, stress=True)["stress"][0]
     torch.testing.assert_close(stress, stress.T)
     strain = torch.randn(3, 3, dtype=torch.float64)
