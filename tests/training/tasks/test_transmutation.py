@@ -1,5 +1,6 @@
 """Structures of other elements: what changes, and what must not."""
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -78,6 +79,18 @@ def test_what_changes_is_at_rest_and_all_else_stays(potential, graphs):
         assert above.item() == pytest.approx(float(expected), abs=1e-9)
     for name in ("atomic_numbers", "forces", "energy", "pos"):
         assert torch.equal(graphs[name], before[name]), f"{name} of the batch itself"
+
+
+def test_the_label_of_another_adsorbate_moves_by_its_reference_energies(potential):
+    methyl = slab(0)
+    methyl = replace(methyl, numbers=np.array([29, 29, 78, 6, 1, 1, 1]), energy=5.0)
+    graphs = Batch.from_data_list([to_graph(methyl, 3.0)] * STRUCTURES)
+    result = transmute(graphs, every(False), every(True), potential)
+    labels = {}
+    for each, energy in zip(result.to_data_list(), result.energy.tolist(), strict=True):
+        labels.setdefault(tuple(each.atomic_numbers[3:].tolist()), set()).add(energy)
+    # References are minus the atomic numbers, which sum to 9 in CH3, 26 in OC3 and 25 in HO3.
+    assert labels == {(8, 6, 6, 6): {5.0 - 26 + 9}, (1, 8, 8, 8): {5.0 - 25 + 9}}
 
 
 @pytest.mark.parametrize("adsorbates", [False, True])
