@@ -57,6 +57,41 @@ def test_affine_copies_are_the_maps_of_their_parameters_and_lose_no_ink() -> Non
         assert expected.sum() == pytest.approx(inner.sum(), rel=1e-12)
 
 
+def ramp() -> torch.Tensor:
+    """An image that tells its four sides apart."""
+    image = torch.zeros(1, 40, 40, dtype=torch.uint8)
+    image[0, 14:24, 16:30] = torch.arange(40, 180, dtype=torch.uint8).reshape(10, 14)
+    return image
+
+
+def test_affine_maps_scale_first_then_shear_then_rotate() -> None:
+    # A quarter turn, x to y, of x + y / 2 after 3 x and 2 y.
+    found = affine_matrices(np.array([[90.0, 0.5, 2.0, 3.0, 0.0, 0.0]]))
+    np.testing.assert_allclose(found, [[[0, -2], [3, 1]]], rtol=0, atol=1e-15)
+
+
+def test_the_sets_of_version_1_stay_as_they_are() -> None:
+    """Other numbers are another protocol: ``affnist-regen-v1``, ``homnist-regen-v1``."""
+    parameters = affine_parameters(ramp(), 0, seed=1)
+    expected = [
+        *(-7.857278627729656, 0.139483499874311, 0.862453911217389, 0.812442574781751),
+        *(8.357687472085132, -12.319294152596209),
+    ]
+    np.testing.assert_allclose(parameters, [expected], rtol=1e-12)
+    expected = [[0.80481509616665, 0.237071278092562], [-0.11106573864278, 0.837911444330153]]
+    np.testing.assert_allclose(affine_matrices(parameters), [expected], rtol=1e-12)
+    pixels = affine_copy(ramp(), 0, seed=1)[0, 2:14:3, 27:36:4]
+    assert pixels.tolist() == [[18, 50, 13], [83, 97, 111], [130, 144, 158], [42, 0, 0]]
+    expected = [
+        [1.00029128719789, 0.287914004496371, -0.014967269538523],
+        [-0.06217676230987, 1.061431017299642, 0.05629184577161],
+        [-0.130132391935191, -0.172399920836191, 0.921258698655806],
+    ]
+    np.testing.assert_allclose(homographies(1, 0, seed=1), [expected], rtol=1e-12)
+    pixels = homography_copy(ramp(), 0, seed=1)[0, 15:26:5, 20:31:5]
+    assert pixels.tolist() == [[67, 56, 31], [133, 120, 108], [0, 90, 167]]
+
+
 def test_affine_parameters_cover_their_ranges() -> None:
     parameters = affine_parameters(strokes(400), 0, seed=5)
     for column, (low, high) in enumerate(((-20, 20), (-0.2, 0.2), (0.8, 1.2), (0.8, 1.2))):
