@@ -22,6 +22,7 @@ EDGES = torch.tensor([[0, 1, 2, 3, 0, 2], [1, 0, 3, 2, 2, 0]])
 def _calls():
     x, y, radial = torch.randn(4, 9, 5), torch.randn(4, 4, 5), torch.randn(6, 3, 5)
     vectors, points = torch.randn(6, 3), torch.nn.functional.normalize(torch.randn(5, 3), dim=1)
+    circle = torch.nn.functional.normalize(torch.randn(5, 2), dim=1)
     signals, rotations = torch.randn(4, 5, 5), random_rotations(6).float()
     frames = edge_frames(vectors, 2, 1)
     edge_features = torch.randn(6, 9, 5)
@@ -46,6 +47,10 @@ def _calls():
             calls[f"orientations {each}"] = (
                 lambda x, v, r, b=each: orientation_convolution(x, v, r, EDGES, points, backend=b),
                 (signals, vectors, radial),
+            )
+            calls[f"orientations in the plane {each}"] = (
+                lambda x, v, r, b=each: orientation_convolution(x, v, r, EDGES, circle, backend=b),
+                (signals, vectors[:, :2].clone(), torch.randn(6, 5, 5)),
             )
     return calls
 

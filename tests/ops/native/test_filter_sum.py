@@ -97,6 +97,27 @@ def test_indices_out_of_range_are_named():
         filter_sum(harmonics, radial, x, None, sender, changed(receiver, 0, -1), 7)
 
 
+@pytest.mark.parametrize("end", ["source", "target"])
+def test_both_indices_are_checked_by_the_ops_themselves(end):
+    _, directions, radial, edge_index = graph(0, 1)
+    harmonics, one = spherical_harmonics(1, directions), torch.randn(7, 1, 5).double()
+    four = torch.randn(7, 4, 5).double()
+    ops, place = torch.ops.equinet, ["source", "target"].index(end)
+    for wrong, message in (
+        (torch.Tensor.short, f"{end} must be int32 or int64"),
+        (torch.Tensor.double, f"{end} must be int32 or int64"),
+        (lambda index: index[:-1], rf"{end} must have shape \[40\], found \[39\]"),
+        (lambda index: index[:, None], rf"{end} must have shape \[40\], found \[40, 1\]"),
+    ):
+        ends = list(edge_index)
+        ends[place] = wrong(ends[place])
+        with pytest.raises(ValueError, match=message):
+            ops.filter_sum.default(harmonics, radial, None, None, one, None, *ends, 7)
+        if place == 1:  # the correlation counts its edges by the source
+            with pytest.raises(ValueError, match=message):
+                ops.filter_correlation.default(harmonics, radial, one, four, None, *ends)
+
+
 def changed(index: torch.Tensor, place: int, value: int) -> torch.Tensor:
     index = index.clone()
     index[place] = value
