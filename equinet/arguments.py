@@ -70,7 +70,7 @@ class AcceptedBy:
         return ""
 
 
-Positive = Annotated[float, Range("positive", above=0)]
+Positive = Annotated[float, Range("positive and finite", above=0)]
 """A finite number above zero."""
 NotNegative = Annotated[float, Range("finite and not negative", least=0)]
 """A finite number of at least zero."""

@@ -56,8 +56,8 @@ def test_values_that_suit(value, annotation):
         (True, int, "True is not a whole number"),
         (1.5, Count, "1.5 is not a whole number"),
         (float("nan"), float, "nan is not a number"),
-        (float("inf"), Positive, "inf is not positive"),
-        (0, Positive, "0 is not positive"),
+        (float("inf"), Positive, "inf is not positive and finite"),
+        (0, Positive, "0 is not positive and finite"),
         (1, BelowOne, "1 is not at least 0 and below 1"),
         (2, Annotated[int, Range("at most 1", most=1)], "2 is not at most 1"),
         ([1, 0], Sequence[Count], "0 is not at least 1"),
@@ -89,10 +89,10 @@ def test_sentences_of_direct_calls():
     ("build", "sentence"),
     [
         (lambda: MACEGaunt(**MEASURED, channels=0), "channels must be at least 1, found 0"),
-        (lambda: MACEGaunt(**MEASURED | {"cutoff": -1.0}), "cutoff must be positive, found -1.0"),
+        (lambda: MACEGaunt(**MEASURED | {"cutoff": -1.0}), "cutoff must be positive and finite, found -1.0"),
         (
             lambda: MACEGaunt(**MEASURED | {"cutoff": float("nan")}),
-            "cutoff must be positive, found nan",
+            "cutoff must be positive and finite, found nan",
         ),
         (lambda: MACEGaunt(**MEASURED | {"average_neighbors": 0.0}), "average_neighbors must be"),
         (lambda: EquiformerV2(**MEASURED, selfmix="gunt"), "did you mean 'gaunt'?"),
