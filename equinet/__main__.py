@@ -13,7 +13,7 @@ _VERBS = (doctor, data, oc20, zoo, bench)
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Make the parser of all verbs; each sets ``run`` to a function that yields lines."""
+    """Build the parser of all verbs; each verb sets ``run`` to a function that yields lines."""
     parser = argparse.ArgumentParser(
         prog="python -m equinet",
         description="Equivariant networks. To train and evaluate: python -m equinet.train --help, "
@@ -30,11 +30,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb.
 
     Args:
-        argv: Its name and arguments; None takes the process's.
+        argv: Name of the verb and its arguments; None takes the arguments of this process.
 
     Returns:
-        0, 1 after an error that the user can mend (one sentence on standard error), 130 when
-        interrupted.
+        0 on success, 1 after an error that the user can mend (one sentence on standard error), 130
+        when interrupted.
     """
     arguments = build_parser().parse_args(argv)
     try:
@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write("equinet: interrupted\n")
         return 130
     except BrokenPipeError:
-        # The reader has gone (| head); keep the interpreter from complaining when it flushes.
+        # The reader has ended, as `| head` does; otherwise the interpreter fails when it flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 

@@ -1,4 +1,4 @@
-"""What a signature says about its arguments: their kinds, choices and ranges.
+"""Check arguments against the types, choices and ranges in a signature.
 
 A choice is written ``Literal["a", "b"]``, a range ``Annotated[int, Range("at least 1", least=1)]``.
 Both are checked for a configuration before anything is built, and by constructors for direct calls.
@@ -42,17 +42,17 @@ class Range:
     most: float = math.inf
 
     def refusal(self, value: Any) -> str:
-        """Say why a number is out of range; empty where it is finite and within."""
+        """Say why a number is out of range; empty for a finite number within the bounds."""
         within = self.above < value < self.below and self.least <= value <= self.most
         return "" if within and math.isfinite(value) else f"{value} is not {self.words}"
 
 
 @dataclass(frozen=True)
 class AcceptedBy:
-    """A function that knows which texts an argument may have, written into its annotation.
+    """Function that decides which texts an argument may have, written into its annotation.
 
     Attributes:
-        function: Function of the text that raises a ValueError for one it does not know.
+        function: Function of a text that raises a ValueError if the text is not accepted.
 
     Example:
         >>> AcceptedBy(float).refusal("abc")
@@ -62,7 +62,7 @@ class AcceptedBy:
     function: Callable[[str], Any]
 
     def refusal(self, value: str) -> str:
-        """Say why a text is not accepted; empty where it is."""
+        """Say why a text is not accepted; empty for an accepted text."""
         try:
             self.function(value)
         except ValueError as error:
@@ -85,17 +85,17 @@ WholeNumber = Annotated[int, Range("at least 0", least=0)]
 
 
 def refusal(value: Any, annotation: Any) -> str:
-    """Say why a value does not suit an annotation.
+    """Say why a value does not match an annotation.
 
     Numbers, switches, texts, paths, lists, mappings, choices and ranges are checked; any other
-    annotation accepts everything. None is accepted, since a signature's default decides about it.
+    annotation accepts everything. None is accepted here; :func:`takes_none` decides about it.
 
     Args:
         value: Value as given.
-        annotation: Annotation of the argument that takes it.
+        annotation: Annotation of the argument that receives the value.
 
     Returns:
-        The end of a sentence that begins with the argument's name; empty where the value suits.
+        The end of a sentence that begins with the argument's name; empty for a value that matches.
 
     Example:
         >>> refusal("bundel", Literal["bundle", "lifted"])
@@ -125,10 +125,10 @@ def check_arguments(target: Callable[..., Any], arguments: Mapping[str, Any]) ->
 
     Args:
         target: Class or function that takes the arguments.
-        arguments: Arguments by name; those that the signature does not name are left alone.
+        arguments: Arguments by name; names that the signature does not have are ignored.
 
     Raises:
-        ValueError: A value is none of its choices, or out of its range.
+        ValueError: A value is not among the choices, or out of range.
 
     Example:
         >>> def blur(*, mode: Literal["box", "disk"] = "box", width: Count = 3) -> None: ...
@@ -146,7 +146,7 @@ def check_arguments(target: Callable[..., Any], arguments: Mapping[str, Any]) ->
 
 
 def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
-    """Refuse a value that is none of its choices.
+    """Refuse a value that is not among its choices.
 
     Args:
         name: Name of the argument.
@@ -154,7 +154,7 @@ def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
         choices: Values that are allowed.
 
     Raises:
-        ValueError: The value is none of the choices; the message names the nearest and all others.
+        ValueError: The value is not among the choices; the message lists them.
 
     Example:
         >>> check_choice("mode", "box", ("box", "disk"))
@@ -164,7 +164,15 @@ def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
 
 
 def takes_none(parameter: inspect.Parameter) -> bool:
-    """Whether a parameter's annotation admits None, or says nothing."""
+    """Whether a parameter's annotation allows None, or restricts nothing.
+
+    Args:
+        parameter: Parameter of a signature.
+
+    Example:
+        >>> takes_none(inspect.signature(refusal).parameters["value"])
+        True
+    """
     annotation = parameter.annotation
     if annotation in {inspect.Parameter.empty, Any} or isinstance(annotation, str):
         return True
@@ -172,7 +180,10 @@ def takes_none(parameter: inspect.Parameter) -> bool:
 
 
 def described(annotation: Any) -> str:
-    """Name the kinds of value that an annotation admits, in words a user understands.
+    """Name the values that an annotation allows, in words for users.
+
+    Args:
+        annotation: Annotation of an argument.
 
     Example:
         >>> described(Count), described(float | None), described(Literal["a", "b"])
@@ -206,7 +217,7 @@ _KINDS: Mapping[Any, str] = {
     dict: "a mapping",
     Mapping: "a mapping",
 }
-_TEXT = (str, int, float, Path)  # a name may look like a number
+_TEXT = (str, int, float, Path)  # YAML reads a name such as 1234 as a number
 
 
 def _alternatives(annotation: Any) -> tuple[Any, ...]:
@@ -218,13 +229,13 @@ def _alternatives(annotation: Any) -> tuple[Any, ...]:
 
 
 def _members(annotation: Any) -> list[Any]:
-    """Alternatives that a configuration can give; empty if one of them cannot be told."""
+    """List the alternatives that can be checked; empty if the annotation has any other."""
     members = [m for m in _alternatives(annotation) if m not in {type(None), torch.Tensor}]
     return members if all(_word(m) or _choices(m) for m in members) else []
 
 
 def _base(member: Any) -> tuple[Any, list[Range | AcceptedBy]]:
-    """Kind of one alternative and what else is asked of it."""
+    """Return the type of one alternative and the ranges and functions that restrict it."""
     kind, notes = member, []
     if typing.get_origin(member) is Annotated:
         kind, *notes = typing.get_args(member)

@@ -1,4 +1,4 @@
-"""Configurations: where they lie, what is checked before anything is built, and building.
+"""Read, write, check and complete configurations, and build the objects that they describe.
 
 The signature of a constructor is its schema. :func:`check` compares a configuration with the
 signatures it names, :func:`complete` adds the options that it leaves at their defaults, and only
@@ -33,10 +33,14 @@ def plain(config: Any) -> dict[str, Any]:
     """Return a composed configuration as plain dictionaries with every reference resolved.
 
     Args:
-        config: An OmegaConf ``DictConfig``, as Hydra composes it.
+        config: Configuration as Hydra composes it, an OmegaConf ``DictConfig``.
 
     Raises:
         ConfigError: A mandatory value is missing or a reference cannot be resolved.
+
+    Example:
+        >>> plain(OmegaConf.create({"seed": 3, "data": {"seed": "${seed}"}}))
+        {'seed': 3, 'data': {'seed': 3}}
     """
     try:
         missing = sorted(OmegaConf.missing_keys(config))
@@ -51,12 +55,27 @@ def plain(config: Any) -> dict[str, Any]:
 
 
 def save_yaml(tree: Mapping[str, Any], path: Path) -> None:
-    """Write a plain configuration as YAML; the file is complete or absent, never half-written."""
+    """Write a plain configuration as a YAML file that is complete or absent.
+
+    Args:
+        tree: Plain configuration to write.
+        path: Final name of the file.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save_yaml({"seed": 3}, Path(folder, "config.yaml"))
+        ...     load_yaml(Path(folder, "config.yaml"))
+        {'seed': 3}
+    """
     write_bytes(OmegaConf.to_yaml(OmegaConf.create(dict(tree))).encode(), path)
 
 
 def load_yaml(path: Path) -> dict[str, Any]:
     """Read a plain configuration from YAML.
+
+    Args:
+        path: Path of the file.
 
     Raises:
         ConfigError: The file cannot be parsed or holds something other than a mapping.
@@ -71,15 +90,15 @@ def load_yaml(path: Path) -> dict[str, Any]:
 
 
 def locate(target: object, path: str = "_target_") -> type[Any]:
-    """Return the class that a configuration names, if its place in the configuration admits it.
+    """Return the class that a configuration names, if it is allowed at its place.
 
     Args:
         target: Dotted name, as written under ``_target_``.
         path: Dotted place in the configuration; its first part, such as ``model``, is the group.
-            Below any other name the classes of all groups are admitted.
+            Below any other name the classes of all groups are allowed.
 
     Raises:
-        ConfigError: The table of the group does not have the name; the message gives the nearest.
+        ConfigError: The group does not allow the name; the message gives the nearest allowed one.
 
     Example:
         >>> locate("torch.optim.AdamW").__name__
@@ -95,16 +114,19 @@ def locate(target: object, path: str = "_target_") -> type[Any]:
 
 
 def check(node: Any, path: str = "config", provided: Iterable[str] = ()) -> None:
-    """Compare every target below ``node`` with its signature; build nothing.
+    """Compare every target below ``node`` with its signature, without building anything.
 
     Args:
-        node: A plain configuration: mappings, sequences and values.
+        node: Plain configuration of mappings, sequences and values.
         path: Dotted place of ``node`` in the configuration, for the messages.
         provided: Arguments of ``node``'s own target that the program adds.
 
     Raises:
-        ConfigError: A forbidden target, an unknown option or a missing one, or a value of another
-            kind than the signature takes.
+        ConfigError: A target is not allowed, an option is unknown or missing, or a value does not
+            match the signature.
+
+    Example:
+        >>> check({"_target_": "torch.optim.AdamW", "lr": 0.001}, "optim", provided=["params"])
     """
     if isinstance(node, Mapping):
         if node.get("_target_") is not None:
@@ -120,13 +142,13 @@ def instantiate(node: Mapping[str, Any], path: str = "config", **extra: Any) -> 
     """Check a configuration and build what it describes, inner targets first.
 
     Args:
-        node: Mapping with ``_target_``, its arguments, and ``_partial_: true`` to get a
-            :class:`functools.partial` instead of the call's result.
+        node: Mapping with ``_target_``, its arguments, and optionally ``_partial_: true`` to get a
+            :class:`functools.partial` instead of an instance.
         path: Dotted place of ``node`` in the configuration, see :func:`locate`.
-        extra: Further arguments; what the configuration says itself wins.
+        extra: Further arguments of the target; arguments in the configuration override them.
 
     Raises:
-        ConfigError: As :func:`check`; also if the constructor refuses a value.
+        ConfigError: :func:`check` refuses the configuration, or the constructor refuses a value.
 
     Example:
         >>> instantiate({"_target_": "equinet.training.Plateau", "patience": 3}).patience
@@ -163,13 +185,17 @@ def _build(node: Any, path: str, extra: Mapping[str, Any]) -> Any:
 
 
 def told_by_data(tree: Mapping[str, Any]) -> tuple[str, ...]:
-    """List the arguments of a model that the data module of a configuration measures.
+    """List the arguments of a model that the data module of a configuration provides.
 
     Args:
-        tree: A plain configuration with the group ``data``.
+        tree: Plain configuration with the group ``data``.
 
     Raises:
-        ConfigError: The data module is not in the table.
+        ConfigError: The class of the data module is not allowed.
+
+    Example:
+        >>> "elements" in told_by_data({"data": {"_target_": "equinet.data.ThreeBPA"}})
+        True
     """
     told: tuple[str, ...] = locate(tree["data"].get("_target_"), "data._target_").tells
     return told
@@ -178,16 +204,21 @@ def told_by_data(tree: Mapping[str, Any]) -> tuple[str, ...]:
 def complete(tree: Mapping[str, Any]) -> dict[str, Any]:
     """Add to a configuration every option that it leaves at the default of its signature.
 
-    Options of other people's classes, and what the data tell the model, are left out.
+    Options of classes of torch and Lightning, and arguments of the model that the data module
+    provides, are left out.
 
     Args:
-        tree: A plain configuration with the groups of ``configs/train.yaml``.
+        tree: Plain configuration with the groups of ``configs/train.yaml``.
 
     Returns:
-        A configuration that builds the same, whatever becomes of the defaults.
+        A configuration that builds the same objects even if defaults change later.
 
     Raises:
-        ConfigError: A target is not in the table.
+        ConfigError: A target is not allowed.
+
+    Example:
+        >>> complete({"schedule": {"_target_": "equinet.training.Cosine"}})["schedule"].keys()
+        dict_keys(['_target_', 'warmup_steps', 'final_fraction'])
     """
     filled = {}
     for name, node in tree.items():
@@ -200,6 +231,9 @@ def complete(tree: Mapping[str, Any]) -> dict[str, Any]:
 def options(target: type[Any]) -> dict[str, inspect.Parameter]:
     """Return the named parameters of a class's constructor.
 
+    Args:
+        target: Class whose constructor is described.
+
     Example:
         >>> list(options(Path))
         []
@@ -209,7 +243,17 @@ def options(target: type[Any]) -> dict[str, inspect.Parameter]:
 
 
 def is_open_ended(target: type[Any]) -> bool:
-    """Whether a constructor takes further keywords that its signature does not name."""
+    """Whether a constructor takes further keywords that its signature does not name.
+
+    Args:
+        target: Class whose constructor is described.
+
+    Example:
+        >>> class Open:
+        ...     def __init__(self, **options): ...
+        >>> is_open_ended(Open), is_open_ended(complex)
+        (True, False)
+    """
     parameters = inspect.signature(target).parameters.values()
     return any(each.kind is each.VAR_KEYWORD for each in parameters)
 
@@ -264,18 +308,18 @@ def _check_signature(node: Mapping[str, Any], path: str, provided: Iterable[str]
 
 
 def check_kind(value: object, annotation: Any, path: str) -> None:
-    """Refuse a value of another kind than an annotation admits, out of its choices or its range.
+    """Refuse a value whose type, choice or range does not match an annotation.
 
-    An annotation that names anything but numbers, switches, texts, paths, lists, mappings and
-    choices is left to the constructor, and None to the constructor's default rules.
+    None, and values of annotations other than numbers, switches, texts, paths, lists, mappings and
+    choices, are accepted here and checked by the constructor.
 
     Args:
         value: Value as given in the configuration.
-        annotation: Annotation of the parameter that takes it.
+        annotation: Annotation of the parameter that receives the value.
         path: Dotted place in the configuration, for the message.
 
     Raises:
-        ConfigError: The value does not suit the annotation.
+        ConfigError: The value does not match the annotation.
 
     Example:
         >>> check_kind(0.5, float | None, "optim.lr")
@@ -286,7 +330,10 @@ def check_kind(value: object, annotation: Any, path: str) -> None:
 
 
 def first_line(error: Exception) -> str:
-    r"""Return the first line of an error's message, and the next where the first ends in a colon.
+    r"""Return the first line of an error's message, and the second if the first ends in a colon.
+
+    Args:
+        error: Exception whose message is shortened.
 
     Example:
         >>> first_line(ValueError("one\ntwo")), first_line(ValueError("one:\ntwo"))

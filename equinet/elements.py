@@ -9,7 +9,13 @@ SYMBOLS = (
 
 
 def symbol(atomic_number: int) -> str:
-    """Return the chemical symbol, or the bare number outside the periodic table.
+    """Return the chemical symbol of an element, such as C.
+
+    Args:
+        atomic_number: Atomic number of the element.
+
+    Returns:
+        The symbol; ``Z=`` and the number where there is no such element.
 
     Example:
         >>> symbol(6), symbol(200)

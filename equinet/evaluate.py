@@ -33,11 +33,14 @@ _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
 def run(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """Evaluate what a plain configuration with the keys of ``configs/evaluate.yaml`` names.
+    """Evaluate the model and file that a plain configuration names.
 
-    Writes ``predictions.extxyz`` (the labels, and beside them ``predicted_energy`` and
-    ``predicted_forces``, of a committee also ``energy_spread`` and ``forces_spread``, of a fallback
-    ``familiar``), ``metrics.json``, ``parity.png`` and ``errors.png``.
+    Writes ``metrics.json``, ``parity.png``, ``errors.png`` and ``predictions.extxyz``: the labels
+    with ``predicted_energy`` and ``predicted_forces``, for a committee also ``energy_spread`` and
+    ``forces_spread``, for a fallback also ``familiar``.
+
+    Args:
+        tree: Plain configuration with the keys of ``configs/evaluate.yaml``.
 
     Returns:
         The content of ``metrics.json``.
@@ -80,7 +83,7 @@ def _evaluate(
     *,
     free_atoms_only: bool,
 ) -> dict[str, Any]:
-    """Predict, and write what :func:`run` promises into a folder that this process holds."""
+    """Predict, and write the files of :func:`run` into a folder that this process holds."""
     name, file = str(tree["checkpoint"]), Path(str(tree["data"]["file"])).expanduser()
     loader = evaluation_loader(dataset, tree["batch_size"])
     found = predict(
@@ -117,7 +120,7 @@ def _evaluate(
 
 
 def _run_directory(name: str) -> RunDirectory | None:
-    """The run that a checkpoint names, as its directory or as the model folder inside."""
+    """Return the run that a checkpoint names, by its directory or the model folder inside."""
     path = Path(name).expanduser().resolve()
     directory = RunDirectory(path)
     if path.name == directory.model.name and not directory.config.is_file():

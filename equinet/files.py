@@ -1,7 +1,8 @@
-"""Files that are whole or not there, and that are read with one sentence where they are damaged.
+"""Write files that are complete or absent, read them with clear errors, and lock folders.
 
-A file is written under a name of its own beside its place, brought to the disk, and renamed. JSON
-that equinet reads again carries a checksum of itself. A folder is held by one process at a time.
+A file is written under a temporary name in the same folder, flushed to the disk, and renamed. JSON
+that equinet reads again contains a checksum of its content. Only one process at a time holds a
+folder.
 """
 
 import errno
@@ -34,11 +35,11 @@ _held: set[int] = set()
 
 @contextmanager
 def writing(path: Path, *others: Path) -> Iterator[None]:
-    """Turn the refusal of a disk into one sentence that names the file.
+    """Turn a failure to write into one sentence that names the file.
 
     Args:
         path: File or folder that is written to within the context.
-        others: Further paths that stand for it, such as the name under which it is begun.
+        others: Further paths that are written to on its behalf, such as a temporary name.
 
     Raises:
         WriteError: The disk or a quota is full, or the place cannot be written.
@@ -62,7 +63,7 @@ def writing(path: Path, *others: Path) -> Iterator[None]:
         else:
             named = Path(os.fsdecode(error.filename))
             place = named if path in named.parents else path
-            # What lies elsewhere was to be read, not written.
+            # An error at any other path comes from reading.
             refused = error.errno in _REFUSED and (place == named or named in {path, *others})
         if not refused:
             raise
@@ -71,18 +72,18 @@ def writing(path: Path, *others: Path) -> Iterator[None]:
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Write a file that appears under its name only once it is whole and on the disk.
+    """Write a file that appears under its name only once it is complete and on the disk.
 
     Args:
         path: Final name of the file.
 
     Yields:
-        A name beside it to write to, which no other process uses. The file is moved into place at
-        the end, or removed on an error.
+        A temporary path in the same folder to write to, which no other process uses. The file is
+        moved to its final name at the end, or removed on an error.
 
     Raises:
-        WriteError: The disk or a quota is full, or the folder cannot be written. What was there
-            before is untouched.
+        WriteError: The disk or a quota is full, or the folder cannot be written. A previous file of
+            this name is untouched.
 
     Example:
         >>> import tempfile
@@ -107,26 +108,36 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 def write_bytes(content: bytes | bytearray, path: Path) -> None:
-    """Write a file of bytes that is whole or not there; see :func:`whole_file`.
+    """Write a file of bytes that is complete or absent; see :func:`whole_file`.
 
     Args:
-        content: Content of the file.
+        content: Content of the file, bytes.
         path: Final name of the file.
 
     Raises:
         WriteError: The file cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_bytes(b"hello", Path(folder, "greeting"))
+        ...     Path(folder, "greeting").read_text()
+        'hello'
     """
     with whole_file(path) as partial:
         partial.write_bytes(content)
 
 
 def remove_partials(folder: Path, *, held: bool = False) -> None:
-    """Remove what killed processes have left half-written in a folder.
+    """Remove the temporary files of killed processes from a folder.
 
     Args:
-        folder: Folder to look into, without those below it; it need not be there.
-        held: Whether the caller holds the folder, so that every partial file in it is dead.
-            Otherwise only those go whose process ran on this host and is gone.
+        folder: Folder to search, without its subfolders; a missing folder is empty.
+        held: Whether the caller holds the folder, so that every temporary file in it is abandoned.
+            Otherwise only files are removed whose process ran on this host and has ended.
+
+    Example:
+        >>> remove_partials(Path("a folder that does not exist"))
     """
     own = re.compile(rf"\.{re.escape(socket.gethostname())}\.(\d+)\.partial$")
     for path in folder.glob("*.partial"):
@@ -138,14 +149,14 @@ def remove_partials(folder: Path, *, held: bool = False) -> None:
 
 @contextmanager
 def reading(path: object, what: str) -> Iterator[None]:
-    """Turn whatever a reader raises into one sentence that names the file.
+    """Turn any exception of a reader into one sentence that names the file.
 
     Args:
-        path: Path of the file, or what to call the place.
-        what: Noun of what should be in it, with its article, such as ``"a checkpoint"``.
+        path: Path or name of the file, for the message.
+        what: Noun with its article for the expected content, such as ``"a checkpoint"``.
 
     Raises:
-        DataError: The reader failed. Errors of equinet, and a lack of memory, pass as they are.
+        DataError: The reader failed. Errors of equinet and a lack of memory are not converted.
 
     Example:
         >>> with reading("water.json", "a molecule"):  # doctest: +ELLIPSIS
@@ -170,11 +181,18 @@ def write_sealed_json(content: Mapping[str, Any], path: Path) -> None:
     """Write a JSON object together with a checksum of its content.
 
     Args:
-        content: Anything that JSON holds, without a key ``seal``.
+        content: Mapping of plain JSON values, without a key ``seal``.
         path: Final name of the file.
 
     Raises:
         WriteError: The file cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_sealed_json({"seed": 3}, Path(folder, "record.json"))
+        ...     sorted(json.loads(Path(folder, "record.json").read_text()))
+        ['seal', 'seed']
     """
     sealed = {**content, _SEAL: digest_of(content)}
     text = json.dumps(sealed, indent=1, ensure_ascii=False, allow_nan=False)
@@ -182,18 +200,26 @@ def write_sealed_json(content: Mapping[str, Any], path: Path) -> None:
 
 
 def read_sealed_json(path: Path, what: str) -> dict[str, Any]:
-    """Read a JSON object and compare it with its checksum, where it has one.
+    """Read a JSON object and compare it with its checksum, if it contains one.
 
     Args:
-        path: File that :func:`write_sealed_json` wrote; older files without a checksum pass.
-        what: Noun of what should be in it, with its article.
+        path: File that :func:`write_sealed_json` wrote; a file without a checksum is accepted.
+        what: Noun with its article for the expected content, for the message.
 
     Returns:
         The content, without the checksum.
 
     Raises:
         FileNotFoundError: There is no such file.
-        DataError: The file is damaged or holds something else.
+        DataError: The file is damaged or holds something other than a JSON object.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder, "record.json")
+        ...     write_sealed_json({"seed": 3}, path)
+        ...     read_sealed_json(path, "a record")
+        {'seed': 3}
     """
     try:
         text = path.read_bytes()
@@ -215,10 +241,10 @@ def digest_of(content: Any) -> str:
     """Compute the SHA-256 of a JSON value, whatever the order of its keys.
 
     Args:
-        content: Anything that JSON holds.
+        content: Plain JSON value, such as a mapping or a list.
 
     Returns:
-        64 hexadecimal digits.
+        The checksum as 64 hexadecimal digits.
 
     Example:
         >>> digest_of({"a": 1, "b": (2,)}) == digest_of({"b": [2], "a": 1})
@@ -228,18 +254,18 @@ def digest_of(content: Any) -> str:
 
 
 def bounded(read: Callable[[int], bytes], largest: int, path: object) -> bytearray:
-    """Read to the end of a stream, but no further than a bound.
+    """Read a stream to its end, and refuse one that is longer than a bound.
 
     Args:
         read: Method ``read`` of a stream, called with a number of bytes.
-        largest: Most bytes that the stream may hold.
+        largest: Highest number of bytes that the stream may hold.
         path: Path or name of the file, for the message.
 
     Returns:
         The whole content.
 
     Raises:
-        DataError: There is more.
+        DataError: The stream holds more bytes than ``largest``.
 
     Example:
         >>> import io
@@ -256,15 +282,15 @@ def bounded(read: Callable[[int], bytes], largest: int, path: object) -> bytearr
 
 @contextmanager
 def hold(folder: Path, deed: str, *, wait: bool = False) -> Iterator[None]:
-    """Hold a folder, so that no other process writes into it; a killed process holds none.
+    """Hold a folder, so that no other process holds it; the hold ends with the process.
 
     Args:
-        folder: Folder to hold; it is made where needed.
-        deed: Verb of what the holder does there, such as ``"trains"``.
-        wait: Wait for another holder to end, instead of refusing.
+        folder: Folder to hold; it is made if it does not exist.
+        deed: Verb for the work of the holder, such as ``"trains"``, for the message.
+        wait: Whether to wait until another holder ends; otherwise its hold is an error.
 
     Raises:
-        ConfigError: Another process holds the folder; the message names its host and its number.
+        ConfigError: Another process holds the folder; the message names its host and process id.
         WriteError: The folder cannot be written.
 
     Example:
@@ -285,7 +311,7 @@ def hold(folder: Path, deed: str, *, wait: bool = False) -> Iterator[None]:
     try:
         yield
     finally:
-        # A forked child that comes here holds nothing.
+        # A forked child has dropped the lock already.
         if descriptor in _held:
             _held.remove(descriptor)
             with suppress(OSError):
@@ -294,7 +320,7 @@ def hold(folder: Path, deed: str, *, wait: bool = False) -> Iterator[None]:
 
 
 def _locked(path: Path, deed: str, *, wait: bool) -> int:
-    """Open and lock a file, and leave host and process in it."""
+    """Open and lock a file, and write the host and the process id into it."""
     said = False
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
@@ -315,7 +341,7 @@ def _locked(path: Path, deed: str, *, wait: bool) -> int:
                 os.close(descriptor)
                 raise
             _log.warning("%s: this file system knows no locks; run one process at a time", path)
-        # The previous holder removes its file: a lock on that one excludes nobody.
+        # The previous holder deletes its file, and a lock on a deleted file excludes nobody.
         if _is_at(descriptor, path):
             break
         os.close(descriptor)
@@ -334,7 +360,7 @@ def _is_at(descriptor: int, path: Path) -> bool:
 
 @functools.cache
 def _forget_in_children() -> None:
-    """Let forked processes drop the locks: they would outlive a parent that is killed."""
+    """Let forked processes drop the locks, which would otherwise outlive a killed parent."""
 
     def drop() -> None:
         for descriptor in _held:
@@ -345,7 +371,7 @@ def _forget_in_children() -> None:
 
 
 def _keep_folder(folder: Path) -> None:
-    """Bring a rename to the disk; some file systems refuse, and need no such thing."""
+    """Flush a rename to the disk; file systems that do not need this may refuse it."""
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:

@@ -1,4 +1,4 @@
-"""The pages that ``--help`` prints: usage, examples, experiments, groups, and every option."""
+"""Help pages of ``--help``: usage, examples, experiments, groups, and every option."""
 
 import inspect
 import re
@@ -47,7 +47,7 @@ def write(name: str, overrides: Sequence[str]) -> str:
 
     Args:
         name: Name of the command, ``train`` or ``evaluate``.
-        overrides: Words of the command line, whose choices are described.
+        overrides: Arguments of the command; the choices they make are described.
 
     Returns:
         The page, with a final line break.
@@ -91,7 +91,7 @@ def _groups() -> Iterator[str]:
 
 
 def _first_comment(text: str) -> str:
-    """The first sentence of the comments at the head of a file."""
+    """Return the first sentence of the comments at the head of a file."""
     lines = []
     for line in text.splitlines():
         if not line.startswith("#"):
@@ -106,7 +106,7 @@ def _first_sentence(text: str) -> str:
 
 
 def _commented(text: str) -> Iterator[tuple[str, str, str, str]]:
-    """Dotted keys of a YAML file with their values and the comments behind them."""
+    """Yield the dotted keys of a YAML file with their values and the comments behind them."""
     path: list[str] = []
     for line in text.splitlines():
         found = re.fullmatch(r"( *)(\w+):(?: ([^#]*?))?(?:\s*# (.*))?", line)
@@ -138,7 +138,7 @@ def _signature(
     for name, parameter in config.options(target).items():
         default = parameter.default
         if name not in node and default is inspect.Parameter.empty:
-            continue  # the program or the data give it
+            continue  # the program or the data module provides it
         if place == "trainer" and name in targets.SET_BY_PROGRAM:
             continue
         value = _as_typed(node.get(name, default))
@@ -181,7 +181,7 @@ def descriptions(target: type[Any]) -> dict[str, str]:
 
 
 def _arguments(text: str) -> dict[str, str]:
-    """Descriptions in the section ``Args`` of a docstring."""
+    """Read the descriptions in the section ``Args`` of a docstring."""
     found: dict[str, str] = {}
     section = re.search(r"^Args:\n((?:[ \t]+.*\n?|\n)+)", text, re.MULTILINE)
     if not section:

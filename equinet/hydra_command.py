@@ -1,4 +1,4 @@
-"""The command line of training and evaluation: composed by Hydra, explained in one sentence."""
+"""The command line of training and evaluation: Hydra composes it, errors are one sentence each."""
 
 import logging
 import os
@@ -29,7 +29,7 @@ OPTIONAL = ("callbacks", "logger", "schedule")
 _PLACES = ("checkpoint", "data.file")
 _BASIC = "hydra._internal.core_plugins.basic_{0}.Basic{1}"
 _QUIET = {"version": 1, "root": None, "disable_existing_loggers": False}
-# What Hydra builds or applies by itself, and what that is by default.
+# Nodes that Hydra builds or applies itself, with their defaults.
 _HYDRA = {
     "callbacks": {},
     "launcher": {"_target_": _BASIC.format("launcher", "Launcher")},
@@ -48,13 +48,13 @@ _SAFE_TO_DROP = ("debug", "experiment")
 
 @dataclass(frozen=True)
 class Request:
-    """A command line that has been understood.
+    """Command line in the form that Hydra takes.
 
     Attributes:
         name: Name of the configuration, ``train`` or ``evaluate``.
-        overrides: Overrides for Hydra; an option that only a signature knows has a ``++``.
+        overrides: Overrides for Hydra; options that only a signature has are prefixed ``++``.
         known: Dotted keys that the chosen groups have, for suggestions.
-        removed: Groups that the command takes out, as by ``callbacks=null``.
+        removed: Groups that the command leaves out, as by ``callbacks=null``.
     """
 
     name: str
@@ -63,10 +63,13 @@ class Request:
     removed: tuple[str, ...]
 
     def tree(self, composed: Any) -> dict[str, Any]:
-        """Make what Hydra composed a plain configuration with all of its options.
+        """Turn what Hydra composed into a plain configuration with all of its options.
+
+        Args:
+            composed: Configuration as Hydra composes it.
 
         Raises:
-            ConfigError: A mandatory value is missing, or a target is not in the table.
+            ConfigError: A mandatory value is missing, or a target is not allowed.
         """
         tree = config.plain(composed)
         if self.name != "train":
@@ -80,14 +83,14 @@ def compose(name: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
 
     Args:
         name: Name of the configuration, ``train`` or ``evaluate``.
-        overrides: Words of the command line, such as ``+experiment=3bpa`` or ``optim.lr=0.01``.
+        overrides: Arguments of the command, such as ``+experiment=3bpa`` or ``optim.lr=0.01``.
 
     Returns:
         A plain configuration with all of its options.
 
     Raises:
         ConfigError: An option is unknown, or a mandatory value is missing.
-        HydraException: A choice is unknown, or a word cannot be parsed; see :func:`explain`.
+        HydraException: A choice is unknown, or an override has a syntax error.
 
     Example:
         >>> compose("train", ["data=3bpa", "model.channels=8"])["model"]["channels"]
@@ -100,19 +103,23 @@ def compose(name: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
 
 
 def understand(name: str, words: Sequence[str], folder: Path | None = None) -> Request:
-    """Check the words of a command line before Hydra acts on them.
+    """Check the overrides of a command line before Hydra applies them.
 
     Args:
-        name: Name of the configuration.
+        name: Name of the configuration, ``train`` or ``evaluate``.
         words: Overrides as typed.
-        folder: Folder of further configurations, as ``--config-dir`` names it; None for none.
+        folder: Folder of further configurations, given by ``--config-dir``; None for none.
 
     Returns:
-        The overrides that Hydra is to be given.
+        The command line in the form that Hydra takes.
 
     Raises:
-        ConfigError: An option is unknown, or Hydra is told to build something of its own.
-        HydraException: A choice is unknown, or a word cannot be parsed.
+        ConfigError: An option is unknown, or an override would let Hydra itself build an object.
+        HydraException: A choice is unknown, or an override has a syntax error.
+
+    Example:
+        >>> understand("train", ["data=files", "callbacks=null"]).removed
+        ('callbacks',)
     """
     folders = [CONFIG_DIR, *([folder] if folder else [])]
     given = [word for word in map(_without_null, _parse(words)) if word]
@@ -143,7 +150,7 @@ def _parse(words: Sequence[str]) -> list[Override]:
 
 
 def _is_choice(override: Override, folders: Sequence[Path]) -> bool:
-    """Whether a word chooses a file of a group, and is no value of an option."""
+    """Whether an override chooses a file of a group rather than the value of an option."""
     return any((folder / override.key_or_group).is_dir() for folder in folders)
 
 
@@ -167,7 +174,7 @@ def _without_null(override: Override) -> str:
 
 
 def _without_sweep(override: Override) -> str:
-    """Write the first of several choices alone; empty where Hydra itself must find them."""
+    """Replace several choices by the first of them; empty where only Hydra can list them."""
     if not override.is_sweep_override():
         return str(override.input_line)
     try:
@@ -177,7 +184,7 @@ def _without_sweep(override: Override) -> str:
 
 
 def _refuse_hydra_nodes(tree: Mapping[str, Any]) -> None:
-    """Refuse whatever Hydra would build or call by itself, past the table of targets.
+    """Refuse nodes from which Hydra itself would build objects that the targets do not allow.
 
     Raises:
         ConfigError: A file or the command changes one of these nodes.
@@ -196,7 +203,7 @@ def _refuse_hydra_nodes(tree: Mapping[str, Any]) -> None:
 
 
 def _with_plus(override: Override, tree: Mapping[str, Any]) -> str:
-    """Let an option through that a signature has and the configuration files leave out.
+    """Add ``++`` to an option that a signature has and the configuration files leave out.
 
     Raises:
         ConfigError: Neither the files nor the signature have the option.
@@ -220,7 +227,7 @@ def _is_option(node: Mapping[str, Any], path: Sequence[str], name: str) -> bool:
     """Whether a node names a class whose signature has an option.
 
     Raises:
-        ConfigError: It names a class without this option.
+        ConfigError: The node names a class without this option.
     """
     if node.get("_target_") is None or name in {"_target_", "_partial_"}:
         return False
@@ -244,7 +251,7 @@ def _put(tree: dict[str, Any], key: str, value: Any) -> None:
 
 
 def _known(tree: Mapping[str, Any]) -> list[str]:
-    """Dotted keys of the files and of the signatures they name."""
+    """List the dotted keys of the files and of the signatures that they name."""
     found = keys(tree)
     for group, node in tree.items():
         if isinstance(node, Mapping) and node.get("_target_") is not None:
@@ -258,11 +265,15 @@ def _files(group: str) -> str:
 
 
 def explain(error: Exception, known: Iterable[str] = ()) -> str:
-    """Say in one sentence what Hydra found wrong with a command line.
+    """Say in one sentence which mistake Hydra found in a command line.
 
     Args:
         error: Exception that Hydra or OmegaConf raised.
         known: Dotted keys that exist, for the suggestion.
+
+    Example:
+        >>> explain(ValueError("Could not override 'optim.lrr'."), ["optim.lr"])
+        "there is no key 'optim.lrr'; did you mean 'optim.lr'?"
     """
     text = str(error)
     if isinstance(error, MissingConfigException) and error.options:
@@ -285,13 +296,22 @@ def explain(error: Exception, known: Iterable[str] = ()) -> str:
 
 
 def _nearest_file(name: str, found: Sequence[str]) -> str:
-    """Suggest a file by its spelling, or one that begins with what was typed."""
+    """Suggest a file with a similar name, or one that begins with the name as typed."""
     longer = [each for each in found if each.startswith(f"{name}_")]
     return did_you_mean(name, found) or (f"; did you mean {longer[0]!r}?" if longer else "")
 
 
 def keys(tree: Any, prefix: str = "") -> list[str]:
-    """List the dotted keys of a plain configuration, groups included."""
+    """List the dotted keys of a plain configuration, groups included.
+
+    Args:
+        tree: Plain configuration, or any value in it.
+        prefix: Dotted place of ``tree`` in a larger configuration; empty for the whole.
+
+    Example:
+        >>> keys({"optim": {"lr": 0.1}})
+        ['optim', 'optim.lr']
+    """
     if not isinstance(tree, Mapping):
         return []
     found = []
@@ -304,17 +324,17 @@ def keys(tree: Any, prefix: str = "") -> list[str]:
 def command(name: str, job: Callable[[dict[str, Any]], None]) -> int:
     """Compose ``configs/<name>.yaml`` with the command line, run a job on it, return an exit code.
 
-    A mistake that a user can mend ends in one sentence on standard error and no traceback.
+    A mistake that a user can mend is reported in one sentence on standard error, without traceback.
 
     Args:
-        name: Name of the configuration.
+        name: Name of the configuration, ``train`` or ``evaluate``.
         job: Function that is called with the plain configuration.
 
     Returns:
-        0; 2 for a mistake in the configuration, 1 for another of :class:`EquinetError`, 130 when
-        interrupted.
+        0 on success, 2 for a mistake in the configuration, 1 for any other
+        :class:`equinet.errors.EquinetError`, 130 when interrupted.
     """
-    # Hydra would print its own report and exit; we say it in one sentence instead.
+    # Makes Hydra raise its errors; otherwise it prints a report of several lines and exits.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     _speak()
     stopped: list[BaseException] = []
@@ -351,7 +371,7 @@ def command(name: str, job: Callable[[dict[str, Any]], None]) -> int:
     except OSError as error:
         if started:
             raise
-        # Hydra makes the run directory before it hands over.
+        # Hydra makes the run directory before it calls the job.
         sentence, code = f"run.dir: cannot make {error.filename} ({error.strerror})", 2
     else:
         return 0
@@ -366,7 +386,7 @@ def _overrides(words: Sequence[str]) -> list[str]:
 
 
 def _with_places(name: str, words: Sequence[str]) -> list[str]:
-    """Name what the evaluation is given without a key: the checkpoint, then the file."""
+    """Add keys to arguments of the evaluation without one: first the checkpoint, then the file."""
     if name != "evaluate":
         return list(words)
     places = iter(_PLACES)
@@ -379,7 +399,7 @@ def _with_places(name: str, words: Sequence[str]) -> list[str]:
 
 
 def _verdict(error: BaseException, known: Iterable[str]) -> tuple[str, int]:
-    """What to say about an error that a user can mend, and the exit code."""
+    """Return the sentence for an error that a user can mend, and the exit code."""
     if isinstance(error, EquinetError):
         code = 2 if isinstance(error, ConfigError) else getattr(error, "exit_code", 1)
         return str(error), code
@@ -389,7 +409,12 @@ def _verdict(error: BaseException, known: Iterable[str]) -> tuple[str, int]:
 
 
 def process_rank() -> int:
-    """This process's number among those of the run, as its launcher says; 0 where it is alone."""
+    """Return the rank of this process, as its launcher sets it; 0 where it is the only one.
+
+    Example:
+        >>> process_rank() >= 0
+        True
+    """
     for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK"):
         if name in os.environ:
             return int(os.environ[name])
@@ -397,7 +422,7 @@ def process_rank() -> int:
 
 
 class _Console(logging.Handler):
-    """Standard output, above whatever progress bar is there."""
+    """Handler that writes to standard output, above the progress bar if there is one."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one message."""
@@ -405,7 +430,7 @@ class _Console(logging.Handler):
 
 
 def _speak() -> None:
-    """Let equinet's own messages reach standard output, plain; warnings go to log files."""
+    """Write equinet's messages to standard output without prefix; warnings go to log files only."""
     logger = logging.getLogger("equinet")
     logger.setLevel(logging.DEBUG)
     handler = _Console()
@@ -416,6 +441,6 @@ def _speak() -> None:
 
 
 def _without_plus() -> str:
-    """The sentence for ``experiment=NAME``, which Hydra refuses for one reason or another."""
+    """Write the sentence for ``experiment=NAME`` without a plus, which Hydra refuses."""
     given = next((word for word in sys.argv[1:] if word.startswith("experiment=")), None)
     return f"write +{given}, with a plus: no experiment is chosen by default" if given else ""

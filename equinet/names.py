@@ -1,4 +1,4 @@
-"""Names that a user types: which are known, and which of them was probably meant."""
+"""Look up names that a user types, and suggest known names for unknown ones."""
 
 import difflib
 from collections.abc import Iterable, Mapping

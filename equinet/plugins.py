@@ -1,4 +1,4 @@
-"""Packages beside equinet that bring models, data modules, tasks and callbacks.
+"""Packages that add models, data modules, tasks and callbacks to equinet.
 
 A package registers a dotted module prefix under the entry point group ``equinet.plugins``::
 
@@ -33,6 +33,10 @@ def is_registered(target: str) -> bool:
 
     Args:
         target: Dotted name of a class.
+
+    Example:
+        >>> is_registered("os.path.join")
+        False
     """
     public = not any(part.startswith("_") for part in target.split("."))
     return public and any(target.startswith(f"{prefix}.") for prefix in prefixes())
@@ -42,12 +46,16 @@ def is_concrete(found: Any, bases: tuple[type, ...]) -> TypeGuard[type[Any]]:
     """Whether something is a class below one of some bases that leaves no method abstract.
 
     Args:
-        found: Whatever a module holds.
-        bases: Classes of which it must be a subclass; they themselves do not count.
+        found: Object that a module holds, of any type.
+        bases: Classes of which it must be a subclass; the bases themselves do not count.
+
+    Example:
+        >>> is_concrete(dict, (object,)), is_concrete(3, (object,))
+        (True, False)
     """
     if not inspect.isclass(found) or not issubclass(found, bases) or found in bases:
         return False
-    # Not all bases are made by ABCMeta, which would know.
+    # `inspect.isabstract` would miss bases without the metaclass ABCMeta.
     methods = (getattr(found, name, None) for name in dir(found))
     return not any(getattr(method, "__isabstractmethod__", False) for method in methods)
 
@@ -56,15 +64,19 @@ def find_class(target: str, bases: tuple[type, ...]) -> type[Any] | None:
     """Import a class of a registered package.
 
     Args:
-        target: Dotted name: a module at or below a registered prefix, a point, a class.
-        bases: Classes of which it must be a subclass.
+        target: Dotted name of the class, in a module at or below a registered prefix.
+        bases: Classes of which the class must be a subclass.
 
     Returns:
         The class; None where the name is not registered, is no class with such a base, is abstract,
-        or was merely imported into that module from elsewhere.
+        or is imported into that module from a package that is not registered.
 
     Raises:
-        ImportError: The module exists and something it needs does not.
+        ImportError: The module exists, and something that it imports does not.
+
+    Example:
+        >>> find_class("os.PathLike", (object,)) is None
+        True
     """
     if not is_registered(target):
         return None
@@ -72,7 +84,7 @@ def find_class(target: str, bases: tuple[type, ...]) -> type[Any] | None:
     try:
         found = getattr(importlib.import_module(module_name), name, None)
     except ModuleNotFoundError as error:
-        # A missing dependency of an existing module is a different mistake.
+        # An existing module that lacks a dependency must not pass for a misspelled name.
         if error.name is None or not module_name.startswith(error.name):
             raise
         return None

@@ -1,4 +1,4 @@
-"""The run directory: who it belongs to, and where everything in it lies."""
+"""The directory of a training run: the paths inside it, its lock, its record and its log."""
 
 import json
 import logging
@@ -53,37 +53,41 @@ MAY_CHANGE = (
 
 @dataclass(frozen=True)
 class RunDirectory:
-    """Paths of one run, see DESIGN §4.
+    """Paths of the files that one training run writes.
 
     Attributes:
-        path: The directory.
+        path: Path of the directory.
+
+    Example:
+        >>> RunDirectory(Path("runs/mine")).last.as_posix()
+        'runs/mine/checkpoints/last.ckpt'
     """
 
     path: Path
 
     @property
     def config(self) -> Path:
-        """The resolved configuration."""
+        """File of the resolved configuration."""
         return self.path / "config.yaml"
 
     @property
     def stamp(self) -> Path:
-        """Versions, commit, command, seed, data checksum."""
+        """File of versions, commit, command, seed and the checksum of the data."""
         return self.path / "stamp.json"
 
     @property
     def log(self) -> Path:
-        """Everything that was said, with times and tracebacks."""
+        """File of all messages and warnings, with times and tracebacks."""
         return self.path / "train.log"
 
     @property
     def table(self) -> Path:
-        """One row per validation."""
+        """File of errors with one row for each validation."""
         return self.path / "metrics.csv"
 
     @property
     def metrics(self) -> Path:
-        """Final errors."""
+        """File of the errors of the trained model."""
         return self.path / "metrics.json"
 
     @property
@@ -98,25 +102,25 @@ class RunDirectory:
 
     @property
     def resumes_from(self) -> Path | None:
-        """The checkpoint to continue from, if there is one."""
+        """The checkpoint to resume from; None where there is none."""
         return self.last if self.last.is_file() else None
 
     @property
     def last(self) -> Path:
-        """The checkpoint to resume from."""
+        """The newest checkpoint."""
         return self.checkpoints / "last.ckpt"
 
     @property
     def previous(self) -> Path:
-        """The checkpoint before the last one, to resume from where the last one is damaged."""
+        """The checkpoint before the newest one, to resume from if the newest one is damaged."""
         return self.checkpoints / "previous.ckpt"
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Hold the directory against other processes, and remove what killed ones left in it.
+        """Hold the directory, and remove temporary files that killed processes left in it.
 
         Raises:
-            ConfigError: Another process trains here, or the path is that of a file.
+            ConfigError: Another process trains in this directory, or the path is that of a file.
             WriteError: The disk is full, or the directory cannot be written.
         """
         self._refuse_file()
@@ -126,14 +130,15 @@ class RunDirectory:
             yield
 
     def claim(self, tree: Mapping[str, Any], previous: Mapping[str, Any] | None) -> None:
-        """Take the directory for a configuration, or refuse.
+        """Check that a configuration may use the directory, and make its folders.
 
         Args:
-            tree: The resolved configuration.
-            previous: The one found in the directory, if any.
+            tree: Resolved configuration of this run.
+            previous: Configuration found in the directory; None where there is none.
 
         Raises:
-            ConfigError: The directory holds results of another configuration, or something else.
+            ConfigError: The directory holds results of another configuration, or files that are not
+                those of a run.
         """
         self._refuse_file()
         if previous is not None:
@@ -155,12 +160,15 @@ class RunDirectory:
         self.checkpoints.mkdir(parents=True, exist_ok=True)
 
     def write_stamp(self, stamp: Mapping[str, Any]) -> None:
-        """Keep the record of the first session, and add the later ones below it.
+        """Write the record of a run, or add to it if the run resumes.
 
-        A damaged record is begun anew, with a warning.
+        A damaged record is replaced, with a warning.
+
+        Args:
+            stamp: Record of this session, as :func:`equinet.stamp.stamp` makes it.
 
         Raises:
-            ConfigError: A run that resumes would continue on other data.
+            ConfigError: The run resumes, and its data differ from those it began with.
         """
         record = self._read_stamp() if self.resumes_from else None
         if record is None:
@@ -200,6 +208,11 @@ class RunDirectory:
 def differences(old: Any, new: Any, path: str = "") -> list[str]:
     """List the dotted keys in which two plain configurations differ.
 
+    Args:
+        old: Plain configuration to compare with.
+        new: Plain configuration that is compared.
+        path: Dotted place of both in a larger configuration; empty for the whole.
+
     Example:
         >>> differences({"a": 1, "b": {"c": 2}}, {"a": 1, "b": {"c": 3}})
         ['b.c']
@@ -216,23 +229,55 @@ def differences(old: Any, new: Any, path: str = "") -> list[str]:
 
 
 def relative(path: Any) -> str:
-    """Write a path as one would type it here."""
+    """Write a path relative to the working directory, if it lies below it.
+
+    Args:
+        path: Path to write, absolute or relative.
+
+    Example:
+        >>> relative(Path.cwd() / "runs" / "mine")
+        'runs/mine'
+    """
     short = os.path.relpath(path)
     return short if not short.startswith("..") else str(path)
 
 
 def write_json(content: Mapping[str, Any], path: Path) -> None:
-    """Write a JSON file that is complete or absent; NaN and infinity become null."""
+    """Write a JSON file that is complete or absent; NaN and infinity become null.
+
+    Args:
+        content: Mapping of numbers, texts, lists and mappings.
+        path: Final name of the file.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_json({"loss": float("nan")}, Path(folder, "metrics.json"))
+        ...     json.loads(Path(folder, "metrics.json").read_text())
+        {'loss': None}
+    """
     plain = to_json(content, path.name)
     text = json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False)
     write_bytes(f"{text}\n".encode(), path)
 
 
 def open_log(path: Path) -> logging.Handler:
-    """Send everything that equinet and Lightning say, and warnings, to a file as well.
+    """Write messages of equinet and Lightning, and warnings, to a file as well.
+
+    Args:
+        path: Path of the log, which is continued if it exists.
 
     Returns:
         The handler, for :func:`close_log`.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     handler = open_log(Path(folder, "train.log"))
+        ...     logging.getLogger("equinet").debug("one line")
+        ...     close_log(handler)
+        ...     Path(folder, "train.log").read_text().strip().endswith("DEBUG equinet: one line")
+        True
     """
     handler = _LogFile(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
@@ -243,16 +288,20 @@ def open_log(path: Path) -> logging.Handler:
 
 
 class _LogFile(logging.FileHandler):
-    """A log that misses lines while the disk is full: what is wrong is said elsewhere."""
+    """Log file that skips messages while the disk is full; the failing write reports the reason."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
-        """Pass over what cannot be written."""
+        """Ignore a message that cannot be written."""
         if not isinstance(sys.exc_info()[1], OSError):
             super().handleError(record)
 
 
 def close_log(handler: logging.Handler) -> None:
-    """Undo :func:`open_log`."""
+    """Detach and close a log.
+
+    Args:
+        handler: Handler that :func:`open_log` returned; see the example there.
+    """
     for name in _LOGGERS:
         logging.getLogger(name).removeHandler(handler)
     with suppress(OSError):

@@ -1,4 +1,4 @@
-"""The record of a run: what its result depends on beside the configuration."""
+"""Records of runs: time, command, machine, versions, commit, seed and checksum of the data."""
 
 import importlib
 import platform
@@ -24,7 +24,11 @@ def stamp(*, seed: int, fingerprint: str) -> dict[str, Any]:
 
     Returns:
         JSON-ready mapping: time, command, host, versions, commit and whether the checkout had
-        uncommitted changes (``None`` outside a git checkout), seed, data checksum.
+        uncommitted changes (``None`` outside a git checkout), seed, checksum of the data.
+
+    Example:
+        >>> stamp(seed=0, fingerprint="abc")["data_fingerprint"]
+        'abc'
     """
     versions = {"python": platform.python_version(), "equinet": _equinet_version()}
     for name in _PACKAGES:
@@ -47,7 +51,7 @@ def stamp(*, seed: int, fingerprint: str) -> dict[str, Any]:
 
 
 def _command_line() -> list[str]:
-    """The command as typed: ``python -m`` shows in the arguments as the path of its module."""
+    """Return the command as typed; ``python -m`` replaces its module's name by a path."""
     spec = getattr(sys.modules["__main__"], "__spec__", None)
     if spec is None:
         return list(sys.argv)
@@ -59,7 +63,7 @@ def _equinet_version() -> str:
 
 
 def _git_state(folder: Path) -> tuple[str | None, bool | None]:
-    """Commit of the checkout that holds ``folder`` and whether it differs from it."""
+    """Return the commit of the checkout around a folder and whether files differ from it."""
     git = shutil.which("git")
     if git is None:
         return None, None
@@ -71,7 +75,7 @@ def _git_state(folder: Path) -> tuple[str | None, bool | None]:
         return done.stdout.strip() if done.returncode == 0 else None
 
     commit = run("rev-parse", "HEAD")
-    # A package installed below somebody else's checkout must not borrow its commit.
+    # A package installed inside another project's checkout must not report that project's commit.
     if commit is None or run("ls-files", "--error-unmatch", "stamp.py") is None:
         return None, None
     return commit, bool(run("status", "--porcelain", "--untracked-files=no"))

@@ -1,8 +1,8 @@
-"""The classes that a configuration may build, group by group.
+"""Classes that a configuration may build, group by group.
 
 The table is exact: a target is one of the names listed here, spelled as listed, or a class of a
-registered package (see :mod:`equinet.plugins`) with the base that its group asks for. Functions and
-methods are never built, and no name leads through a class or module to another.
+registered package (see :mod:`equinet.plugins`) with a base class of its group. Functions and
+methods are never called, and names inside an allowed class or module are not allowed themselves.
 """
 
 import functools
@@ -19,13 +19,17 @@ from equinet.names import nearest
 
 @dataclass(frozen=True)
 class Group:
-    """What one group of the configuration may build.
+    """Classes that one group of the configuration may build.
 
     Attributes:
-        names: Dotted names of classes.
+        names: Dotted names of the allowed classes.
         room: Module whose exported classes with one of the bases are allowed too; empty for none.
         bases: Dotted names of base classes, which are not built themselves. Classes of registered
-            packages with one of them are allowed; an empty tuple allows none.
+            packages with one of these bases are allowed; an empty tuple allows none.
+
+    Example:
+        >>> GROUPS["model"].bases
+        ('equinet.models.Model',)
     """
 
     names: tuple[str, ...] = ()
@@ -85,7 +89,7 @@ SET_BY_PROGRAM = {
     "num_sanity_val_steps": "the first batch is checked instead",
     "use_distributed_sampler": "the loaders share the batches themselves",
 }
-"""Options of the trainer that the program sets itself, each with what to do instead."""
+"""Options of the trainer that the program sets itself, each with the end of an error message."""
 
 _INNER = {"trainer.profiler": "profiler"}
 
@@ -118,7 +122,13 @@ LIMITS: Mapping[str, _Limits] = {
 
 
 def group_of(path: str) -> str:
-    """Name the group that a place of the configuration belongs to; empty for none of them.
+    """Name the group that a place of the configuration belongs to.
+
+    Args:
+        path: Dotted place in the configuration, such as ``callbacks.ema``.
+
+    Returns:
+        The name of the group; empty where nothing is built at this place.
 
     Example:
         >>> group_of("callbacks.ema"), group_of("trainer.profiler"), group_of("somewhere")
@@ -141,7 +151,7 @@ def locate(target: object, path: str, *, group: str | None = None) -> type[Any]:
         group: Name of the group whose classes are allowed; None allows those of all groups.
 
     Raises:
-        ConfigError: The name is in no such table; the message gives the nearest name that is.
+        ConfigError: The name is not in the table; the message gives the nearest one that is.
 
     Example:
         >>> locate("torch.optim.AdamW", "optim").__name__
@@ -155,11 +165,14 @@ def locate(target: object, path: str, *, group: str | None = None) -> type[Any]:
 
 
 def find(target: str, groups: Iterable[str]) -> type[Any] | None:
-    """Return the class of a name; None where the tables of some groups do not have it.
+    """Return the class of a name, if one of some groups allows it.
 
     Args:
-        target: Dotted name.
+        target: Dotted name of a class.
         groups: Names of the groups whose classes are allowed.
+
+    Returns:
+        The class; None where no group allows it.
 
     Example:
         >>> find("os.system", GROUPS) is None
@@ -179,6 +192,9 @@ def find(target: str, groups: Iterable[str]) -> type[Any] | None:
 def names(group: str) -> tuple[str, ...]:
     """List the targets of a group that come with equinet, sorted.
 
+    Args:
+        group: Name of the group, a key of :data:`GROUPS`.
+
     Example:
         >>> names("schedule")
         ('equinet.training.Cosine', 'equinet.training.Plateau')
@@ -196,7 +212,10 @@ def names(group: str) -> tuple[str, ...]:
 
 
 def bases_of(group: str) -> tuple[type[Any], ...]:
-    """Return the base classes of a group's classes; empty where its names alone are allowed.
+    """Return the base classes of a group's classes; empty where only listed names are allowed.
+
+    Args:
+        group: Name of the group, a key of :data:`GROUPS`.
 
     Example:
         >>> [base.__name__ for base in bases_of("model")]
@@ -212,7 +231,7 @@ def _load(name: str) -> type[Any]:
 
 
 def _advice(target: object, groups: Iterable[str]) -> str:
-    """The nearest allowed name, by its last part or else by all of it."""
+    """Write the end of a refusal, which suggests the nearest name by its last part or by all."""
     if not isinstance(target, str):
         return "; a target is the dotted name of a class"
     options = sorted({name for group in groups for name in names(group)})

@@ -35,9 +35,15 @@ _TIMES = r"(?:(\d+(?:\.\d+)?)(d|h|min|m|s))"
 def check(tree: Mapping[str, Any]) -> None:
     """Compare all groups with the constructors they name, before anything is read or built.
 
+    Args:
+        tree: Plain configuration with the groups of ``configs/train.yaml``.
+
     Raises:
-        ConfigError: A target that is not in the table, an unknown option or a missing one, a value
-            of another kind or out of range, or a device that is not there.
+        ConfigError: A target is not allowed, an option is unknown or missing, a value has the wrong
+            type or is out of range, or a device does not exist.
+
+    Example:
+        >>> check(hydra_command.compose("train", ["+experiment=nbody"]))
     """
     for name in ("data", "model", "task", "optim", "trainer"):
         if not isinstance(tree.get(name), Mapping) or not tree[name].get("_target_"):
@@ -79,7 +85,7 @@ def _check_trainer(settings: Mapping[str, Any]) -> None:
         if name in settings:
             raise ConfigError(f"trainer.{name}: the program sets this itself; {advice}")
     if (settings.get("gradient_clip_val") or 0) < 0:
-        # Torch would turn the gradient round.
+        # torch would reverse the sign of the gradient.
         raise ConfigError(
             f"trainer.gradient_clip_val: {settings['gradient_clip_val']} is negative; "
             "say null for no clipping"
@@ -100,8 +106,8 @@ def duration(value: object) -> timedelta | None:
     """Read the time that a training may take.
 
     Args:
-        value: Seconds as a number; a text such as ``90s``, ``30m``, ``30min``, ``2h`` or
-            ``1h30m``; ``HH:MM:SS`` or ``DD:HH:MM:SS``; None for no limit.
+        value: Number of seconds; or a text such as ``90s``, ``30m``, ``30min``, ``2h``, ``1h30m``,
+            ``HH:MM:SS`` or ``DD:HH:MM:SS``; None for no limit.
 
     Returns:
         The time; None for no limit.
@@ -134,16 +140,20 @@ def duration(value: object) -> timedelta | None:
 
 
 def run(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """Train what a plain configuration with the groups of ``configs/train.yaml`` describes.
+    """Train the model that a plain configuration describes.
 
-    With ``run.probe`` only so many steps are taken, and the run directory is left alone.
+    With ``run.probe`` only that many steps are taken, and nothing is written to the run directory.
+
+    Args:
+        tree: Plain configuration with the groups of ``configs/train.yaml``.
 
     Returns:
-        The content of ``metrics.json``, or what :func:`equinet.training.probe` found; empty on
+        The content of ``metrics.json``, or the findings of :func:`equinet.training.probe`; empty on
         processes other than the first.
 
     Raises:
-        ConfigError: As :func:`check`, or the run directory belongs to another configuration.
+        ConfigError: :func:`check` refuses the configuration, or the run directory belongs to
+            another one.
         EquinetError: Data, model or checkpoint cannot be used; the message says why.
     """
     check(tree)
@@ -153,7 +163,7 @@ def run(tree: Mapping[str, Any]) -> dict[str, Any]:
         return _probe(tree, directory)
     if process_rank() != 0:
         return _train(tree, directory)
-    # The first process holds the directory for all of the run.
+    # The first process holds the directory on behalf of all processes of the run.
     with directory.held():
         directory.claim(tree, _previous(directory))
         config.save_yaml(tree, directory.config)
@@ -168,7 +178,7 @@ def run(tree: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _previous(directory: RunDirectory) -> dict[str, Any] | None:
-    """The configuration that a run directory was made with, with all options there are now."""
+    """Return the configuration in a run directory, completed with options that were added since."""
     if not directory.config.is_file():
         return None
     return config.complete(config.load_yaml(directory.config))
@@ -217,7 +227,7 @@ def _probe(tree: Mapping[str, Any], directory: RunDirectory) -> dict[str, Any]:
 
 
 def _data(tree: Mapping[str, Any]) -> Any:
-    """The data, ready; everything random that follows depends on the seed."""
+    """Seed all random numbers, then build the data module and prepare its data."""
     training.seed_everything(tree["seed"], tf32=tree["run"]["tf32"])
     data = config.instantiate(tree["data"], "data")
     data.prepare()
@@ -244,7 +254,7 @@ def _make_trainer(
 ) -> Any:
     settings = dict(settings)
     try:
-        # Always a timer: the seconds of metrics.csv and the cosine count from it.
+        # The times in metrics.csv and the cosine schedule read this timer, with or without a limit.
         timer = Timer(duration=duration(settings.pop("max_time", None)), verbose=False)
         return config.instantiate(
             settings,
@@ -255,7 +265,7 @@ def _make_trainer(
             enable_progress_bar=any(isinstance(c, training.ErrorBar) for c in callbacks),
             inference_mode=False,  # forces are gradients, also in validation
             num_sanity_val_steps=0,  # the first batch is checked instead
-            use_distributed_sampler=False,  # EpochLoader shares the batches
+            use_distributed_sampler=False,  # EpochLoader distributes the batches
         )
     except MisconfigurationException as error:
         raise ConfigError(f"trainer: {error}") from error
@@ -270,8 +280,8 @@ def _logger(node: Mapping[str, Any], name: str, directory: RunDirectory) -> Any:
 
 
 def _job(tree: dict[str, Any]) -> None:
-    # Hydra's directory, not run.dir: it is numbered in a sweep, and Lightning hands the first
-    # process's choice to the others.
+    # Hydra's directory instead of run.dir: in a sweep Hydra numbers it, and Lightning passes the
+    # directory of the first process to the others.
     chosen = Path(HydraConfig.get().runtime.output_dir).resolve()
     launched = "TORCHELASTIC_RUN_ID" in os.environ or os.environ.get("SLURM_NTASKS", "1") != "1"
     if launched and not any(word.startswith("run.dir=") for word in sys.argv):
@@ -279,13 +289,13 @@ def _job(tree: dict[str, Any]) -> None:
             "give run.dir=...: processes started by torchrun or srun must agree on it"
         )
     for console in logging.getLogger("lightning.pytorch").handlers:
-        console.setLevel(logging.ERROR)  # what it says goes to train.log
+        console.setLevel(logging.ERROR)  # its messages go to train.log
     try:
         tree["run"]["dir"] = str(chosen)
         run(tree)
     finally:
-        # Hydra made it; nothing is in it after a mistake in the configuration or a probe. Another
-        # process of the run may be quicker.
+        # Hydra made the directory, which stays empty after a mistake in the configuration or a
+        # probe. Another process may have removed it already.
         with contextlib.suppress(OSError):
             chosen.rmdir()
 

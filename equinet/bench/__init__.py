@@ -1,4 +1,4 @@
-"""Measuring the operations: problems to run, rivals to race, pictures of the result."""
+"""Benchmarks of the ops: random problems, other libraries to compare with, and figures."""
 
 from equinet.bench.contest import STAGES, Result, compete, implementations
 from equinet.bench.figure import draw

@@ -1,4 +1,4 @@
-"""What bench times: each op on every backend and on its rivals, values and derivatives."""
+"""Time each op, its value and derivatives, on every backend and in other libraries."""
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,20 +19,20 @@ from equinet.bench.work import allocated_bytes, minimal_bytes, multiply_adds
 from equinet.ops import aligned_convolution, available_backends
 
 STAGES = ("forward", "forward+backward", "forward+backward+double backward")
-"""What is timed; each contains the one before it."""
+"""Computations that are timed; each contains the one before it."""
 
 _RIVALS = ("e3nn", "cuequivariance")
 
-_PATIENCE = 0.5
-"""Seconds; who takes longer for one call is left out of that stage at higher degrees."""
+_LONGEST_CALL = 0.5
+"""Time of one call, seconds, above which an implementation skips a stage at higher degrees."""
 
-_SHARE = 0.5
-"""Of the free memory; who may need more is left out."""
+_MEMORY_FRACTION = 0.5
+"""Fraction of the free memory above which an implementation skips a problem."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """One implementation in one stage of one problem.
+    """Times of one implementation in one stage of one problem.
 
     Attributes:
         series: Publication that the problem size is from; "" for a size of the command line.
@@ -43,19 +43,25 @@ class Result:
         batch: Number of functions to multiply, or of edges.
         channels: Number of channels of the first operand and of the result.
         implementation: Name of a backend or a library, one of :func:`implementations`.
-        stage: One of :data:`STAGES`.
+        stage: Computation that was timed, one of :data:`STAGES`.
         median_ms: Median time of one call, milliseconds.
         best_ms: Shortest time of one call, milliseconds.
-        spread_ms: Distance of the quartiles, milliseconds.
-        rounds: Number of samples.
-        speedup: Time of e3nn over this one; None where e3nn did not run.
-        minimal_bytes: Operands and results.
+        spread_ms: Distance between the quartiles, milliseconds.
+        rounds: Number of samples of the time.
+        speedup: Ratio of the time of e3nn to this one; None where e3nn did not run.
+        minimal_bytes: Size of operands and results, bytes.
         multiply_adds: Number of multiply-adds of the cheapest known algorithm; None if unknown.
         bandwidth: Limit of this machine for this working set, bytes a second.
         multiply_add_rate: Limit of this machine for this working set, multiply-adds a second.
-        limit_ms: The larger of the times that the two limits allow.
-        of_bandwidth: Minimal bytes a second, as a fraction of the limit.
-        of_multiply_add_rate: Multiply-adds a second, likewise; None where unknown.
+        limit_ms: Shortest time that the two limits allow, milliseconds.
+        of_bandwidth: Rate of minimal bytes, as a fraction of the limit.
+        of_multiply_add_rate: Rate of multiply-adds, as a fraction of the limit; None if unknown.
+
+    Example:
+        >>> series = Series("", "gaunt_product", ({"lmax": 1, "batch": 2, "channels": 2},))
+        >>> [results] = compete(series, seconds=0.0, only=["grid"])
+        >>> isinstance(results[0], Result), results[0].implementation
+        (True, 'grid')
     """
 
     series: str
@@ -96,10 +102,17 @@ def compete(
         dtype: Floating-point type of all operands.
         device: Type of the device, "cpu" or "cuda".
         seconds: Time to spend on each implementation and stage.
-        only: Leave out others than these, if any are named.
+        only: Names of the implementations to time; empty for all.
 
     Yields:
-        For each problem, the results of those that still take part.
+        The results of one problem. An implementation that fails, or whose previous call took longer
+        than half a second, is missing from them.
+
+    Example:
+        >>> series = Series("", "gaunt_product", ({"lmax": 1, "batch": 2, "channels": 2},))
+        >>> [results] = compete(series, seconds=0.0, only=["grid"])
+        >>> [result.stage for result in results]
+        ['forward', 'forward+backward', 'forward+backward+double backward']
     """
     names = [name for name in implementations(series.op, device) if not only or name in only]
     out: set[tuple[str, str]] = set()
@@ -122,24 +135,29 @@ def compete(
             timings = race(calls, synchronize=synchronizer(device), seconds=seconds)
             results += _results(series.name, problem, order, timings, limits)
         yield results
-        out |= {(r.implementation, r.stage) for r in results if r.best_ms > 1000 * _PATIENCE}
+        out |= {(r.implementation, r.stage) for r in results if r.best_ms > 1000 * _LONGEST_CALL}
 
 
 def implementations(op: str, device: str) -> list[str]:
-    """List what can run an op here: backends, "aligned", "e3nn", "cuequivariance".
+    """List the backends and other libraries that can run an op here.
 
-    ``orientation_convolution`` has its own backends alone, of which ``grid`` sums messages edge by
-    edge, as published.
+    Other libraries are "e3nn" and "cuequivariance"; "aligned" is another op of equinet for the same
+    result. ``orientation_convolution`` has only its own backends, of which ``grid`` sums messages
+    edge by edge, as published.
 
     Args:
-        op: One of :data:`equinet.ops.OPS`.
+        op: Name of the op, one of :data:`equinet.ops.OPS`.
         device: Type of the device, "cpu" or "cuda".
+
+    Example:
+        >>> "grid" in implementations("gaunt_product", "cpu")
+        True
     """
     names = [name for name, reason in available_backends(op, device).items() if not reason]
     if op == "gaunt_convolution":
         names.append("aligned")  # another op for the same result
     if op == "orientation_convolution":
-        return names  # the others know no functions at points
+        return names  # other libraries have no functions given at points
     if find_spec("e3nn"):
         names.append("e3nn")
     if cuequivariance_products.is_available(device):
@@ -151,11 +169,11 @@ def contender(problem: Problem, name: str) -> tuple[Callable[..., Tensor], tuple
     """Set up an implementation of a problem.
 
     Args:
-        problem: Its precision and device are taken.
-        name: As of :func:`implementations`.
+        problem: Problem to run, with its precision and device.
+        name: Name of a backend or a library, one of :func:`implementations`.
 
     Returns:
-        A function and its arguments.
+        A function and the arguments to call it with.
     """
     if name == "aligned":
 
@@ -187,13 +205,13 @@ def _probes(
 
 
 class _RivalError(Exception):
-    """What others have made fails on a problem."""
+    """Failure of another library on a problem."""
 
 
 def _ready(
     op: str, size: Mapping[str, Any], problem: Problem, name: str, order: int
 ) -> Callable[[], object] | None:
-    """Return what to time, or None where memory may not do."""
+    """Return the call to time; None where memory may not suffice."""
     try:
         if not _fits(op, size, problem, name, order):
             return None
@@ -209,7 +227,7 @@ def _ready(
 
 
 def _fits(op: str, size: Mapping[str, Any], problem: Problem, name: str, order: int) -> bool:
-    """Extrapolate the allocations of two small problems to this one."""
+    """Whether memory suffices, by extrapolation from the allocations of two small problems."""
     few = 4 * size.get("neighbors", NEIGHBORS)
     if size["batch"] <= 2 * few:
         return True
@@ -221,8 +239,8 @@ def _fits(op: str, size: Mapping[str, Any], problem: Problem, name: str, order: 
         for n in (few, 2 * few)
     )
     allocated = small + (twice - small) / few * (size["batch"] - few)
-    needed = allocated + minimal_bytes(problem, order)  # and the operands and probes
-    return needed < _SHARE * free_memory(x.device.type)
+    needed = allocated + minimal_bytes(problem, order)  # the latter for operands and probes
+    return needed < _MEMORY_FRACTION * free_memory(x.device.type)
 
 
 def _results(

@@ -1,4 +1,4 @@
-"""The same operations on cuEquivariance's segmented polynomials, with the Gaunt weights."""
+"""The ops as segmented polynomials of cuEquivariance, with the Gaunt weights."""
 
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -12,7 +12,11 @@ from equinet.o3 import bracket_tensor, gaunt_tensor, spherical_harmonics
 
 
 def is_available(device: str) -> bool:
-    """Tell whether it is installed, on a GPU with the kernels that it is meant to run."""
+    """Whether cuEquivariance is installed, for GPUs with its compiled kernels.
+
+    Args:
+        device: Type of the device, "cpu" or "cuda".
+    """
     kernels = device != "cuda" or find_spec("cuequivariance_ops_torch") is not None
     return find_spec("cuequivariance_torch") is not None and kernels
 
@@ -21,11 +25,11 @@ def build(problem: Problem) -> tuple[Callable[..., Tensor], tuple[Tensor, ...]]:
     """Set up a problem; its layout, channels last, is equinet's own.
 
     Args:
-        problem: Its precision and device are taken.
+        problem: Problem to run, with its precision and device.
 
     Returns:
-        A function and its arguments: those of the problem, features flattened, as is the result
-        (of ``gaunt_powers``, the highest power alone).
+        A function and the arguments to call it with: those of the problem with flattened features.
+        Its result is flattened too; for ``gaunt_powers`` it is the highest power alone.
     """
     x, *others = problem.inputs
     channels, device = x.shape[-1], x.device
@@ -50,7 +54,7 @@ def build(problem: Problem) -> tuple[Callable[..., Tensor], tuple[Tensor, ...]]:
 def _product(
     lmax: tuple[int, int, int], channels: int, *, is_shared: bool = False, odd: bool = False
 ) -> Any:
-    """Multiply channel by channel: a path for each triple of degrees that couples."""
+    """Build the product, channel by channel, with a path for each triple of coupled degrees."""
     import cuequivariance as cue
 
     product = cue.SegmentedTensorProduct.from_subscripts(
@@ -67,7 +71,7 @@ def _product(
 
 
 def _filter(lmax: tuple[int, int, int], channels: int) -> Any:
-    """Multiply by radial weights times harmonics: operands x, radial, harmonics."""
+    """Build the product of x, radial weights and harmonics, in this order of operands."""
     import cuequivariance as cue
 
     product = cue.SegmentedTensorProduct.from_subscripts("iu,u,j,ku+ijk")
@@ -96,7 +100,7 @@ def _blocks(lmax: tuple[int, int, int], *, odd: bool) -> Any:
 
 
 def _module(product: Any, device: torch.device) -> Callable[..., list[Tensor]]:
-    """Compile: its CUDA kernels take couplings one by one, its plain torch whole blocks."""
+    """Compile a product: CUDA kernels need single couplings, the CPU whole blocks of them."""
     import cuequivariance as cue
     import cuequivariance_torch
 

@@ -1,4 +1,4 @@
-"""The same operations on e3nn's tensor products: what a user of e3nn pays for them."""
+"""The ops as tensor products of e3nn, with the Gaunt weights."""
 
 import functools
 from collections.abc import Callable
@@ -15,11 +15,12 @@ def build(problem: Problem) -> tuple[Callable[..., Tensor], tuple[Tensor, ...]]:
     """Set up a problem in e3nn's layout.
 
     Args:
-        problem: Its precision and device are taken.
+        problem: Problem to run, with its precision and device.
 
     Returns:
-        A function and its arguments: those of the problem, features in e3nn's layout, as is the
-        result (of ``gaunt_powers``, the highest power alone).
+        A function and the arguments to call it with: those of the problem with features in e3nn's
+        layout. Its result is in e3nn's layout too; for ``gaunt_powers`` it is the highest power
+        alone.
     """
     features, *others = problem.inputs
     channels = features.shape[-1]
@@ -37,7 +38,12 @@ def build(problem: Problem) -> tuple[Callable[..., Tensor], tuple[Tensor, ...]]:
 
 
 def natural(lmax: int, channels: int) -> o3.Irreps:
-    """Return the irreps of channels of functions on the sphere."""
+    """Return the irreps of functions on the sphere.
+
+    Args:
+        lmax: Highest degree of the functions.
+        channels: Number of functions.
+    """
     return o3.Irreps([(channels, (degree, (-1) ** degree)) for degree in range(lmax + 1)])
 
 
@@ -57,7 +63,7 @@ def tensor_product(
         channels: Number of channels of the operands: equal ("uuu"), or one in the second ("uvu").
         dtype: Floating-point type of operands and result.
         device: Device of operands and result.
-        odd: Take the paths of the bracket in place of the Gaunt product's.
+        odd: Whether to take the paths of the bracket instead of those of the Gaunt product.
 
     Source:
         e3nn multiplies by the square root of a path's weight; with its own normalizations off, the
@@ -85,7 +91,7 @@ def tensor_product(
 
 
 def _cube(lmax: int, lmax_out: int, like: Tensor) -> Callable[[Tensor], Tensor]:
-    """x^3, projected once: the square is kept to its full degree."""
+    """Build the third power, whose square is kept to twice the degree before the projection."""
     channels = like.shape[-1], like.shape[-1]
     square = tensor_product((lmax, lmax, 2 * lmax), channels, like.dtype, like.device)
     times = tensor_product((2 * lmax, lmax, lmax_out), channels, like.dtype, like.device)

@@ -1,4 +1,4 @@
-"""The picture of a benchmark: time against degree, both logarithmic."""
+"""Figure of a benchmark: time against degree, both logarithmic."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,6 +26,14 @@ def draw(results: Sequence[Result], path: Path, title: str) -> None:
         results: Times to draw, of any number of series and degrees.
         path: Name of the PNG file to write.
         title: Line of text above all panels.
+
+    Example:
+        >>> import tempfile
+        >>> from equinet.bench import Series, compete
+        >>> series = Series("", "gaunt_product", ({"lmax": 1, "batch": 2, "channels": 2},))
+        >>> [results] = compete(series, seconds=0.0, only=["grid"])
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     draw(results, Path(folder, "bench.png"), "A small benchmark")
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -52,7 +60,7 @@ def draw(results: Sequence[Result], path: Path, title: str) -> None:
 
 
 def _draw_panel(axis: Any, results: Sequence[Result]) -> dict[str, Any]:
-    """Draw one stage of one series; returns its lines by name."""
+    """Draw one stage of one series, and return its lines by name."""
     curves: dict[str, dict[int, float]] = {}
     for each in results:
         curves.setdefault(each.implementation, {})[each.lmax] = each.median_ms

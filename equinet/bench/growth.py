@@ -1,4 +1,4 @@
-"""How fast cost grows with degree: the exponent of a power law."""
+"""Fit the growth of time with the degree by power laws."""
 
 import math
 import statistics
@@ -13,15 +13,19 @@ _FEWEST = 3
 
 @dataclass(frozen=True)
 class Growth:
-    """A fit of ``time = constant * lmax ** exponent``.
+    """Fit of ``time = constant * lmax ** exponent``.
 
     Attributes:
-        series: As of :class:`equinet.bench.contest.Result`.
+        series: Publication that the problem sizes are from; "" for sizes of the command line.
         op: Name of the op.
-        implementation: A backend or a rival.
-        stage: What was timed.
-        exponent: By least squares in the logarithms of the medians.
+        implementation: Name of a backend or a library.
+        stage: Computation that was timed, one of :data:`equinet.bench.STAGES`.
+        exponent: Exponent, by least squares in the logarithms of the median times.
         degrees: Degrees (lmax) of the times that were fitted.
+
+    Example:
+        >>> Growth("", "gaunt_product", "grid", "forward", 3.1, (4, 6, 8)).exponent
+        3.1
     """
 
     series: str
@@ -40,6 +44,10 @@ def fit_growth(results: Sequence[Result]) -> list[Growth]:
 
     Returns:
         One fit for each implementation and stage of each series.
+
+    Example:
+        >>> fit_growth([])
+        []
     """
     times: dict[tuple[str, str, str, str], dict[int, float]] = {}
     for each in results:

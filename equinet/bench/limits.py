@@ -1,4 +1,4 @@
-"""What this machine can do at most, measured: bytes a second and multiply-adds a second."""
+"""Measure the limits of this machine: bytes a second and multiply-adds a second."""
 
 import functools
 import math
@@ -16,7 +16,7 @@ MEANING = {
     "multiply_add_rate": "a square torch.matmul whose three matrices are as large together, of at "
     "least 256 rows, at most 1024 on a CPU and 4096 on a GPU, without reduced precision",
 }
-"""What is measured; of each the best sample is taken."""
+"""Description of each measurement, of which the best sample is taken."""
 
 _SMALLEST = 2**16
 _ROWS = {"cpu": (256, 1024), "cuda": (256, 4096)}
@@ -27,15 +27,20 @@ class Limits:
     """Limits of the machine for one size of the working set.
 
     Attributes:
-        bandwidth: Bytes a second.
-        multiply_add_rate: Multiply-adds a second.
+        bandwidth: Highest rate at which memory is moved, bytes a second.
+        multiply_add_rate: Highest rate of arithmetic, multiply-adds a second.
     """
 
     bandwidth: float
     multiply_add_rate: float
 
     def milliseconds(self, moved: int, multiply_adds: int | None) -> float:
-        """Return the time that neither limit allows to undercut."""
+        """Return the shortest time that both limits allow, milliseconds.
+
+        Args:
+            moved: Number of bytes that must be moved.
+            multiply_adds: Number of multiply-adds; None if unknown.
+        """
         arithmetic = (multiply_adds or 0) / self.multiply_add_rate
         return 1000 * max(moved / self.bandwidth, arithmetic)
 
@@ -44,7 +49,7 @@ def measure_limits(working_set: int, dtype: torch.dtype, device: str, seconds: f
     """Measure both limits, once in a process for each size up to a factor of two.
 
     Args:
-        working_set: Bytes of operands and result.
+        working_set: Size of operands and result, bytes.
         dtype: Type of the numbers that are moved and multiplied.
         device: Type of the device, "cpu" or "cuda".
         seconds: Time to spend on each measurement.
@@ -74,13 +79,13 @@ def _measure(size: int, dtype: torch.dtype, device: str, seconds: float) -> Limi
 
 
 def free_memory(device: str) -> int:
-    """Return the bytes of memory that are free; where the system does not tell, all of them.
+    """Return the free memory, bytes; all memory where the system does not report it.
 
     Args:
         device: Type of the device, "cpu" or "cuda".
     """
     if device == "cuda":
-        # What torch keeps for itself is free too.
+        # Memory that torch has reserved and does not use is free too.
         free: int = torch.cuda.mem_get_info()[0]
         return free + torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
     meminfo = Path("/proc/meminfo")

@@ -1,4 +1,4 @@
-"""Random problems for each op, and their derivatives: what doctor checks and bench times."""
+"""Random problems for each op, and their derivatives, for ``doctor`` and ``bench``."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -21,16 +21,22 @@ GRID = "icosahedron12"
 
 @dataclass(frozen=True)
 class Problem:
-    """One op with arguments.
+    """Op with arguments to run it on.
 
     Attributes:
-        op: Its name in equinet.ops.
+        op: Name of the op, one of :data:`equinet.ops.OPS`.
         lmax: Highest degree of the first operand; not used for operands given at points.
         lmax_y: Highest degree of the second operand, the filter or the kernel.
         lmax_out: Highest degree of the result.
-        inputs: Floating-point arguments, to be differentiated.
-        edge_index: Senders and receivers [2, E] for the convolutions.
-        points: Orientations [O / 2, 3], each of which stands for its opposite too.
+        inputs: Floating-point arguments, by which the op is differentiated.
+        edge_index: Senders and receivers [2, E] of the convolutions; [2, 0] for products.
+        points: Orientations [O / 2, 3], without their opposites; [0, 3] for functions that are
+            given by coefficients.
+
+    Example:
+        >>> problem = make_problem("gaunt_product", 2, batch=5, channels=3)
+        >>> problem.call(*problem.inputs, backend="grid").shape == problem.result_shape
+        True
     """
 
     op: str
@@ -43,12 +49,12 @@ class Problem:
 
     @property
     def batch(self) -> int:
-        """Number of functions to multiply; of edges for the convolutions."""
+        """Number of functions to multiply, or of edges for the convolutions."""
         return self.edge_index.shape[1] or self.inputs[0].shape[0]
 
     @property
     def channels(self) -> int:
-        """Channels of the first operand and of the result."""
+        """Number of channels of the first operand and of the result."""
         return self.inputs[0].shape[-1]
 
     @property
@@ -61,7 +67,12 @@ class Problem:
         return (ORDER, *shape) if self.op == "gaunt_powers" else shape
 
     def call(self, *inputs: Tensor, backend: str) -> Tensor:
-        """Run the op on other inputs of the same shapes."""
+        """Run the op on other inputs of the same shapes.
+
+        Args:
+            inputs: Floating-point arguments of the op, of the shapes of :attr:`inputs`.
+            backend: Name of the backend.
+        """
         if self.op == "gaunt_powers":
             return ops.gaunt_powers(inputs[0], ORDER, self.lmax_out, backend=backend)
         if self.op == "gaunt_convolution":
@@ -81,7 +92,12 @@ class Problem:
         return ops.gaunt_product(x, y, self.lmax_out, backend=backend)
 
     def to(self, device: torch.device | str, dtype: torch.dtype) -> "Problem":
-        """Move the arguments and change their precision."""
+        """Return the problem with its arguments on a device, in a precision.
+
+        Args:
+            device: Device to move the arguments to.
+            dtype: Floating-point type of the arguments.
+        """
         inputs = tuple(x.to(device=device, dtype=dtype) for x in self.inputs)
         points = self.points.to(device=device, dtype=dtype)
         return replace(self, inputs=inputs, edge_index=self.edge_index.to(device), points=points)
@@ -103,16 +119,20 @@ def make_problem(
     """Draw a problem in float64, so that all precisions see the same one.
 
     Args:
-        op: One of :data:`equinet.ops.OPS`.
+        op: Name of the op, one of :data:`equinet.ops.OPS`.
         lmax: Highest degree of the first operand.
-        batch: Number of functions to multiply; of edges for the convolutions.
+        batch: Number of functions to multiply, or of edges for the convolutions.
         channels: Number of channels of all operands.
         lmax_y: Highest degree of the second operand, the filter or the kernel; None is ``lmax``.
         lmax_out: Highest degree of the result; None is ``lmax``.
-        is_shared: Give the second operand of a product one channel for all.
-        neighbors: Edges that end at each node, for the convolutions.
+        is_shared: Whether the second operand of a product has one channel for all of the first.
+        neighbors: Number of edges that end at each node, for the convolutions.
         seed: Seed of the random numbers.
         device: Device on which numbers are drawn; they depend on it.
+
+    Example:
+        >>> make_problem("gaunt_product", 2, batch=5, channels=3).inputs[0].shape
+        torch.Size([5, 9, 3])
     """
     generator = torch.Generator(device).manual_seed(seed)
 
@@ -150,7 +170,13 @@ def draw_probes(
         output: Value of the function at the inputs.
         inputs: Tensors by which the function is differentiated.
         seed: Seed of the random numbers.
-        device: Where to draw, whatever that of the tensors is; the numbers depend on it.
+        device: Device on which the numbers are drawn; they depend on it. The probes are moved to
+            the devices of the tensors.
+
+    Example:
+        >>> x = torch.ones(2, 3)
+        >>> [probe.shape for probe in draw_probes(x.sum(), [x])]
+        [torch.Size([]), torch.Size([2, 3])]
     """
     generator = torch.Generator(device).manual_seed(seed)
     return tuple(
@@ -176,7 +202,13 @@ def derivatives(
             all inputs and by that probe, of the first gradient times the other probes.
 
     Returns:
-        For each order from 0, its tensors.
+        One tuple of tensors for each order from 0.
+
+    Example:
+        >>> x = torch.tensor(3.0)
+        >>> value, first = derivatives(torch.square, [x], [torch.tensor(1.0)], order=1)
+        >>> first
+        (tensor(6.),)
     """
     if order == 0:
         with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Problem sizes that others have published figures for."""
+"""Problem sizes of published benchmarks."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +12,11 @@ class Series:
     Attributes:
         name: Publication that the sizes are from; "" for sizes of the command line.
         op: Name of the op, one of :data:`equinet.ops.OPS`.
-        sizes: Keyword arguments of :func:`equinet.bench.problems.make_problem`.
+        sizes: Keyword arguments of :func:`equinet.bench.make_problem`, one mapping a problem.
+
+    Example:
+        >>> Series("", "gaunt_powers", ({"lmax": 2, "batch": 32, "channels": 8},)).sizes[0]["lmax"]
+        2
     """
 
     name: str
@@ -70,7 +74,7 @@ PUBLISHED = (
         ),
     ),
 )
-"""Products by other weights are run with the Gaunt weights, which cost the same.
+"""Published problem sizes by op; products with other weights are run with the Gaunt weights.
 
 Sources: Luo, Chen and Krishnapriyan, ICLR 2024 (their L counts degrees); Xie et al., ICML 2025;
 Bharadwaj et al., OpenEquivariance; InstaDeep, e3j, 2026. Published sizes with other multiplicities

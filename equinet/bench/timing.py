@@ -1,4 +1,4 @@
-"""Time rival implementations side by side."""
+"""Time several implementations side by side."""
 
 import statistics
 import time
@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-_SHORTEST = 0.002  # seconds; a sample repeats the call until it lasts as long
+_SHORTEST = 0.002  # seconds; a sample repeats the call until it takes that long
 _MOST_ROUNDS = 30
 
 
@@ -17,19 +17,19 @@ class Timing:
     """Times of one call.
 
     Attributes:
-        samples: Seconds a call, one number for each round.
+        samples: Time of one call in each round, seconds.
     """
 
     samples: tuple[float, ...]
 
     @property
     def median(self) -> float:
-        """Middle of the samples, seconds."""
+        """Median of the samples, seconds."""
         return statistics.median(self.samples)
 
     @property
     def best(self) -> float:
-        """Smallest of the samples, seconds: what the machine does when left alone."""
+        """Smallest of the samples, seconds, which other programs disturb least."""
         return min(self.samples)
 
     @property
@@ -40,7 +40,7 @@ class Timing:
 
 
 def synchronizer(device: str) -> Callable[[], Any]:
-    """Return what waits until a device has finished.
+    """Return a function that waits until a device has finished.
 
     Args:
         device: Type of the device, "cpu" or "cuda".
@@ -54,15 +54,16 @@ def race(
     synchronize: Callable[[], Any],
     seconds: float,
 ) -> dict[str, Timing]:
-    """Time several calls in turns, so that a busy moment of the machine hits all alike.
+    """Time several calls by turns, so that other programs disturb all of them equally.
 
     Args:
-        calls: What to time, by name.
-        synchronize: Waits until the device has finished.
-        seconds: To spend on each call; slow ones still get three rounds, the slowest two.
+        calls: Functions to time, by name.
+        synchronize: Function that waits until the device has finished.
+        seconds: Time to spend on each call, seconds; there are at least three rounds, or two where
+            these take ten times as long.
 
     Returns:
-        Timings by name, after one call to warm up and one to find how often to repeat.
+        Timings by name, after one call to warm up and one to find the number of repetitions.
     """
     repeats = {}
     for name, call in calls.items():

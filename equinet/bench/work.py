@@ -1,4 +1,4 @@
-"""What a problem asks of a machine: bytes that must move, multiply-adds, memory."""
+"""Count the bytes that a problem must move, its multiply-adds and the memory it needs."""
 
 import functools
 import math
@@ -11,11 +11,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from equinet.bench.problems import Problem
 from equinet.o3 import bracket_tensor, gaunt_tensor
 
-# Cost of value, + gradients, + second gradients by sparse sums, which share products of operands.
+# Costs of the value, with gradients, with second gradients, relative to the value, for sparse sums;
+# the sums share products of operands.
 _SPARSE_STAGES = (1, 3, 6)
 
-# Transforms between coefficients and grid of each operand and of the result, and products of
-# samples, in the value, + gradients, + second gradients.
+# Numbers of transforms between coefficients and grid for each operand and for the result, and of
+# products of samples: in the value, with gradients, with second gradients.
 _TRANSFORM_STAGES = ((1, 1, 1), (3, 3, 2), (6, 6, 4))
 _POINT_STAGES = (1, 3, 7)
 
@@ -23,17 +24,18 @@ _LARGEST_SPARSE = 6  # degree from which on transforms are cheaper by far
 
 
 def minimal_bytes(problem: Problem, order: int) -> int:
-    """Count the bytes of operands and results: what every implementation must move.
+    """Count the bytes of operands and results, which every implementation must move.
 
     Args:
-        problem: Problem to count; the precision of its inputs counts.
+        problem: Problem to count, with the precision of its inputs.
         order: Number of derivatives: 0 for the value, 1 with gradients by all inputs, 2 with the
             gradients of those, as in :func:`equinet.bench.problems.derivatives`.
     """
     inputs = sum(x.numel() for x in problem.inputs)
     result = math.prod(problem.result_shape)
-    # Read: the operands; the cotangent too; directions of the inputs too. Written: the result; the
-    # gradients by the inputs; by the inputs and the cotangent.
+    # The value reads the operands and writes the result; gradients read operands and cotangent and
+    # write gradients by the operands; second gradients read directions of the operands besides and
+    # write gradients by operands and cotangent.
     moved = (inputs + result, inputs + result + inputs, 2 * inputs + result + inputs + result)
     indices = problem.edge_index.numel() * problem.edge_index.element_size()
     elements = sum(moved[: order + 1]) + (order + 1) * problem.points.numel()
@@ -41,15 +43,15 @@ def minimal_bytes(problem: Problem, order: int) -> int:
 
 
 def multiply_adds(problem: Problem, order: int) -> int | None:
-    """Count the multiply-adds of the cheaper of two algorithms; a lone product counts as one.
+    """Count the multiply-adds of the cheaper of two algorithms; a single product counts as one.
 
     Args:
         problem: Problem to count, of any op.
         order: Number of derivatives, as in :func:`minimal_bytes`.
 
     Returns:
-        The lesser of sparse couplings and the separable transform, for all channels; None for
-        powers and convolutions, which have not been counted.
+        The smaller count of sparse couplings and the separable transform, for all channels; None
+        for powers and convolutions, which have not been counted.
     """
     if problem.op not in {"gaunt_product", "bracket_product"}:
         return None
@@ -63,7 +65,7 @@ def multiply_adds(problem: Problem, order: int) -> int | None:
 
 @functools.cache
 def _couplings(lmax: int, lmax_y: int, lmax_out: int, *, odd: bool) -> int:
-    """Count a multiply-add for each coupling and a product for each pair of operands in one."""
+    """Count one multiply-add for each coupling and one product for each coupled pair."""
     coupled = (bracket_tensor if odd else gaunt_tensor)(lmax, lmax_y, lmax_out) != 0
     return int(coupled.sum()) + int(coupled.any(-1).sum())
 
@@ -71,15 +73,15 @@ def _couplings(lmax: int, lmax_y: int, lmax_out: int, *, odd: bool) -> int:
 def _separable(degrees: tuple[int, int, int], order: int, *, odd: bool) -> int:
     """Count transforms in latitude, then in longitude, and the products of samples.
 
-    The rule is the smallest exact one, Gauss-Legendre times uniform; each transform is folded once:
-    north on south, east on west. The bracket takes two slopes of each function that is multiplied,
-    and two products of samples.
+    The quadrature is the smallest exact product of Gauss-Legendre and uniform points. Each
+    transform is folded once, north on south in latitude and east on west in longitude. The bracket
+    takes two derivatives of each function that is multiplied, and two products of samples.
     """
     degree = sum(degrees) - odd
     latitudes, longitudes = degree // 2 + 1, degree + 1
     transforms = [
         latitudes * ((lmax + 1) ** 2 + (2 * lmax + 1) * longitudes) for lmax in degrees
-    ]  # twice their number: folding halves it
+    ]  # twice the number of multiply-adds, which folding halves
     times = list(_TRANSFORM_STAGES[order])
     if odd:
         times = [2 * times[0], 2 * times[1], times[2]]
@@ -88,10 +90,10 @@ def _separable(degrees: tuple[int, int, int], order: int, *, odd: bool) -> int:
 
 
 def allocated_bytes(function: Callable[[], object]) -> int:
-    """Add up all tensors that a call makes: an upper bound of the memory it needs.
+    """Add up the sizes of all tensors that a call makes, an upper bound of the memory it needs.
 
     Args:
-        function: What to call; small inputs do.
+        function: Function to call, with inputs that fit into memory.
     """
     with _Allocations() as allocations:
         function()
@@ -99,7 +101,7 @@ def allocated_bytes(function: Callable[[], object]) -> int:
 
 
 class _Allocations(TorchDispatchMode):
-    """Counts the results of all operations; those that only view their operands too."""
+    """Sums the bytes of the results of all operations, except views of their operands."""
 
     def __init__(self) -> None:
         super().__init__()

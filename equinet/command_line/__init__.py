@@ -1,7 +1,8 @@
 """The verbs of ``python -m equinet``.
 
-A verb is a module with ``add_parser(verbs)``, which sets ``run`` as the parser's default, and
-``run(arguments)``, which yields the lines to print. Whatever is slow to import, it imports there.
+A verb is a module with ``add_parser(verbs)``, which sets the default ``run`` of its parsers to a
+function of the parsed arguments that yields the lines to print. Modules that are slow to import
+are imported inside these functions, so that ``--help`` is fast.
 """
 
 __all__ = ["bench", "data", "doctor", "oc20", "zoo"]

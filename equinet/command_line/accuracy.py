@@ -20,7 +20,7 @@ _DTYPES = {
 
 @dataclass(frozen=True)
 class Check:
-    """How one backend of one op does at one precision on one device.
+    """Accuracy of one backend of one op at one precision on one device.
 
     Attributes:
         op: Name of the op.
@@ -28,9 +28,9 @@ class Check:
         device: Type of the device, "cpu" or "cuda".
         dtype: Name of the type of the arguments, without "torch.".
         errors: Largest error of the value, the gradient and the second gradient, relative to the
-            largest true number; empty where it does not run.
-        reason: Why it does not run, or "".
-        is_good: Whether it runs as accurately as the precision allows.
+            largest number of the reference; empty if the backend fails.
+        reason: Error message of a backend that fails, or "".
+        is_good: Whether all errors are within the tolerance of the precision.
     """
 
     op: str
@@ -43,7 +43,7 @@ class Check:
 
 
 def check_ops(lmax: int = 4, batch: int = 32, channels: int = 8) -> Iterator[Check]:
-    """Check all that says it runs here.
+    """Check every backend of every op that can run on this machine.
 
     Args:
         lmax: Highest degree of the operands.
@@ -63,14 +63,21 @@ def check_ops(lmax: int = 4, batch: int = 32, channels: int = 8) -> Iterator[Che
 
 
 def check_backend(problem: Problem, backend: str, device: str, dtype: torch.dtype) -> Check:
-    """Compare one backend with the reference in float64 on the same, rounded arguments."""
+    """Compare one backend with the reference in float64 on the same, rounded arguments.
+
+    Args:
+        problem: Op and arguments to check with.
+        backend: Name of the backend.
+        device: Type of the device, "cpu" or "cuda".
+        dtype: Floating-point type that the arguments are rounded to.
+    """
     rounded = problem.to(device, dtype)
     exact = rounded.to("cpu", torch.float64)
     name = str(dtype).removeprefix("torch.")
     try:
         truth = _differentiate(exact, "reference")
         found = _differentiate(rounded, backend)
-    # Whatever a broken backend raises, the others deserve their check.
+    # A backend that fails in any way must not keep the others from being checked.
     except Exception as error:  # noqa: BLE001
         reason = f"{type(error).__name__}: {error}".split("\n", 1)[0]
         return Check(problem.op, backend, device, name, (), reason, is_good=False)
@@ -83,7 +90,12 @@ def check_backend(problem: Problem, backend: str, device: str, dtype: torch.dtyp
 
 
 def relative_error(found: Tensor, expected: Tensor) -> float:
-    """Return the largest difference, relative to the largest expected number; NaN is infinite."""
+    """Return the largest difference, relative to the largest expected number; infinite for NaN.
+
+    Args:
+        found: Values to check.
+        expected: Values of the reference, of the same shape.
+    """
     expected = expected.detach().double().cpu()
     difference = (found.detach().double().cpu() - expected).abs()
     if bool(difference.isnan().any()):

@@ -1,4 +1,4 @@
-"""``python -m equinet bench``: how long the ops take here, on every backend and on their rivals."""
+"""``python -m equinet bench``: time the ops on every backend and in other libraries."""
 
 import argparse
 import json
@@ -24,7 +24,7 @@ _LEGEND = (
 
 
 def add_parser(verbs: Any) -> None:
-    """Add ``bench``."""
+    """Add the verb ``bench``."""
     parser = verbs.add_parser(
         "bench",
         help="time the operations on this machine",
@@ -42,7 +42,7 @@ def add_parser(verbs: Any) -> None:
     )
     parser.add_argument("--lmax", nargs="+", type=int, help="degrees (default: 1-8 10)")
     parser.add_argument("--batch", type=int, help="functions, or edges (default: 256)")
-    parser.add_argument("--channels", type=int, help="of each function (default: 32)")
+    parser.add_argument("--channels", type=int, help="channels of each function (default: 32)")
     parser.add_argument("--dtype", choices=("float32", "float64"), default="float32")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument(
@@ -59,11 +59,14 @@ def add_parser(verbs: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> Iterator[str]:
-    """Yield the tables as they fill, then write the record and the picture.
+    """Yield the rows of the tables as they are timed, then write the record and the figure.
+
+    Args:
+        arguments: Parsed command line.
 
     Raises:
-        ConfigError: A size is not positive or has no meaning, there is no such device or
-            implementation, the folder cannot be made, or nothing could be timed.
+        ConfigError: A size is not positive or not used with ``--sizes published``, there is no such
+            device or implementation, the folder cannot be made, or nothing could be timed.
     """
     import torch
 
@@ -108,7 +111,7 @@ def table_rows(results: "Sequence[Result]") -> Iterator[str]:
     """Lay out the results of one problem: the limits, then a row for each implementation.
 
     Args:
-        results: With at most one entry for each implementation and stage.
+        results: Times of one problem, at most one for each implementation and stage.
     """
     from equinet.bench import STAGES
 
@@ -129,7 +132,7 @@ def growth_rows(fits: "Sequence[Growth]") -> Iterator[str]:
     """Say how the cost of each implementation grows with the degree.
 
     Args:
-        fits: As of :func:`equinet.bench.growth.fit_growth`.
+        fits: Fits that :func:`equinet.bench.fit_growth` returns.
     """
     for each in fits:
         degrees = ", ".join(str(degree) for degree in each.degrees)
@@ -143,13 +146,14 @@ def make_record(
     results: "Sequence[Result]",
     growth: "Sequence[Growth]",
 ) -> dict[str, Any]:
-    """Collect what a figure needs to be believed: settings, machine, versions, commit, samples.
+    """Collect the times with settings, machine, versions and commit, so that they can be repeated.
 
     Args:
-        arguments: The command line.
-        machine: As of :func:`equinet.command_line.environment.hardware`.
-        results: All of them.
-        growth: Fits of the results.
+        arguments: Parsed command line.
+        machine: Description of the machine, from
+            :func:`equinet.command_line.environment.hardware`.
+        results: Times of all problems.
+        growth: Power laws fitted to the times.
     """
     from equinet.bench import MEANING
     from equinet.command_line import environment
@@ -173,7 +177,7 @@ def make_record(
 
 
 def _check(arguments: argparse.Namespace, devices: list[str]) -> None:
-    """Refuse what cannot be run, and fill in the sizes that were not given."""
+    """Refuse arguments that cannot be run, and fill in the sizes that were not given."""
     for name, default in _OWN_SIZES.items():
         value = getattr(arguments, name)
         if value is not None and arguments.sizes == "published":

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _SOURCE = (
     "S2EF folder or tar, .lmdb, .aselmdb, ASE database, extxyz, or a folder of several S2EF splits"
 )
-_SHOWN = 10  # refused frames that info names
+_SHOWN = 10  # number of refused frames that info names
 _SECONDS = 10.0  # between two lines of progress
 
 
@@ -47,7 +47,7 @@ def add_parser(verbs: Any) -> None:
         "--precision",
         choices=("float64", "float32"),
         default="float64",
-        help="of positions and forces; float32 halves the store and rounds to about 2e-6 Å",
+        help="type of positions and forces; float32 halves the store and rounds to about 2e-6 Å",
     )
     convert.set_defaults(run=convert_source)
     info = actions.add_parser("info", help="what a store or source holds")
@@ -79,7 +79,10 @@ def _keys(arguments: argparse.Namespace) -> "LabelKeys":
 
 
 def convert_source(arguments: argparse.Namespace) -> Iterator[str]:
-    """Convert a source, or each split in a folder, and yield what comes of it.
+    """Convert a source, or each split in a folder, and yield lines on progress and results.
+
+    Args:
+        arguments: Parsed command line.
 
     Raises:
         EquinetError: A frame cannot be used, or the source cannot be read.
@@ -90,10 +93,13 @@ def convert_source(arguments: argparse.Namespace) -> Iterator[str]:
 
 
 def show_info(arguments: argparse.Namespace) -> Iterator[str]:
-    """Yield what a store or a source holds.
+    """Yield lines that describe a store or a source.
+
+    Args:
+        arguments: Parsed command line.
 
     Raises:
-        EquinetError: It cannot be read.
+        EquinetError: The store or source cannot be read.
     """
     from equinet.data.store import FrameStore, find_parts, is_store
 
@@ -110,10 +116,13 @@ def show_info(arguments: argparse.Namespace) -> Iterator[str]:
 
 
 def lint_source(arguments: argparse.Namespace) -> Iterator[str]:
-    """Yield a line for each finding.
+    """Yield a line for each frame that training could not use, or should not.
+
+    Args:
+        arguments: Parsed command line.
 
     Raises:
-        DataError: There were findings, so that the exit code tells.
+        DataError: There were findings, which sets the exit code of the command.
         EquinetError: The source cannot be read.
     """
     from equinet.data.store import Lint
@@ -137,7 +146,7 @@ def _count(number: int, what: str) -> str:
 
 
 def _sources(source: Path) -> dict[str, Path]:
-    """The splits of a folder of splits by name; anything else alone, without a name."""
+    """Return the splits of a folder of splits by name; any other source under an empty name."""
     from equinet.data.store import find_splits, is_store, s2ef_pairs
 
     if source.is_dir() and not is_store(source) and not s2ef_pairs(source):
@@ -180,7 +189,7 @@ def _convert(source: Path, store: Path, arguments: argparse.Namespace) -> Iterat
 
 
 def _labels(store: "FrameStore") -> Iterator[str]:
-    """Say which labels the store holds, and what else the source has."""
+    """Yield which labels the store holds, and which other properties the source has."""
     found = {name: count for name, count in store.labels.items() if name not in {"tags", "fixed"}}
     labels = ", ".join(
         name if count == len(store) else f"{name} of {count}" for name, count in found.items()

@@ -1,4 +1,4 @@
-"""``python -m equinet doctor``: what runs on this machine, how accurately, and what is missing."""
+"""``python -m equinet doctor``: check versions, backends and their accuracy on this machine."""
 
 import argparse
 import os
@@ -10,7 +10,7 @@ from equinet.errors import BackendError
 
 
 def add_parser(verbs: Any) -> None:
-    """Add ``doctor``."""
+    """Add the verb ``doctor``."""
     parser = verbs.add_parser("doctor", help="check this installation and its numbers")
     parser.set_defaults(run=run)
 
@@ -32,7 +32,7 @@ def run(_: argparse.Namespace) -> Iterator[str]:
 
 
 def describe_machine() -> Iterator[str]:
-    """Yield versions, processor, GPUs and warnings."""
+    """Yield lines on versions, processor, GPUs and warnings."""
     import torch
 
     import equinet
@@ -55,7 +55,7 @@ def describe_machine() -> Iterator[str]:
 
 
 def describe_packages() -> Iterator[str]:
-    """Yield versions of what equinet uses, and how to get what is absent."""
+    """Yield lines on the packages that equinet uses, and how to install those that are absent."""
     from equinet.command_line import environment
 
     found = {name: environment.version(name) for name in environment.REQUIRED}
@@ -67,7 +67,7 @@ def describe_packages() -> Iterator[str]:
 
 
 def describe_native() -> Iterator[str]:
-    """Yield what was compiled at the installation, and what of it runs here."""
+    """Yield lines on the compiled libraries, and whether they run on this machine."""
     import torch
 
     from equinet.ops import native
@@ -115,10 +115,10 @@ def describe_backends() -> Iterator[str]:
 
 
 def describe_accuracy() -> Iterator[str]:
-    """Run all checks, yield a table and the verdict.
+    """Run all checks of accuracy, and yield a table and a summary.
 
     Raises:
-        BackendError: Some fail.
+        BackendError: At least one check fails.
     """
     from equinet.command_line.accuracy import check_ops
 

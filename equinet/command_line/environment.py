@@ -1,4 +1,4 @@
-"""What this machine is and what is installed on it."""
+"""Describe this machine and the packages that are installed on it."""
 
 import os
 import platform
@@ -34,11 +34,15 @@ OPTIONAL: Mapping[str, tuple[str, str]] = {
     "matscipy": ("vesin lists the neighbors", ""),
     "torch-scatter": ("torch itself reduces segments", ""),
 }
-"""Packages that equinet runs without: what each is for and how to get it, or why to go without."""
+"""Optional packages: for each what it adds and how to install it, or what replaces it."""
 
 
 def version(package: str) -> str | None:
-    """Return the installed version of a package, None where it is absent."""
+    """Return the installed version of a package; None where it is absent.
+
+    Args:
+        package: Name of the package, as ``pip`` knows it.
+    """
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
@@ -63,15 +67,15 @@ def load_of_others() -> float:
 
 
 def devices() -> list[str]:
-    """List the kinds of device that torch can use here."""
+    """List the types of device that torch can use here, "cpu" and possibly "cuda"."""
     return ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
 
 
 def warnings(environment: Mapping[str, str]) -> list[str]:
-    """Find settings that make this process unsafe.
+    """List warnings of settings that make this process unsafe.
 
     Args:
-        environment: Its variables, such as ``os.environ``.
+        environment: Environment variables by name, such as ``os.environ``.
     """
     found = []
     variable = "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"

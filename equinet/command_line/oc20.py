@@ -1,4 +1,4 @@
-"""``python -m equinet oc20``: evaluate, relax, and write what OC20's leaderboard takes."""
+"""``python -m equinet oc20``: evaluate, relax, and write submissions to OC20's leaderboard."""
 
 import argparse
 import time
@@ -47,6 +47,9 @@ def add_parser(verbs: Any) -> None:
 def evaluate_splits(arguments: argparse.Namespace) -> Iterator[str]:
     """Evaluate a model on every split and yield the table; write a submission if asked.
 
+    Args:
+        arguments: Parsed command line.
+
     Raises:
         EquinetError: There is no such model or split, or a structure has an unknown element.
     """
@@ -85,7 +88,10 @@ def evaluate_splits(arguments: argparse.Namespace) -> Iterator[str]:
 
 
 def relax_splits(arguments: argparse.Namespace) -> Iterator[str]:
-    """Relax every split with a model and yield what came of it; write submissions if asked.
+    """Relax every split with a model and yield a table; write submissions if asked.
+
+    Args:
+        arguments: Parsed command line.
 
     Raises:
         EquinetError: There is no such model or split, or a structure has an unknown element.
@@ -150,7 +156,7 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
 def _prepare(
     arguments: argparse.Namespace, files: tuple[Path | None, ...]
 ) -> tuple["Potential", dict[str, Path], dict[str, str]]:
-    """Load the model, find the stores, and name the leaderboard's splits where files are asked."""
+    """Load the model, find the stores and, for submissions, the splits of the leaderboard."""
     from equinet import zoo
     from equinet.evaluation.oc20 import split_of
     from equinet.models import Potential

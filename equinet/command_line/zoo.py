@@ -1,4 +1,4 @@
-"""``python -m equinet zoo``: which models there are, what they are, and what to make of them."""
+"""``python -m equinet zoo``: list, describe, verify, export and join trained models."""
 
 import argparse
 from collections.abc import Callable, Iterator, Mapping
@@ -61,10 +61,13 @@ def show_list(_: argparse.Namespace) -> Iterator[str]:
 
 
 def show_info(arguments: argparse.Namespace) -> Iterator[str]:
-    """Yield what a card says, for people.
+    """Yield the card of a model as indented lines.
+
+    Args:
+        arguments: Parsed command line.
 
     Raises:
-        EquinetError: There is no such model, or its card is broken.
+        EquinetError: There is no such model, or its card is damaged.
     """
     from equinet import zoo
 
@@ -78,10 +81,13 @@ def show_info(arguments: argparse.Namespace) -> Iterator[str]:
 
 
 def verify_models(arguments: argparse.Namespace) -> Iterator[str]:
-    """Load models and yield a line for each that is whole.
+    """Load models and yield a line for each that is intact.
+
+    Args:
+        arguments: Parsed command line.
 
     Raises:
-        EquinetError: One is not; the message says why.
+        EquinetError: A model is damaged; the message says why.
     """
     from equinet import zoo
 
@@ -91,7 +97,10 @@ def verify_models(arguments: argparse.Namespace) -> Iterator[str]:
 
 
 def export_model(arguments: argparse.Namespace) -> Iterator[str]:
-    """Compile a potential ahead of time and yield what came of it.
+    """Compile a potential ahead of time and yield lines on progress and result.
+
+    Args:
+        arguments: Parsed command line.
 
     Raises:
         EquinetError: There is no such model, it is no potential, or it cannot be compiled here.
@@ -106,10 +115,13 @@ def export_model(arguments: argparse.Namespace) -> Iterator[str]:
 
 
 def join_as_committee(arguments: argparse.Namespace) -> Iterator[str]:
-    """Save the committee of some potentials and yield what came of it.
+    """Save the committee of some potentials and yield lines on the result.
+
+    Args:
+        arguments: Parsed command line.
 
     Raises:
-        EquinetError: One of them is no such model, or they do not fit together.
+        EquinetError: One of them is no potential, or they cannot be joined.
     """
     from equinet.models import Committee
 
@@ -122,11 +134,14 @@ def join_as_committee(arguments: argparse.Namespace) -> Iterator[str]:
 
 
 def join_as_fallback(arguments: argparse.Namespace) -> Iterator[str]:
-    """Save two potentials as one that chooses by composition and yield what came of it.
+    """Save two potentials as one that chooses by composition, and yield lines on the result.
+
+    Args:
+        arguments: Parsed command line.
 
     Raises:
-        EquinetError: One of them is no such model, they do not fit together, or what they were
-            trained on cannot be read.
+        EquinetError: One of them is no potential, they cannot be joined, or the training data
+            cannot be read.
     """
     from equinet.data import FrameStore, pairs_that_meet, read_frames
     from equinet.models import Fallback
@@ -145,7 +160,7 @@ def join_as_fallback(arguments: argparse.Namespace) -> Iterator[str]:
 
 
 def _members(names: list[str], out: Path) -> tuple[list["Potential"], list[dict[str, Any]]]:
-    """Load what is to be joined, each once, and what tells where it came from."""
+    """Load the potentials to join, which must be distinct, and the entries on their origin."""
     from equinet import zoo
 
     if out.exists():
@@ -184,7 +199,7 @@ def _potential(name: str, device: str = "cpu") -> "Potential":
 
 
 def _origin(card: Mapping[str, Any]) -> dict[str, Any]:
-    """What tells where a member came from."""
+    """Return the entries of a card that say where a member came from."""
     kept = ("sha256", "equinet", "data", "command", "commit")
     return {key: card[key] for key in kept if key in card}
 
@@ -209,7 +224,7 @@ _SHOWN: Mapping[str, Callable[[Any], str]] = {"elements": _symbols, "pairs": _pa
 
 
 def _lines(name: str, value: Any, units: Mapping[str, str], depth: int = 1) -> Iterator[str]:
-    """Lay out an entry, nested ones indented below their name, numbers with their unit."""
+    """Yield the lines of an entry: nested entries indented, numbers with their unit."""
     start = f"{'  ' * depth}{name}"
     value = _SHOWN[name](value) if name in _SHOWN else value
     if isinstance(value, Mapping):

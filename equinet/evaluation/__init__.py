@@ -1,6 +1,6 @@
-"""How far off a model is: errors, residuals, predictions, tables, plots, relaxation.
+"""Evaluation of models: errors, residuals, predictions, tables, plots and relaxation.
 
-Nothing here imports Lightning.
+It does not need Lightning, which only :mod:`equinet.training` imports.
 """
 
 from equinet.evaluation.class_errors import CLASS_ERRORS, ClassificationErrors

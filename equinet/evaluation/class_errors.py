@@ -78,14 +78,15 @@ class ClassificationErrors(SummedErrors):
         self,
         logits: Float[Tensor, "example class"],
         labels: Int[Tensor, " example"],
-        turned: Float[Tensor, "turn example class"] | None = None,
+        turned: Float[Tensor, "rotation example class"] | None = None,
     ) -> None:
         """Add one batch.
 
         Args:
-            logits: Scores; logarithms of probabilities up to a constant for each example.
-            labels: True classes.
-            turned: Scores of the same examples under some rotations; None where there are none.
+            logits: Scores: logarithms of probabilities up to a constant for each example.
+            labels: True class of each example.
+            turned: Scores of the same examples, rotated, one row for each rotation; None where they
+                are not computed.
         """
         logits = logits.detach().double()
         wrong = logits.argmax(dim=-1) != labels
@@ -94,7 +95,7 @@ class ClassificationErrors(SummedErrors):
         if turned is not None:
             turned = turned.detach().double()
             mean = turned.log_softmax(dim=-1).logsumexp(dim=0) - math.log(len(turned))
-            # A constant on all classes means nothing.
+            # Probabilities do not change if a constant is added to the scores of all classes.
             logits = logits - logits.mean(dim=-1, keepdim=True)
             turned = turned - turned.mean(dim=-1, keepdim=True)
             self.add(

@@ -100,10 +100,10 @@ LOSS = Error("loss", splits=("train", "val"))
 
 
 def units(declared: Iterable[Error]) -> dict[str, str]:
-    """Units of errors by name, empty for plain numbers.
+    """Return the units of errors by name, empty for plain numbers.
 
     Args:
-        declared: Errors.
+        declared: Declarations of the errors.
 
     Example:
         >>> units([Error("energy_mae", unit="meV"), LOSS])
@@ -113,10 +113,10 @@ def units(declared: Iterable[Error]) -> dict[str, str]:
 
 
 def columns(declared: Sequence[Error]) -> tuple[str, ...]:
-    """Columns of ``metrics.csv``: those of training, then those of validation.
+    """Return the columns of ``metrics.csv``: those of training, then those of validation.
 
     Args:
-        declared: Errors.
+        declared: Declarations of the errors.
 
     Example:
         >>> columns([LOSS, Error("energy_mae", unit="meV")])
@@ -131,10 +131,10 @@ def columns(declared: Sequence[Error]) -> tuple[str, ...]:
 
 
 def log_forms(declared: Iterable[Error]) -> dict[str, str]:
-    """Format strings of the errors that a log line shows, by column without its split.
+    """Return the formats of the errors that a log line shows, by column without its split.
 
     Args:
-        declared: Errors.
+        declared: Declarations of the errors.
 
     Example:
         >>> log_forms([LOSS, Error("mse", word="MSE", log=".5f")])
@@ -144,10 +144,10 @@ def log_forms(declared: Iterable[Error]) -> dict[str, str]:
 
 
 def curves(declared: Iterable[Error]) -> dict[str, str]:
-    """Labels of the errors that the learning curve shows, by column without its split.
+    """Return the labels of the errors in the learning curve, by column without its split.
 
     Args:
-        declared: Errors.
+        declared: Declarations of the errors.
 
     Example:
         >>> curves([LOSS, Error("energy_mae", unit="meV", curve="energy MAE")])
@@ -157,10 +157,10 @@ def curves(declared: Iterable[Error]) -> dict[str, str]:
 
 
 def tabulated(declared: Iterable[Error], rows: Sequence[Mapping[str, Any]]) -> list[Error]:
-    """Errors that a table of the given rows shows: those with a label that some row has.
+    """Return the errors that a table of the given rows shows: those with a label in some row.
 
     Args:
-        declared: Errors.
+        declared: Declarations of the errors.
         rows: Rows of the table, errors by name; without any row all errors with a label are shown.
 
     Example:
@@ -257,11 +257,20 @@ class SummedErrors(Metric):
         return found
 
     def count(self, quantity: str) -> float:
-        """Number of values of a quantity that were added."""
+        """Return the number of values of a quantity that were added.
+
+        Args:
+            quantity: Name of the quantity, as in :meth:`add`.
+        """
         return float(self.sums[self._places[quantity, "count"]])
 
     def average(self, quantity: str, moment: str = "sum") -> Tensor:
-        """Mean of a quantity's values, of their ``absolute`` values or of their ``square``."""
+        """Return the mean of a quantity's values, of their absolute values or of their squares.
+
+        Args:
+            quantity: Name of the quantity, as in :meth:`add`.
+            moment: Mean that is taken: ``sum`` of the values, ``absolute`` or ``square``.
+        """
         total = self.sums[self._places[quantity, moment]]
         return total / self.sums[self._places[quantity, "count"]]
 
@@ -270,7 +279,11 @@ class SummedErrors(Metric):
         return dict(zip(map(".".join, self._places), self.sums.tolist(), strict=True))
 
     def restore(self, amounts: Mapping[str, float]) -> None:
-        """Continue from the sums of a checkpoint; those that it lacks start at zero."""
+        """Continue from the sums of a checkpoint; sums that it lacks start at zero.
+
+        Args:
+            amounts: Sums and counts by name, from :meth:`amounts`.
+        """
         kept = [amounts.get(name, 0.0) for name in map(".".join, self._places)]
         self.sums.copy_(torch.tensor(kept, dtype=torch.float64))
         self._update_count, self._computed = 1, None

@@ -1,6 +1,6 @@
 """L-BFGS for many structures at once, each with a history of its own.
 
-It is tested step by step against ASE's optimizer, which relaxes one structure at a time.
+Tests compare it step by step with ASE's optimizer, which relaxes one structure at a time.
 """
 
 import torch
@@ -47,15 +47,15 @@ class PackedLBFGS:
         self.memory, self.max_step = memory, max_step
         self.damping, self.alpha = damping, alpha
         self._batch = torch.zeros(0, dtype=torch.int64)
-        self._known = torch.zeros(0, dtype=torch.bool)  # structures that have made a step
+        self._known = torch.zeros(0, dtype=torch.bool)  # whether each structure has made a step
         self._positions = self._forces = torch.zeros(0, 3, dtype=torch.float64)
-        # Oldest first. Where a structure was not there yet, zeros: they change nothing.
+        # Oldest first; zeros, which change nothing, for steps before a structure was added.
         self._moves: list[Tensor] = []
         self._changes: list[Tensor] = []
         self._inverse_curvatures: list[Tensor] = []
 
     def admit(self, atoms: Int[Tensor, " structure"]) -> None:
-        """Add structures behind the present ones.
+        """Add structures after the present ones.
 
         Args:
             atoms: Number of atoms of each structure.
@@ -79,7 +79,7 @@ class PackedLBFGS:
         """Remove structures.
 
         Args:
-            kept: Whether each structure stays.
+            kept: Whether each structure is kept.
         """
         if bool(kept.all()):
             return
@@ -136,5 +136,5 @@ class PackedLBFGS:
         self._known = torch.ones_like(self._known)
 
     def _dot(self, first: Tensor, second: Tensor) -> Tensor:
-        """Inner product of each structure."""
+        """Return the inner product over the atoms of each structure."""
         return segment_sum((first * second).sum(dim=1), self._batch, len(self._known))

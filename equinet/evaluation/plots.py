@@ -22,8 +22,12 @@ class Parity:
 
     Attributes:
         label: Name of the quantity, with its unit.
-        true: True values.
+        true: True values, one for each point.
         predicted: Predicted values, in the same order.
+
+    Example:
+        >>> Parity("energy (eV)", np.array([1.0]), np.array([1.5])).label
+        'energy (eV)'
     """
 
     label: str
@@ -41,6 +45,11 @@ class Classified:
         wrong: Gray values of misclassified images, in [0, 1].
         true: True classes of ``wrong``.
         predicted: Predicted classes of ``wrong``.
+
+    Example:
+        >>> images, classes = np.zeros((2, 28, 28)), np.array([3, 5])
+        >>> Classified(images, classes, images[:1], classes[:1], classes[1:]).true.tolist()
+        [3]
     """
 
     images: Float[np.ndarray, "image height width"]
@@ -59,6 +68,12 @@ def learning_curve(
         rows: Rows of ``metrics.csv``.
         curves: Labels of the errors to draw, by column without its split.
         path: PNG file to write.
+
+    Example:
+        >>> import tempfile
+        >>> rows = [{"step": 1, "val_mse": 0.5}, {"step": 2, "val_mse": 0.25}]
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     learning_curve(rows, {"mse": "MSE"}, Path(folder, "curves.png"))
     """
     figure, axes = _figure(len(curves))
     for axis, (name, label) in zip(axes, curves.items(), strict=True):
@@ -82,6 +97,12 @@ def parity(panels: Sequence[Parity], path: Path, title: str = "") -> None:
         panels: Quantities to draw, at least one.
         path: PNG file to write.
         title: Title above all panels.
+
+    Example:
+        >>> import tempfile
+        >>> panel = Parity("energy (eV)", np.array([1.0, 2.0]), np.array([1.5, 2.0]))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     parity([panel], Path(folder, "parity.png"))
     """
     figure, axes = _figure(len(panels))
     for axis, panel in zip(axes, panels, strict=True):
@@ -96,6 +117,11 @@ def structure_errors(values: Mapping[str, Float[np.ndarray, " structure"]], path
     Args:
         values: Force RMSE of each structure by name of the set, meV/Å; NaN is left out.
         path: PNG file to write.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     structure_errors({"val": np.array([12.0, 9.5])}, Path(folder, "errors.png"))
     """
     figure, (axis,) = _figure(1)
     for name, given in values.items():
@@ -115,9 +141,16 @@ def classified(found: Classified, path: Path, title: str = "") -> None:
     """Draw images of a set, and below them misclassified ones.
 
     Args:
-        found: Images; at most 16 of each kind are drawn.
+        found: Images to draw, at most the first 16 of the set and the first 16 misclassified ones.
         path: PNG file to write.
         title: Title above all images.
+
+    Example:
+        >>> import tempfile
+        >>> images, classes = np.zeros((2, 28, 28)), np.array([3, 5])
+        >>> found = Classified(images, classes, images[:1], classes[:1], classes[1:])
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     classified(found, Path(folder, "images.png"))
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -159,7 +192,7 @@ def _diagonal(
 
 
 def _figure(panels: int) -> "tuple[Figure, Sequence[Axes]]":
-    # The object interface with its own canvas: no global state, no display, no pyplot.
+    # Unlike pyplot, a figure with its own canvas has no global state and needs no display.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -50,8 +50,8 @@ class PotentialErrors(SummedErrors):
     first. Forces and stresses are averaged over components.
 
     Args:
-        weights: Weights of the loss that all batches added so far amount to, as if they were one
-            batch; None for the defaults of :class:`LossWeights`.
+        weights: Weights of the loss, which is computed as if all batches were one; None for the
+            defaults of :class:`LossWeights`.
         shared: Whether sums are added up over processes; False where only one of them evaluates.
 
     Example:
@@ -71,7 +71,11 @@ class PotentialErrors(SummedErrors):
         self.weights = weights or LossWeights()
 
     def update(self, errors: Residuals) -> None:
-        """Add the residuals of one batch."""
+        """Add the residuals of one batch.
+
+        Args:
+            errors: Residuals of the batch.
+        """
         energy, forces, stress = self.weights.penalties(errors)
         self.add(
             energy=errors.energy,

@@ -25,10 +25,10 @@ class Predictions:
 
     Attributes:
         energy: Predicted total energies, eV.
-        true_energy: Labels, eV.
+        true_energy: True total energies, eV.
         atoms: Number of atoms of each structure.
         forces: Predicted forces of all atoms, structure after structure, eV/Å.
-        true_forces: Labels, eV/Å; NaN where there are none.
+        true_forces: True forces of all atoms, eV/Å; NaN where there are none.
         counted: Whether the force on each atom counts in the errors.
         errors: Errors by name, in the units of
             :data:`~equinet.evaluation.potential_errors.POTENTIAL_ERRORS`.
@@ -38,6 +38,13 @@ class Predictions:
             :class:`equinet.models.Committee`, eV/Å; None for other models.
         familiar: Whether a :class:`equinet.models.Fallback` knows each structure; None for other
             models.
+
+    Example:
+        >>> one = np.ones(1)
+        >>> found = Predictions(one, 2 * one, np.array([1]), np.ones((1, 3)), np.zeros((1, 3)),
+        ...     np.array([True]), {"energy_mae": 1000.0})
+        >>> found.per_structure
+        array([1000.])
     """
 
     energy: Float[np.ndarray, " graph"]
@@ -52,7 +59,11 @@ class Predictions:
     familiar: Bool[np.ndarray, " graph"] | None = None
 
     def split(self, of_atoms: Float[np.ndarray, "atom *rest"]) -> list[np.ndarray]:
-        """Split the values of all atoms, such as ``forces``, by structure."""
+        """Split the values of all atoms by structure.
+
+        Args:
+            of_atoms: Values of all atoms [atoms, ...], such as ``forces``.
+        """
         return np.split(of_atoms, np.cumsum(self.atoms)[:-1])
 
     @property
@@ -91,7 +102,7 @@ def predict(
     Args:
         model: Potential, ``model(graph) -> {"energy", "forces"}``; it is moved to ``device`` and
             left in evaluation mode.
-        loader: Batches with energies; forces and stresses are compared where they are there.
+        loader: Loader of batches with energies; forces and stresses are compared if labeled.
         device: Device on which to compute.
         free_atoms_only: Whether atoms marked ``fixed`` are left out of the force errors.
         further: Metric that is updated with the results and the batch; its errors join the others
@@ -99,6 +110,16 @@ def predict(
 
     Raises:
         EquinetError: An energy or a force is not finite; the first such structure is named.
+
+    Example:
+        >>> from equinet import zoo
+        >>> from equinet.data import AtomicDataset, Frame, evaluation_loader
+        >>> model = zoo.load("mace-gaunt-3bpa")
+        >>> places, open_space = np.array([[0, 0, 0], [0, 0, 0.8]]), np.zeros(3, dtype=bool)
+        >>> frame = Frame(np.array([1, 1]), places, np.zeros((3, 3)), open_space, energy=-27.0)
+        >>> loader = evaluation_loader(AtomicDataset([frame], model.neighborhood), 1)
+        >>> sorted(predict(model, loader).errors)[:2]
+        ['energy_mae', 'energy_mae_per_atom']
     """
     model = model.to(device).eval()
     errors = PotentialErrors(shared=False).to(device)
@@ -110,7 +131,7 @@ def predict(
         graph = graph.to(device)  # noqa: PLW2901
         wanted = "stress" in graph and getattr(model, "conservative", True)
         options = {"stress": True} if wanted else {}
-        with torch.no_grad():  # a model that differentiates its energy turns gradients on itself
+        with torch.no_grad():  # models that differentiate their energy enable gradients themselves
             results = {name: value.detach() for name, value in model(graph, **options).items()}
         checked = {name: results[name] for name in ("energy", "forces")}
         refuse_not_finite(checked, graph.batch, loader=loader, before=before)
@@ -145,7 +166,13 @@ def table(rows: Sequence[Mapping[str, Any]], published: Sequence[PublishedRow] =
         published: Published errors of the same set, printed below.
 
     Returns:
-        Text of a few lines.
+        Text of several lines, without a final line break.
+
+    Example:
+        >>> print(table([{"name": "val", "structures": 3, "energy_mae": 1.5}]))
+        set  structures        E MAE
+                                 meV
+        val           3         1.50
     """
     errors = tabulated(POTENTIAL_ERRORS, rows)
     names = [str(row["name"]) for row in rows] + [row.model for row in published]

@@ -1,4 +1,4 @@
-"""Published errors on known test sets, to print beside our own."""
+"""Published errors on known test sets, to print beside those of a model."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ class PublishedRow:
         model: Name of the model, as published.
         energy_rmse: RMSE of the total energies of structures, meV.
         forces_rmse: RMSE of the force components, meV/Å.
-        source: Publication that reports them.
+        source: Publication that reports the errors.
     """
 
     model: str

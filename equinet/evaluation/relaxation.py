@@ -32,6 +32,10 @@ class Relaxed:
         largest_force: Length of the largest force on a free atom at these positions, eV/Å.
         steps: Number of steps made.
         reason: Reason why it diverged, with the structure's name; empty for other outcomes.
+
+    Example:
+        >>> Relaxed(0, "converged", np.zeros((1, 3)), -13.6, 0.0, steps=12).outcome
+        'converged'
     """
 
     index: int
@@ -45,11 +49,11 @@ class Relaxed:
 
 @dataclass
 class _Active:
-    """A structure that is being relaxed."""
+    """Structure that is being relaxed."""
 
     index: int
     frame: Frame
-    last: Frame  # as evaluated last
+    last: Frame  # the structure at the last positions with finite energy and forces
     energy: float = float("nan")
     largest_force: float = float("nan")
     steps: int = 0
@@ -78,8 +82,8 @@ def relax(
 ) -> Iterator[Relaxed]:
     """Move the free atoms of structures until the forces on them vanish; cells are kept.
 
-    Structures are relaxed side by side by :class:`~equinet.evaluation.lbfgs.PackedLBFGS`; one that
-    ends makes room for the next. Batching does not change any trajectory. Graphs are built anew
+    Structures are relaxed side by side by :class:`~equinet.evaluation.lbfgs.PackedLBFGS`; when one
+    ends, the next begins. Batching does not change any trajectory. Graphs are built anew
     at every step with the neighborhood of the model.
 
     Args:
@@ -101,6 +105,14 @@ def relax(
         DataError: ``fmax``, ``max_steps`` or ``max_atoms`` is out of range.
 
     Source: Chanussot et al., ACS Catal. 11, 6059 (2021); defaults as in OC20's relaxations.
+
+    Example:
+        >>> from equinet import zoo
+        >>> places = np.array([[0, 0, 0], [0, 0, 0.8]])
+        >>> frame = Frame(np.array([1, 1]), places, np.zeros((3, 3)), np.zeros(3, dtype=bool))
+        >>> [found] = relax(zoo.load("mace-gaunt-3bpa"), [frame], max_steps=2)
+        >>> found.positions.shape
+        (2, 3)
     """
     if not fmax > 0 or max_steps < 0 or max_atoms < 1:
         raise DataError(
@@ -150,7 +162,7 @@ def _free(frame: Frame) -> Tensor:
 def _build(
     active: Sequence[_Active], neighborhood: Neighborhood
 ) -> tuple[list[Data], dict[int, Relaxed]]:
-    """Build the graphs of all structures but those, by place, for which that cannot be done."""
+    """Build the graphs of structures, and end the relaxations, by place, where that fails."""
     graphs, ended = [], {}
     for place, each in enumerate(active):
         try:
@@ -164,9 +176,9 @@ def _build(
 def _evaluate(
     model: Any, active: Sequence[_Active], graphs: Sequence[Data], device: torch.device | str
 ) -> list[Tensor]:
-    """Evaluate all structures; note energies and largest forces, return those on free atoms."""
+    """Evaluate all structures, record energies and largest forces, return forces on free atoms."""
     batch = Batch.from_data_list(_alike(graphs)).to(device)
-    with torch.no_grad():  # a model that differentiates its energy turns gradients on itself
+    with torch.no_grad():  # models that differentiate their energy enable gradients themselves
         found = model(batch)
     energies = found["energy"].detach().double().cpu()
     sizes = [len(each.frame) for each in active]
@@ -180,7 +192,7 @@ def _evaluate(
 
 
 def _alike(graphs: Sequence[Data]) -> list[Data]:
-    """Leave out the labels, which not all structures need have."""
+    """Leave out the labels, since a batch cannot hold labels of only some structures."""
     wanted = ("atomic_numbers", "pos", "cell", "pbc", "edge_index", "edge_shift")
     return [Data(**{name: graph[name] for name in wanted}) for graph in graphs]
 

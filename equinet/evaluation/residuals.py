@@ -26,6 +26,10 @@ class Residuals:
         forces: Errors of the forces [M, 3], eV/Å; M is the number of atoms, or of free atoms where
             the others are left out.
         stress: Errors of the stress tensors [G, 3, 3], eV/Å³; None where stress is not trained on.
+
+    Example:
+        >>> Residuals(torch.ones(1), torch.tensor([2.0]), torch.zeros(2, 3)).forces.shape
+        torch.Size([2, 3])
     """
 
     energy: Float[Tensor, " graph"]
@@ -44,6 +48,12 @@ def residuals(
             ``stress`` [G, 3, 3], eV/Å³.
         graph: Batch with the same fields as labels; forces may be absent.
         free_atoms_only: Whether the forces on atoms marked ``fixed`` are left out, as in OC20.
+
+    Example:
+        >>> from torch_geometric.data import Batch, Data
+        >>> data = Data(atomic_numbers=torch.tensor([1]), energy=torch.tensor([-13.6]))
+        >>> residuals({"energy": torch.tensor([-13.6])}, Batch.from_data_list([data])).energy
+        tensor([0.], dtype=torch.float64)
     """
     energy = predicted["energy"].double() - graph.energy.double()
     if getattr(graph, "forces", None) is None:
@@ -66,7 +76,7 @@ def counted_atoms(graph: Any, *, free_atoms_only: bool) -> Bool[Tensor, " atom"]
     """Say on which atoms forces count in the errors.
 
     Args:
-        graph: Batch, with ``fixed`` where atoms are held; without ``forces`` none counts.
+        graph: Batch, with ``fixed`` if atoms are fixed; without ``forces`` no atom counts.
         free_atoms_only: Whether the forces on atoms marked ``fixed`` are ignored.
 
     Returns:
@@ -115,6 +125,11 @@ class LossWeights:
         ValueError: A weight is negative or not finite, or all are zero, or delta is not positive.
 
     Source: Huber, Robust estimation of a location parameter, Ann. Math. Stat. 35 (1964).
+
+    Example:
+        >>> errors = Residuals(torch.tensor([2.0]), torch.tensor([4.0]), torch.zeros(4, 3))
+        >>> LossWeights(energy=1.0, forces=100.0).loss(errors)
+        tensor(1.)
     """
 
     energy: float = 1.0
@@ -177,7 +192,7 @@ class LossWeights:
 
 
 def _lengths(vectors: Tensor) -> Tensor:
-    """Lengths whose gradient is zero at zero."""
+    """Return the lengths of vectors, with zero gradient at zero vectors."""
     square = vectors.square().sum(-1)
     is_zero = square == 0
     return torch.where(is_zero, 0.0, torch.where(is_zero, 1.0, square).sqrt())

@@ -1,4 +1,4 @@
-"""Tables of errors, for people."""
+"""Tables of errors as text."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,7 +12,7 @@ def lay_out(rows: Sequence[Mapping[str, Any]], errors: Sequence[Error], width: i
     Args:
         rows: Sets, each with ``name``, ``structures`` and errors by name; errors that a row lacks
             are left blank.
-        errors: Errors to show, a column each.
+        errors: Errors to show, one column each.
         width: Least width of the column of names, in characters.
 
     Example:

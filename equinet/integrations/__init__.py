@@ -1,1 +1,1 @@
-"""Other programs' doors to equinet's models; each module needs its own optional package."""
+"""Interfaces of other programs to equinet's models; each module needs its own optional package."""

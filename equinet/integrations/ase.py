@@ -1,4 +1,4 @@
-"""An ASE calculator: any trained potential in relaxations, dynamics and everything else of ASE."""
+"""ASE calculator for trained potentials, for relaxations, dynamics and all other tools of ASE."""
 
 import copy
 from collections.abc import Sequence
@@ -28,27 +28,32 @@ if TYPE_CHECKING:
 class EquinetCalculator(Calculator):
     """Energy, forces and stress of a trained potential.
 
-    The forces are raw: ASE applies constraints itself. The stress is there for structures that are
-    periodic in all three directions, with ASE's sign, as xx, yy, zz, yz, xz, xy.
+    Forces ignore constraints, which ASE applies itself. The stress is computed for structures that
+    are periodic in all three directions, with ASE's sign, as xx, yy, zz, yz, xz, xy.
 
     Args:
-        model_or_name: A potential (the calculator takes a copy), a run directory, a model folder,
-            or a name from the zoo.
-        device: Where to compute.
-        dtype: ``torch.float32`` or ``torch.float64``; None keeps the model's. Positions are
-            float64 in either case; relaxations to tight tolerances and long runs at constant
-            energy want float64 throughout.
-        **options: Of :class:`ase.calculators.calculator.Calculator`, such as ``atoms``.
+        model_or_name: Potential, of which the calculator takes a copy; or a run directory, a model
+            folder, or a name from the zoo.
+        device: Device on which to compute.
+        dtype: Floating-point type of the parameters, ``torch.float32`` or ``torch.float64``; None
+            keeps that of the model. Positions are float64 in either case. Relaxations to tight
+            tolerances and long runs at constant energy need ``torch.float64``.
+        **options: Further options of :class:`ase.calculators.calculator.Calculator`, such as
+            ``atoms``.
 
     Attributes:
-        energy_spread: Of a :class:`equinet.models.Committee`, for the structure last evaluated, eV.
-        forces_spread: Likewise, for each of its atoms, eV/Å.
-        familiar: Of a :class:`equinet.models.Fallback`, whether its elements met in training.
+        energy_spread: Spread of the energy over the members of a
+            :class:`equinet.models.Committee`, eV, for the structure last evaluated; None for other
+            models.
+        forces_spread: Spread of the force on each atom [N] over the members of a
+            :class:`equinet.models.Committee`, eV/Å; None for other models.
+        familiar: Whether a :class:`equinet.models.Fallback` knows the elements of the structure
+            last evaluated; None for other models.
 
     Raises:
-        ConfigError: ``dtype`` is another, or there is no such model or device.
-        DataError: The model cannot be read; on evaluation: an element that the model was not
-            trained for, positions that are not finite, or a cell without volume.
+        ConfigError: ``dtype`` is neither of the two, or there is no such model or device.
+        DataError: The model cannot be read. On evaluation: the structure has an element that the
+            model was not trained for, positions that are not finite, or a cell without volume.
 
     Example:
         >>> from ase.build import molecule
@@ -62,7 +67,7 @@ class EquinetCalculator(Calculator):
     """
 
     implemented_properties = ["energy", "free_energy", "forces", "stress"]  # noqa: RUF012
-    # The models know nothing of charges and magnetic moments.
+    # No model reads charges or magnetic moments, so their changes need no new evaluation.
     ignored_changes = {"initial_charges", "initial_magmoms"}  # noqa: RUF012
 
     def __init__(
@@ -84,7 +89,7 @@ class EquinetCalculator(Calculator):
             raise ConfigError(f"{model_or_name} is no potential but a {type(model).__name__}")
         self.model = model.requires_grad_(requires_grad=False)
         self.device = torch.device(device)
-        # Not among the results: ASE refuses names that it does not know there.
+        # Attributes instead of results, among which ASE refuses names that it does not know.
         self.energy_spread: float | None = None
         self.forces_spread: np.ndarray | None = None
         self.familiar: bool | None = None
@@ -95,20 +100,20 @@ class EquinetCalculator(Calculator):
         properties: Sequence[str] = ("energy",),
         system_changes: Sequence[str] = tuple(all_changes),
     ) -> None:
-        """Evaluate the model; energy and forces always, the stress wherever it is defined.
+        """Evaluate energy and forces, and the stress if it is defined.
 
         Args:
-            atoms: The structure; None takes the one of the previous call, or the calculator's own.
-            properties: What is asked for.
-            system_changes: What changed since the previous call.
+            atoms: Structure to evaluate; None takes that of the previous call.
+            properties: Names of the properties that are asked for, such as ``stress``.
+            system_changes: Names of what changed since the previous call, such as ``positions``.
 
         Raises:
-            DataError: An element that the model was not trained for, see the class.
-            PropertyNotImplementedError: The stress of a structure that is not periodic in all
-                three directions, or of a model whose forces are no gradient of its energy.
+            DataError: The model cannot evaluate the structure, see the class.
+            PropertyNotImplementedError: The stress is asked for, and the structure is not periodic
+                in all three directions, or the forces of the model are no gradient of its energy.
         """
         super().calculate(atoms, list(properties), list(system_changes))  # type: ignore[no-untyped-call]
-        self.results = {}  # should the evaluation fail, nothing of the previous one is left
+        self.results = {}  # a failed evaluation must not leave results of the previous one
         self.energy_spread = self.forces_spread = self.familiar = None
         atoms = self.atoms if atoms is None else atoms
         if atoms is None:

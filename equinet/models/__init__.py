@@ -1,4 +1,4 @@
-"""Whole networks: keyword-only constructors, no files, no configuration objects."""
+"""Whole networks, whose constructors take plain keyword arguments."""
 
 from equinet.models.base import Model
 from equinet.models.catalog import all_models, find_model, name_of_model

@@ -1,4 +1,4 @@
-"""The models there are: what ``equinet.models`` exports and what registered packages bring."""
+"""Find models by name: those of ``equinet.models`` and those of registered packages."""
 
 import importlib
 import inspect
@@ -47,7 +47,7 @@ def name_of_model(kind: type[Model]) -> str:
 
     Raises:
         ConfigError: The class is neither exported by ``equinet.models`` nor of a registered
-            package, so that nothing could load what is saved of it.
+            package, so a saved model could not be loaded.
 
     Example:
         >>> name_of_model(find_model("Ponita"))
@@ -64,7 +64,10 @@ def name_of_model(kind: type[Model]) -> str:
 
 
 def is_made_of_others(kind: type[Model]) -> bool:
-    """Whether a model takes others as its members.
+    """Whether a model takes other models as its members.
+
+    Args:
+        kind: Class of the model.
 
     Example:
         >>> is_made_of_others(find_model("Committee")), is_made_of_others(find_model("MACEGaunt"))

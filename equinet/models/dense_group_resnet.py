@@ -1,4 +1,4 @@
-"""The published network on a group of linear maps, with its defects repaired."""
+"""Residual network of Mironenco and Forré on a group of linear maps, with corrections."""
 
 import copy
 from typing import Any
@@ -14,20 +14,21 @@ from equinet.nn import EachMap, GroupConv, GroupLayerNorm, GroupPool, GroupTenso
 
 
 class DenseGroupResNet(Model):
-    """The residual network of Mironenco and Forré: dense kernels by MLPs with sines.
+    """Residual network of Mironenco and Forré, with dense kernels that are MLPs of sines.
 
-    As published: a lifting of 5 × 5 taps, one residual block of two convolutions of 5 × 5 taps at
-    full resolution, max-pooling, a last convolution, the maximum over pixels and samples, and a
-    classifier of 256. Other than published: one set of samples for all layers and for evaluation,
-    by a lattice in place of fresh draws, with its Haar weights; every angle once; smooth
-    coordinates and a smooth disc; statistics pixel by pixel, so that black stays zero.
+    As published, the network is a lifting of 5 × 5 taps, one residual block of two convolutions of
+    5 × 5 taps at full resolution, max-pooling, a last convolution, the maximum over pixels and
+    samples, and a classifier with 256 hidden values. It differs from the published one in these
+    points: all layers, and evaluation, use one lattice of samples with Haar weights instead of
+    random samples; every angle occurs once; coordinates and the disc of the kernels are smooth;
+    statistics are taken pixel by pixel, so that black pixels stay zero.
 
     Args:
-        group: Name of the linear maps, see :class:`equinet.models.GroupResNet`.
+        group: Name of the group of linear maps, see :class:`equinet.models.GroupResNet`.
         classes: Number of classes.
         in_channels: Number of channels of the images.
         channels: Number of channels of the features.
-        rotations: Number of rotations; published are 10 samples in all.
+        rotations: Number of rotations; the published network has 10 samples in total.
         stretches: Number of stretches for each of the rotations.
         rule: Name of the rule of the samples, see :func:`equinet.lie.group_quadrature`; ``product``
             makes rotations by 90 degrees exact.
@@ -112,10 +113,13 @@ class DenseGroupResNet(Model):
     def forward(
         self, images: Float[Tensor, "batch channel *space"]
     ) -> Float[Tensor, "batch class"]:
-        """Return logits of images [B, C, ...], at least 18 pixels wide.
+        """Return logits of images.
+
+        Args:
+            images: Images [B, C, ...], at least 18 pixels wide.
 
         Raises:
-            ValueError: If the images have another number of channels or are too small.
+            ValueError: The images have another number of channels or are too small.
         """
         lifted: GroupTensor = self.lift(channels_last(images))
         return self.head(self.rest(lifted + self.block(lifted)))
@@ -139,7 +143,11 @@ class Residual(nn.Module):
         self.inner = inner
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the sum."""
+        """Return the sum of the input and the output of the module.
+
+        Args:
+            x: Input of the module.
+        """
         branch: Tensor = self.inner(x)
         return x + branch
 

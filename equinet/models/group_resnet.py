@@ -1,4 +1,4 @@
-"""A residual network on a group of linear maps, for images: separable kernels, few pixels."""
+"""Residual network for images on a group of linear maps, with separable kernels."""
 
 import copy
 import math
@@ -29,27 +29,28 @@ _LIFTING_RADIUS = 4.0
 class GroupResNet(Model):
     """Classify images independently of rotations, scalings and shears, elements of a group.
 
-    Images are lifted to samples of the group at half of the rows and columns, brought to a quarter
+    Images are lifted to samples of the group at half of the rows and columns, reduced to a quarter
     by a strided group convolution, pass through residual blocks, and are pooled over pixels and
-    samples. Nothing has an offset, statistics are taken pixel by pixel, and features are kept to
-    where the image is not black: padding by zeros continues the background exactly, and the frame
-    of the image is not felt.
+    samples. Layers have no offset, statistics are taken pixel by pixel, and features are zero where
+    the image is black. Padding by zeros therefore continues a black background exactly, and the
+    borders of the image have no effect.
 
-    What is equivariant: the rotations of the quadrature that map pixels to pixels exactly, all
-    others as far as pixels and samples resolve the kernels.
+    Rotations of the quadrature that map pixels to pixels are exact symmetries. Other elements of
+    the group are symmetries as far as pixels and samples resolve the kernels.
 
     Args:
-        group: Name of the linear maps: ``so2``, ``cso2``, ``sl2``, ``gl2``, or with 3 for volumes.
-            ``se2`` and ``sim2`` are the first two, whose translations are the pixels.
+        group: Name of the group of linear maps: ``so2``, ``cso2``, ``sl2``, ``gl2``, or with 3 for
+            volumes. ``se2`` and ``sim2`` are the same as the first two, since translations are
+            those of the pixels.
         classes: Number of classes.
         in_channels: Number of channels of the images.
-        channels: Number of channels in the blocks; half as many in front of them, ``expansion``
-            times as many behind.
+        channels: Number of channels in the blocks; there are half as many before them, and
+            ``expansion`` times as many after them.
         blocks: Number of residual blocks.
         rotations: Number of rotations, a multiple of 4 for exact rotations by 90 degrees.
         stretches: Number of volume-preserving stretches, see :func:`equinet.lie.group_quadrature`.
         scales: Number of scalings, see :func:`equinet.lie.group_quadrature`.
-        separable: Form of the kernels, see :class:`equinet.nn.GroupConv`.
+        separable: Whether kernels are separable, see :class:`equinet.nn.GroupConv`.
         expansion: Number of channels of the last features, in units of ``channels``.
         hidden: Width of the hidden layer of the classifier.
         dropout: Fraction of the classifier's hidden values that is set to zero in training.
@@ -59,11 +60,11 @@ class GroupResNet(Model):
         scale_window: Largest logarithm of a sampled scaling.
         random_frames: Whether the quadrature is randomized in every training step: all samples are
             moved by one random element of the window, from the right, which keeps rotations by 90
-            degrees exact. Integrals over the window are then right in the mean with few samples. In
+            degrees exact. Integrals over the window are then exact in the mean with few samples. In
             evaluation the samples are those of the quadrature. Images are not changed.
 
     Raises:
-        ValueError: If the group is unknown or a number does not fit.
+        ValueError: The group is unknown or a number is out of range.
 
     Example:
         >>> model = GroupResNet(classes=3, channels=4, blocks=1, rotations=4)
@@ -100,7 +101,7 @@ class GroupResNet(Model):
         self.random_frames = random_frames
         half, wide = max(channels // 2, 1), expansion * channels
         taps = _taps(_LIFTING_RADIUS, rule, 0)
-        # Two pixels more than size / 2 positions need, for what lies at the edge of the frame.
+        # Two pixels more than size / 2 positions need, for features at the borders of the image.
         edge: dict[str, Any] = {"stride": 2, "padding": taps // 2 + 1}
         self.lift = LiftingConv(in_channels, half, taps, rule, radius=_LIFTING_RADIUS, **edge)
         self.presence = Presence(rule.group.n, taps, pooling=2, radius=_LIFTING_RADIUS, **edge)
@@ -122,10 +123,13 @@ class GroupResNet(Model):
     def forward(
         self, images: Float[Tensor, "batch channel *space"]
     ) -> Float[Tensor, "batch class"]:
-        """Return logits of images [B, C, ...].
+        """Return logits of images.
+
+        Args:
+            images: Images [B, C, ...].
 
         Raises:
-            ValueError: If the images have another number of channels or are too small.
+            ValueError: The images have another number of channels or are too small.
         """
         samples = self.quadrature
         if self.training and self.random_frames:
@@ -156,11 +160,12 @@ class FrozenResNet(nn.Module):
     """The function of :class:`GroupResNet`, computed by plain convolutions.
 
     Args:
-        presence: Module that maps images to their presence, see :class:`equinet.nn.Presence`.
-        first: Module that maps images to maps at a quarter of the rows and columns.
+        presence: Module that maps images to masks of what is not black, see
+            :class:`equinet.nn.Presence`.
+        first: Module that maps images to features at a quarter of the rows and columns.
         blocks: Modules of the residual blocks.
-        last: Module behind the residual blocks.
-        pool: Module that maps maps to features.
+        last: Module after the residual blocks.
+        pool: Module that pools features over pixels and samples.
         head: Module that maps features to logits.
     """
 
@@ -185,7 +190,11 @@ class FrozenResNet(nn.Module):
     def forward(
         self, images: Float[Tensor, "batch channel *space"]
     ) -> Float[Tensor, "batch class"]:
-        """Return logits of images."""
+        """Return logits of images.
+
+        Args:
+            images: Images [B, C, ...].
+        """
         images = channels_last(images)
         presence = self.presence(images)
         maps = self.first(images) * presence
@@ -201,7 +210,7 @@ def linear_group(name: str) -> LinearGroup:
         name: Name of the group, see :func:`equinet.lie.named_group`.
 
     Raises:
-        ValueError: If the name is unknown; the message offers the nearest one.
+        ValueError: The name is unknown; the message gives the nearest one.
 
     Example:
         >>> linear_group("sim2")
@@ -228,7 +237,7 @@ def _convolution(
     stride: int = 1,
     separable: bool = True,
 ) -> nn.Sequential:
-    """A convolution that keeps the size, up to its stride, with what comes after it."""
+    """Return a convolution that keeps the size, up to its stride, with norm and activation."""
     radius = (5 + stride - 1) / 2
     taps = _taps(radius, quadrature, stride % 2)
     convolution = GroupConv(
@@ -245,9 +254,10 @@ def _convolution(
 
 
 def _taps(radius: float, quadrature: GroupQuadrature, parity: int) -> int:
-    """Return as many taps as the most stretched kernel needs, of the parity that the stride wants.
+    """Return the number of taps of the most stretched kernel, with the parity of the stride.
 
-    Even kernels with an even stride, odd ones without: only so an even image has no side left over.
+    An even number with stride 2, and an odd number with stride 1, treat opposite borders of an
+    image of even size alike.
     """
     stretch = float(torch.linalg.matrix_norm(quadrature.elements, ord=2).max())
     taps = math.ceil(2 * radius * stretch - 0.5)
@@ -259,7 +269,7 @@ def _after(channels: int, quadrature: GroupQuadrature) -> list[nn.Module]:
 
 
 def channels_last(images: Tensor) -> Tensor:
-    """Lay images out with channels innermost: depthwise convolutions are several times faster.
+    """Lay images out with channels innermost, which makes depthwise convolutions faster.
 
     Args:
         images: Images [B, C, ...] with two or three dimensions of space.

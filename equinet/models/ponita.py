@@ -30,7 +30,8 @@ class Ponita(Model):
       (60 rotations and the inversion for the icosahedron), approximate under others; the plane's
       grids are exact under their rotations and not under reflections.
     - ``lifted``: orientations are the directions of the edges. Exact under all rotations, and
-      under reflections unless ``chiral``. Space only. A node without neighbors reads out zero.
+      under reflections unless ``chiral``; three dimensions only. Outputs of a node without
+      neighbors are zero.
     - ``position``: no orientations. Exact under all rotations and reflections; no vectors.
 
     Without ``chiral`` mirror images have the same scalars.
@@ -42,26 +43,26 @@ class Ponita(Model):
         out_vectors: Number of vectors that are returned.
         channels: Number of channels.
         layers: Number of blocks.
-        grid: Name of the orientations, see :func:`equinet.o3.orientation_grid`; ``circleN`` for the
-            plane.
-        mode: Space of the features, see above.
+        grid: Name of the grid of orientations, see :func:`equinet.o3.orientation_grid`; ``circleN``
+            for two dimensions.
+        mode: Space of the features: ``bundle``, ``lifted`` or ``position``.
         kernel: Kernel of the bundle: ``mlp``, the published one; ``zonal``, of finite degree, which
             is closer to equivariant and faster, see :class:`equinet.nn.FiberBundleConv`; or
-            ``full``, which does not factorize and costs as many times more as there are
+            ``full``, which does not factorize and whose cost grows by a factor of the number of
             orientations, see :class:`equinet.nn.FullBundleConv`.
-        cutoff: Distance at which kernels vanish smoothly, in the unit of the positions; with None
-            they vanish nowhere. Distances enter polynomials in this unit, with None in the unit of
-            the positions.
+        cutoff: Distance at which kernels vanish smoothly, in the unit of the positions; None for
+            kernels of all distances. Polynomials take distances divided by the cutoff, with None in
+            the unit of the positions.
         level: Level of the outputs: one for each ``node``, or their sums over each ``graph``.
         in_edge_scalars: Number of scalars of each edge, which the kernels depend on.
-        lmax: Highest degree of zonal kernels; at most half of the grid's degree is safe.
-        chiral: Whether kernels tell mirror images apart; lifted mode only.
-        moving: Whether nodes move from block to block, each time by what a block adds to their
-            first output vector, so that kernels depend on the new positions. It needs vectors that
-            are displacements and the mode ``bundle``.
+        lmax: Highest degree of zonal kernels, at most half of the degree of the grid.
+        chiral: Whether kernels distinguish mirror images; lifted mode only.
+        moving: Whether each block displaces the nodes by its contribution to their first output
+            vector, so that the kernels of the next block depend on the new positions. This needs
+            output vectors that are displacements, and the mode ``bundle``.
 
     Raises:
-        ValueError: If an option has a value that does not exist or that belongs to another mode.
+        ValueError: An option has a value that does not exist or that belongs to another mode.
 
     Source: Bekkers et al., Fast, expressive SE(n) equivariant networks through weight-sharing in
     position-orientation space (ICLR 2024).
@@ -139,17 +140,17 @@ class Ponita(Model):
 
         Args:
             graph: A torch_geometric ``Data`` or ``Batch``, or any object with the fields ``x``
-                [N, in_scalars], ``pos`` [N, n], ``edge_index`` [2, E] and, where there are such,
+                [N, in_scalars], ``pos`` [N, n], ``edge_index`` [2, E] and optionally
                 ``vec`` [N, in_vectors, n], ``edge_scalars`` [E, in_edge_scalars], ``batch`` [N] and
-                ``num_graphs``. Edges may be in any order; one that is there twice counts twice, and
-                one of length zero has no direction.
+                ``num_graphs``. Edges may be in any order; an edge that occurs twice counts twice,
+                and an edge of length zero has no direction.
 
         Returns:
-            ``scalars`` [N, out_scalars] and ``vectors`` [N, out_vectors, n]; at the level of
-            graphs their sums [G, ...].
+            Mapping of ``scalars`` [N, out_scalars] and ``vectors`` [N, out_vectors, n]; at the
+            level of graphs their sums [G, ...].
 
         Raises:
-            ValueError: If a field is missing or has another shape.
+            ValueError: A field is missing or has another shape.
         """
         inputs = self._inputs(graph)
         scalars, vectors = self.node_outputs(*inputs)
@@ -180,7 +181,7 @@ class Ponita(Model):
             edge_scalars: Scalars [E, in_edge_scalars] of the edges.
 
         Returns:
-            Scalars and vectors of the nodes, averaged over the read-outs.
+            Scalars [N, out_scalars] and vectors [N, out_vectors, n] of the nodes.
         """
         inputs = Inputs(scalars, vectors, edge_index, edge_vectors, edge_scalars)
         return self._run_blocks(inputs, calibrate=False)
@@ -188,23 +189,23 @@ class Ponita(Model):
     def calibrate(self, graph: Any) -> None:
         """Rescale all kernels so that convolutions keep the size of features, on this batch.
 
-        To be called once, before training, with the same batch on all ranks. A second call changes
-        nothing. The result is kept in the weights; there is no other state.
+        Call it once, before training, with the same batch on all processes. The weights are
+        rescaled in place; a second call on the same batch does not change them.
 
         Args:
-            graph: Batch of the training data, as in a call.
+            graph: Batch of the training data, as in :meth:`forward`.
 
         Raises:
-            ValueError: If a field is missing or the features do not vary.
+            ValueError: A field is missing or the features do not vary.
         """
         self.calibrate_on(self._inputs(graph))
 
     @torch.no_grad()
     def calibrate_on(self, inputs: Inputs) -> None:
-        """Do what :meth:`calibrate` does, on plain tensors, as :meth:`node_outputs` takes them.
+        """Rescale all kernels as :meth:`calibrate`, on plain tensors.
 
         Args:
-            inputs: Inputs of a batch of the training data.
+            inputs: Inputs of :meth:`node_outputs` for a batch of the training data.
         """
         self._run_blocks(inputs, calibrate=True)
 
@@ -238,7 +239,7 @@ class Ponita(Model):
             _field(graph, "x", (nodes, self.in_scalars), pos).to(dtype),
             _field(graph, "vec", (nodes, self.in_vectors, dimension), pos).to(dtype),
             edge_index,
-            # Differences first: they are small where positions are large.
+            # Subtracted before the cast, which would round large positions.
             (pos.index_select(0, sender) - pos.index_select(0, receiver)).to(dtype),
             _field(graph, "edge_scalars", (edges, self.in_edge_scalars), pos).to(dtype),
         )
@@ -255,7 +256,7 @@ def _make_space(
     cutoff: float | None,
     edge_scalars: int,
 ) -> Space:
-    """Return the space of a mode, refusing options of another."""
+    """Return the space of a mode, and refuse options of other modes."""
     if chiral and mode != "lifted":
         raise ValueError(f"chiral=True needs mode='lifted', found mode={mode!r}")
     if kernel != "mlp" and mode != "bundle":
@@ -268,7 +269,7 @@ def _make_space(
 
 
 def _field(graph: Any, name: str, shape: tuple[int, ...], like: Tensor) -> Tensor:
-    """Return a field of the graph, empty where nothing is expected of it."""
+    """Return a field of the graph, or an empty tensor if the model expects no numbers in it."""
     if 0 in shape[1:]:
         return like.new_empty(shape)
     value = getattr(graph, name, None)
@@ -286,6 +287,6 @@ def _check_shape(name: str, value: Tensor, shape: tuple[int, ...]) -> None:
 
 
 def _number_of_graphs(graph: Any, batch: Tensor) -> int:
-    """Batches know it; otherwise count, which waits for the device."""
+    """Return the number of graphs: that of a batch, or a count, which waits for the device."""
     known = getattr(graph, "num_graphs", None)
     return int(batch.max()) + 1 if known is None else known

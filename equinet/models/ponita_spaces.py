@@ -1,4 +1,4 @@
-"""The spaces of the features of Ponita: how inputs are placed there and outputs are read."""
+"""Spaces of the features of Ponita, on which inputs are placed and outputs are read out."""
 
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -43,7 +43,11 @@ class Inputs(NamedTuple):
     edge_scalars: Tensor
 
     def moved(self, displacements: Tensor) -> "Inputs":
-        """Return the same inputs with nodes moved by displacements [N, n]."""
+        """Return the inputs with displaced nodes.
+
+        Args:
+            displacements: Displacements of the nodes [N, n].
+        """
         sender, receiver = self.edge_index
         change = displacements.index_select(0, sender) - displacements.index_select(0, receiver)
         return self._replace(edge_vectors=self.edge_vectors + change)
@@ -51,19 +55,27 @@ class Inputs(NamedTuple):
 
 @dataclass(frozen=True)
 class Field:
-    """Inputs on a space.
+    """Inputs on a space, and the geometry that convolutions need.
 
     Attributes:
         inputs: Features [..., in_scalars + in_vectors], with vectors as components along the
             orientations.
-        geometry: Arguments of every convolution besides the features.
+        geometry: Further arguments of every convolution, after the features.
     """
 
     inputs: Tensor
     geometry: tuple[Tensor, ...]
 
     def read(self, values: Tensor, scalars: int) -> tuple[Tensor, Tensor]:
-        """Take scalars [N, S] and vectors [N, V, n] out of values [..., S + V]."""
+        """Read scalars and vectors of the nodes out of values on the space.
+
+        Args:
+            values: Values on the space [..., S + V].
+            scalars: Number of scalars S.
+
+        Returns:
+            Scalars [N, S] and vectors [N, V, n].
+        """
         raise NotImplementedError
 
 
@@ -74,7 +86,7 @@ class PositionField(Field):
     dimension: int
 
     def read(self, values: Tensor, scalars: int) -> tuple[Tensor, Tensor]:
-        """Take scalars as they are; there are no vectors."""
+        """Return the values as scalars, and no vectors."""
         return values[:, :scalars], values.new_empty(values.shape[0], 0, self.dimension)
 
 
@@ -96,8 +108,8 @@ class BundleField(Field):
 class LiftedField(Field):
     """Numbers at lifted nodes, given by orientations [M, 3] and base nodes [M] out of ``nodes``.
 
-    A lifted node counts by its weight [M], which falls from one to zero at the cutoff, so that
-    outputs stay smooth where a neighbor, and with it a lifted node, comes or goes.
+    The weight [M] of a lifted node falls from one to zero at the cutoff, so that outputs stay
+    smooth where an edge, and with it a lifted node, appears or disappears.
     """
 
     orientations: Tensor
@@ -109,11 +121,11 @@ class LiftedField(Field):
         """Average over the lifted nodes of a node, by their weights.
 
         Vectors are multiplied by 3, which reproduces them exactly if the orientations cover the
-        sphere evenly. Where the weights of a node sum to less than one, the average tends to zero
-        with the sum: a node without neighbors reads out zero.
+        sphere evenly. If the weights of a node sum to less than one, the average tends to zero with
+        the sum, so that outputs of a node without neighbors are zero.
         """
         total = segment_sum(self.weights, self.node, self.nodes)
-        # Twice differentiable where the sum is one, and the sum itself beyond.
+        # Equals the sum above one, where the transition is twice differentiable.
         total = (total + (1 - total).clamp(min=0) ** 3).unsqueeze(1)
         values = values * self.weights.unsqueeze(1)
         vectors = 3 * values[:, scalars:, None] * self.orientations.unsqueeze(1)
@@ -124,28 +136,36 @@ class LiftedField(Field):
 
 
 class Space(nn.Module):
-    """A space of positions, with orientations or without.
+    """Space of positions, with or without orientations.
 
     Attributes:
-        dimension: Number of coordinates of a position; None for any.
+        dimension: Number of coordinates of a position; None for any number.
     """
 
     dimension: int | None = None
 
     def convolution(self, channels: int) -> DepthwiseConvolution:
-        """Return a layer for features of this space."""
+        """Return a convolution for features of this space.
+
+        Args:
+            channels: Number of channels of the features.
+        """
         raise NotImplementedError
 
     def place(self, inputs: Inputs) -> Field:
-        """Put inputs on the space."""
+        """Place inputs on the space.
+
+        Args:
+            inputs: Inputs of the network.
+        """
         raise NotImplementedError
 
 
 class Positions(Space):
-    """Plain positions: scalars only, kernels of the distance.
+    """Space of positions without orientations, for scalars and kernels of the distance.
 
     Args:
-        cutoff: Distance at which kernels vanish; with None they vanish nowhere.
+        cutoff: Distance at which kernels vanish; None for kernels of all distances.
         edge_scalars: Number of scalars of each edge.
     """
 
@@ -158,22 +178,23 @@ class Positions(Space):
         return PositionConv(channels, self.radial.size)
 
     def place(self, inputs: Inputs) -> Field:
-        """Leave scalars as they are."""
+        """Place scalars at their nodes."""
         basis = self.radial(inputs.edge_vectors, inputs.edge_scalars)
         dimension = inputs.edge_vectors.shape[1]
         return PositionField(inputs.scalars, (basis, inputs.edge_index), dimension)
 
 
 class Bundle(Space):
-    """A grid of orientations at every position.
+    """Space of positions with the same grid of orientations at every position.
 
     Args:
         grid: Grid of orientations with weights.
-        kernel: ``mlp`` or ``zonal``, see :class:`equinet.nn.FiberBundleConv`; ``full``, see
+        kernel: Kernel of the convolutions: ``mlp`` or ``zonal``, see
+            :class:`equinet.nn.FiberBundleConv`; or ``full``, see
             :class:`equinet.nn.FullBundleConv`.
         lmax: Highest degree of zonal kernels.
         basis: Number of basis functions of the kernels ``mlp`` and ``full``.
-        cutoff: Distance at which kernels vanish; with None they vanish nowhere.
+        cutoff: Distance at which kernels vanish; None for kernels of all distances.
         edge_scalars: Number of scalars of each edge.
     """
 
@@ -223,7 +244,7 @@ class Bundle(Space):
         return BundleField(placed, geometry, self.weights, self.frame)
 
     def _geometry(self, inputs: Inputs, points: Tensor) -> tuple[Tensor, ...]:
-        """Return the arguments of the convolutions besides the features."""
+        """Return the further arguments of the convolutions, after the features."""
         vectors = inputs.edge_vectors
         if self.kernel == "full":
             itself = vectors.new_zeros(1, vectors.shape[1])
@@ -235,13 +256,13 @@ class Bundle(Space):
         else:
             invariants = axial_invariants((vectors / self.length).unsqueeze(1), points)
             basis = self.basis(invariants, vectors, inputs.edge_scalars)
-        # The length tends to one far away and to zero with the edge, where directions vanish.
+        # Directions have length one for long edges, and vanish smoothly with the length of an edge.
         square = vectors.square().sum(-1, keepdim=True)
         directions = vectors * torch.rsqrt(self.length**2 + square)
         return directions, basis, inputs.edge_index
 
     def _of_pairs(self, vectors: Tensor, edge_scalars: Tensor, points: Tensor) -> Tensor:
-        """Functions [E, O, O, B] of edges, receivers' and senders' orientations."""
+        """Return functions [E, O, O, B] of edges and the orientations of receivers and senders."""
         count, dimension = points.shape
         shape = (vectors.shape[0], count, count, dimension)
         invariants = pair_invariants(
@@ -255,15 +276,15 @@ class Bundle(Space):
 
 
 class Lifted(Space):
-    """Orientations along the edges, at their receivers; three dimensions only.
+    """Space of orientations along the edges, at their receivers; three dimensions only.
 
-    With a cutoff, the sums over the orientations of a node weigh each by the envelope of its edge,
-    so that an edge at the cutoff counts no more than one that is not there.
+    With a cutoff, sums over the orientations of a node are weighted by the envelopes of the edges,
+    so that the weight of an edge vanishes at the cutoff.
 
     Args:
-        chiral: Whether kernels tell mirror images apart.
-        basis: Number of basis functions.
-        cutoff: Distance at which kernels vanish; with None they vanish nowhere.
+        chiral: Whether kernels distinguish mirror images.
+        basis: Number of basis functions of the kernels.
+        cutoff: Distance at which kernels vanish; None for kernels of all distances.
         edge_scalars: Number of scalars of each edge.
     """
 
@@ -283,11 +304,11 @@ class Lifted(Space):
         return LiftedConv(channels, self.basis.size)
 
     def place(self, inputs: Inputs) -> Field:
-        """Lift the graph; scalars go to every lift of a node, vectors as components along it."""
+        """Lift the graph, with scalars repeated and vectors as components along orientations."""
         vectors, nodes = inputs.edge_vectors, inputs.scalars.shape[0]
         lifted = lift_graph(vectors, inputs.edge_index, nodes)
         components = torch.einsum("mvi,mi->mv", inputs.vectors[lifted.node], lifted.orientations)
-        # Lifted edges within a node have a vector of zeros, and no inputs.
+        # Lifted edges within a node have a zero vector and zero scalars.
         vectors = torch.cat([vectors, vectors.new_zeros(nodes, 3)])[lifted.base_edge]
         scalars = inputs.edge_scalars
         scalars = torch.cat([scalars, scalars.new_zeros(nodes, scalars.shape[1])])
@@ -313,10 +334,10 @@ class Lifted(Space):
 
 
 class RadialFunctions(nn.Module):
-    """Radial functions, and their products with the inputs of the edge; all vanish at the cutoff.
+    """Radial functions, and their products with the scalars of the edge; all vanish at the cutoff.
 
     Args:
-        cutoff: Distance at which the functions vanish; with None they vanish nowhere.
+        cutoff: Distance at which the functions vanish; None for functions of all distances.
         edge_scalars: Number of scalars of each edge.
     """
 
@@ -326,19 +347,27 @@ class RadialFunctions(nn.Module):
         self.size = self.functions.size * (1 + edge_scalars)
 
     def forward(self, edge_vectors: Tensor, edge_scalars: Tensor) -> Tensor:
-        """Evaluate at edges [E, n] with inputs [E, F]; the result is [E, size]."""
+        """Evaluate the functions at edges.
+
+        Args:
+            edge_vectors: Vectors of the edges [E, n].
+            edge_scalars: Scalars of the edges [E, in_edge_scalars].
+
+        Returns:
+            Values [E, size].
+        """
         radial = self.functions(edge_lengths(edge_vectors)).unsqueeze(1)
         products = radial * edge_scalars.unsqueeze(-1)
         return torch.cat([radial, products], dim=1).flatten(1)
 
 
 class PairFunctions(nn.Module):
-    """Functions of the invariants of a pair and of the inputs of the edge; vanish at the cutoff.
+    """Functions of the invariants of a pair and the scalars of its edge; they vanish at the cutoff.
 
     Args:
-        invariants: Number of invariants.
-        size: Number of functions.
-        cutoff: Distance at which the functions vanish; with None they vanish nowhere.
+        invariants: Number of invariants of a pair.
+        size: Number of functions to return.
+        cutoff: Distance at which the functions vanish; None for functions of all distances.
         edge_scalars: Number of scalars of each edge.
     """
 
@@ -349,7 +378,16 @@ class PairFunctions(nn.Module):
         self.functions = KernelBasis(invariants + edge_scalars, size)
 
     def forward(self, invariants: Tensor, edge_vectors: Tensor, edge_scalars: Tensor) -> Tensor:
-        """Evaluate at invariants [E, ..., K] of edges with inputs [E, F], as [E, ..., size]."""
+        """Evaluate the functions at pairs.
+
+        Args:
+            invariants: Invariants of the pairs [E, ..., K].
+            edge_vectors: Vectors of the edges [E, n].
+            edge_scalars: Scalars of the edges [E, in_edge_scalars].
+
+        Returns:
+            Values [E, ..., size].
+        """
         between = (1,) * (invariants.ndim - 2)
         edge_scalars = edge_scalars.reshape(len(edge_scalars), *between, edge_scalars.shape[1])
         edge_scalars = edge_scalars.expand(*invariants.shape[:-1], edge_scalars.shape[-1])

@@ -1,4 +1,4 @@
-"""Training on Lightning: tasks, losses, metrics, schedules, checkpoints, reports."""
+"""Training with Lightning: tasks, losses, metrics, schedules, checkpoints and reports."""
 
 from equinet.evaluation import (
     ClassificationErrors,

@@ -1,4 +1,4 @@
-"""Measure, before training starts, that a potential is one: invariant and conservative."""
+"""Check, before training starts, that a potential is invariant and conservative."""
 
 import copy
 import logging
@@ -20,7 +20,14 @@ _log = logging.getLogger(__name__)
 
 
 class ModelCheckError(EquinetError):
-    """A model's energies are not invariant, or its forces not their gradient."""
+    """The energies of a model are not invariant, or its forces are not their gradient.
+
+    Example:
+        >>> FirstBatchCheck().judge(Measured(1.0, 0.0, 0.0, 1.0))  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        ...
+        equinet.training.check.ModelCheckError: the model failed its check on the first batch: ...
+    """
 
 
 @dataclass(frozen=True)
@@ -33,7 +40,7 @@ class Measured:
         rotation_forces: Largest difference between the forces of the rotated structure and the
             rotated forces, eV/Å.
         gradient: Largest difference between a force along a direction and the finite difference of
-            the energy, eV/Å; None where the model says that its forces are not a gradient.
+            the energy, eV/Å; None for a model whose ``conservative`` is false.
         force_scale: Root mean square of the force components, eV/Å, for comparison.
     """
 
@@ -43,8 +50,13 @@ class Measured:
     force_scale: float
 
 
-def turned(graph: Any, rotation: Float[Tensor, "3 3"]) -> Any:
-    """Copy a graph with rotated positions and lattice vectors; edges and shifts stay valid."""
+def rotated(graph: Any, rotation: Float[Tensor, "3 3"]) -> Any:
+    """Copy a graph with rotated positions and lattice vectors; edges and shifts stay valid.
+
+    Args:
+        graph: Structure, or a batch of structures that are rotated alike.
+        rotation: Rotation or reflection, an orthogonal matrix.
+    """
     result = graph.clone()
     rotation = rotation.to(graph.pos)
     result.pos = graph.pos @ rotation.T
@@ -62,9 +74,9 @@ def measure(
 ) -> Measured:
     r"""Rotate a structure, displace its atoms, and compare energies and forces.
 
-    The structure is transformed by two random matrices, one proper and one improper, out of those
-    that the model names as its ``symmetry``, or out of all rotations and reflections where it names
-    none. The improper one is left out for a model that is not ``mirror_symmetric``.
+    The structure is transformed by two random matrices, a proper rotation and an improper one, from
+    the ``symmetry`` [G, 3, 3] of the model, or from all of O(3) where it has none. The improper one
+    is left out for a model that is not ``mirror_symmetric``.
 
     The model is copied to float64. Derivatives are four-point central differences,
     :math:`(8[E(h) - E(-h)] - [E(2h) - E(-2h)]) / 12h`, whose error at :math:`h = 10^{-3}` Å is
@@ -72,31 +84,41 @@ def measure(
     -17 660 eV.
 
     Args:
-        model: Potential, ``model(graph) -> {"energy", "forces"}``; its weights and mode are kept.
-        graph: One structure, or a batch of one.
+        model: Potential, ``model(graph) -> {"energy", "forces"}``; it is not changed.
+        graph: Structure, or a batch of one structure.
         directions: Number of random directions in the space of all positions.
         step: Length :math:`h` of the displacement of all atoms together, Å.
         seed: Seed of directions and rotations; the global generator is not used.
+
+    Example:
+        >>> import numpy as np
+        >>> from equinet import zoo
+        >>> from equinet.data import Frame, to_graph
+        >>> model = zoo.load("mace-gaunt-3bpa")
+        >>> places = np.array([[0, 0, 0], [0, 0, 0.8]])
+        >>> frame = Frame(np.array([1, 1]), places, np.zeros((3, 3)), np.zeros(3, dtype=bool))
+        >>> measure(model, to_graph(frame, model.neighborhood)).gradient < 1e-6
+        True
     """
     generator = torch.Generator().manual_seed(seed)
     exact = copy.deepcopy(model).double().eval()
     energy, forces = _evaluate(exact, graph)
-    turned_energies, turned_forces, slopes = [], [], []
+    energy_changes, force_changes, slopes = [], [], []
     has_mirrors = getattr(exact, "mirror_symmetric", True)
     is_conservative = getattr(exact, "conservative", True)
     for rotation in _operations(getattr(exact, "symmetry", None), has_mirrors, generator):
         rotation = rotation.to(forces)  # noqa: PLW2901
-        other_energy, other_forces = _evaluate(exact, turned(graph, rotation))
-        turned_energies.append(other_energy - energy)
-        turned_forces.append(_largest(other_forces - forces @ rotation.T))
+        other_energy, other_forces = _evaluate(exact, rotated(graph, rotation))
+        energy_changes.append(other_energy - energy)
+        force_changes.append(_largest(other_forces - forces @ rotation.T))
     for _ in range(directions if is_conservative else 0):
         direction = torch.randn(graph.pos.shape, generator=generator, dtype=torch.float64)
         direction = (direction / direction.norm()).to(forces)
         slope = _slope(exact, graph, direction, step)
         slopes.append(slope + float((forces * direction).sum()))
     return Measured(
-        rotation_energy=_largest(torch.tensor(turned_energies)),
-        rotation_forces=_largest(torch.tensor(turned_forces)),
+        rotation_energy=_largest(torch.tensor(energy_changes)),
+        rotation_forces=_largest(torch.tensor(force_changes)),
         gradient=_largest(torch.tensor(slopes)) if is_conservative else None,
         force_scale=float(forces.square().mean().sqrt()),
     )
@@ -106,15 +128,18 @@ class FirstBatchCheck(Callback):
     """Measure invariance and conservativeness on the first batch; stop the run if they fail.
 
     Kernels whose derivative is wrong, compiled models whose forces are zero and layers that mix the
-    order of spherical components give errors of the order of the forces themselves. The errors of a
-    correct model come from rounding: about 1e-12 relative where its tables are held in float64,
-    1e-6 where they were rounded to float32. The default tolerance lies far above these.
+    order of spherical components give errors as large as the forces themselves. The errors of a
+    correct model come from rounding: relative to the forces they are about 1e-12 for tables in
+    float64, and 1e-6 for tables rounded to float32. The default tolerance lies far above these.
 
     Args:
-        tolerance: Largest error relative to the root-mean-square force; for energies times 1 Å.
-        floor: Error that counts as rounding whatever the forces, eV or eV/Å.
-        conservative: Whether the forces should be the gradient of the energy; ignored for a model
-            that says that they are not.
+        tolerance: Largest error relative to the root mean square force; for energies, times 1 Å.
+        floor: Error that is allowed in addition whatever the forces, eV or eV/Å.
+        conservative: Whether the forces must be the gradient of the energy; ignored for a model
+            whose own ``conservative`` is false.
+
+    Example:
+        >>> FirstBatchCheck(tolerance=1e-3).judge(Measured(1e-9, 1e-9, 1e-9, force_scale=1.0))
     """
 
     def __init__(
@@ -161,7 +186,11 @@ class FirstBatchCheck(Callback):
         self.judge(found)
 
     def judge(self, found: Measured) -> None:
-        """Raise a ModelCheckError if a measured error is above its tolerance."""
+        """Raise a ModelCheckError if a measured error is above its tolerance.
+
+        Args:
+            found: Errors that :func:`measure` returned.
+        """
         if not math.isfinite(found.force_scale):
             raise ModelCheckError(
                 "the model failed its check on the first batch: its forces are not finite"
@@ -169,7 +198,7 @@ class FirstBatchCheck(Callback):
         limit = self.floor + self.tolerance * found.force_scale
         errors = {
             "the energy changes under a rotation or reflection by": (found.rotation_energy, "eV"),
-            "the forces do not turn with the structure; they are off by": (
+            "the forces do not rotate with the structure; they are off by": (
                 found.rotation_forces,
                 "eV/Å",
             ),
@@ -180,7 +209,7 @@ class FirstBatchCheck(Callback):
                 "eV/Å",
             )
         for what, (value, unit) in errors.items():
-            if not value <= limit:  # a NaN fails too
+            if not value <= limit:  # also for NaN
                 raise ModelCheckError(
                     f"the model failed its check on the first batch: {what} {value:.2e} {unit}, "
                     f"more than {limit:.1e} {unit}; train nothing with it before this is mended"
@@ -188,7 +217,11 @@ class FirstBatchCheck(Callback):
 
 
 def smallest(batch: Any) -> Any:
-    """Return the structure with the fewest atoms, among those with edges, as a batch of one."""
+    """Return the structure with the fewest atoms, among those with edges, as a batch of one.
+
+    Args:
+        batch: Batch of structures; any other object is returned unchanged.
+    """
     if not isinstance(batch, Batch):
         return batch
     graphs = batch.to_data_list()
@@ -199,13 +232,13 @@ def smallest(batch: Any) -> Any:
 def _operations(
     symmetry: Tensor | None, has_mirrors: bool, generator: torch.Generator
 ) -> list[Tensor]:
-    """One proper and, where there is any, one improper operation at random."""
+    """Draw one proper and, if the symmetry has any, one improper operation."""
     signs = (1, -1) if has_mirrors else (1,)
     if symmetry is None:
         return [sign * random_rotations(1, generator=generator)[0] for sign in signs]
-    kinds = (symmetry[torch.linalg.det(symmetry) * sign > 0] for sign in signs)
+    halves = (symmetry[torch.linalg.det(symmetry) * sign > 0] for sign in signs)
     return [
-        kind[int(torch.randint(len(kind), (), generator=generator))] for kind in kinds if len(kind)
+        half[int(torch.randint(len(half), (), generator=generator))] for half in halves if len(half)
     ]
 
 
@@ -226,5 +259,5 @@ def _slope(model: nn.Module, graph: Any, direction: Tensor, step: float) -> floa
 
 
 def _largest(x: Tensor) -> float:
-    """Largest absolute value; NaN if there is one, which Python's max would ignore."""
+    """Return the largest absolute value; NaN if there is one, which Python's max would ignore."""
     return float(x.abs().max()) if x.numel() else 0.0

@@ -1,4 +1,4 @@
-"""Checkpoints that resume to the bit, and stops that leave one behind."""
+"""Checkpoints from which training resumes bit by bit, and signals that stop it with one."""
 
 import hashlib
 import logging
@@ -27,30 +27,39 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class TrainingInterruptedError(EquinetError):
-    """Training was stopped from outside and left a checkpoint that resumes."""
+    """Training was stopped by a signal, after a checkpoint to resume from was written.
+
+    Example:
+        >>> TrainingInterruptedError("stopped at step 3, checkpoint written").exit_code
+        130
+    """
 
     exit_code = 128 + signal.SIGINT
 
 
 class RunCheckpoint(Checkpoint):
-    """Keeps ``last.ckpt`` to resume from and ``best.ckpt`` to use.
+    """Writes ``last.ckpt`` to resume from and ``best.ckpt`` with the best weights.
 
     ``last.ckpt`` is written at the end of every epoch, every few minutes within one, when training
     stops, and on Ctrl-C or SIGTERM before the next batch (a second Ctrl-C quits at once). Writing
-    replaces the file in one step, so a killed process leaves the previous one whole. The file is
-    always brought to the same form, "epoch e with k batches done", so there is one way to resume.
-    The one before it is kept as ``previous.ckpt``, which stands in where ``last.ckpt`` is damaged.
+    replaces the file in one step, so a killed process leaves the old file intact. Its loop counters
+    always say "epoch e with k batches done", so there is one way to resume. The checkpoint that
+    ``last.ckpt`` replaces is kept as ``previous.ckpt``, for the case that ``last.ckpt`` is damaged.
 
-    ``best.ckpt`` is written when the monitored metric falls. Under ``EMAWeightAveraging`` the
-    averaged weights are those in ``state_dict`` of both files.
+    ``best.ckpt`` is written when the monitored metric falls. With ``EMAWeightAveraging`` the
+    ``state_dict`` of both files holds the averaged weights.
 
-    A validation is also forced when training stops for time, steps or epochs, whatever the
-    validation interval: the last weights are usually the best.
+    A validation is also run when training stops for time, steps or epochs, whatever the validation
+    interval, because the last weights are usually the best.
 
     Args:
-        folder: Where to write.
-        monitor: Metric of the best checkpoint; smaller is better.
-        minutes: Longest time between two writes of ``last.ckpt``.
+        folder: Path of the folder to write to.
+        monitor: Name of the metric of the best checkpoint; smaller is better.
+        minutes: Longest time between two writes of ``last.ckpt``, minutes.
+
+    Example:
+        >>> RunCheckpoint(folder="runs/mine/checkpoints").last_path.as_posix()
+        'runs/mine/checkpoints/last.ckpt'
     """
 
     def __init__(
@@ -67,20 +76,20 @@ class RunCheckpoint(Checkpoint):
 
     @property
     def last_path(self) -> Path:
-        """The checkpoint to resume from."""
+        """Path of the checkpoint to resume from."""
         return self.folder / "last.ckpt"
 
     @property
     def best_path(self) -> Path:
-        """The checkpoint with the lowest monitored metric."""
+        """Path of the checkpoint with the lowest monitored metric."""
         return self.folder / "best.ckpt"
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:  # noqa: ARG002
-        """Write checkpoints beside their place, where Lightning would go by way of ``$TMPDIR``."""
+        """Write temporary files beside checkpoints instead of in ``$TMPDIR``, as Lightning does."""
         trainer.strategy.checkpoint_io = _WholeFiles()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
-        """Listen for Ctrl-C and SIGTERM; in place of Lightning's handlers, which save nothing."""
+        """Handle Ctrl-C and SIGTERM, since Lightning's handlers would not write a checkpoint."""
         self._written = time.monotonic()
         self._step = trainer.global_step if self.last_path.is_file() else None
         if threading.current_thread() is threading.main_thread():
@@ -99,15 +108,15 @@ class RunCheckpoint(Checkpoint):
         batch: Any,  # noqa: ARG002
         batch_idx: int,
     ) -> None:
-        """Write between two steps if it is time, and stop if that was asked for.
+        """Write between two steps if it is time, and stop after a signal.
 
         Raises:
-            TrainingInterruptedError: After a signal, with the checkpoint written.
+            TrainingInterruptedError: A signal was received; the checkpoint is written.
         """
         if batch_idx % trainer.accumulate_grad_batches:
-            return  # half-accumulated gradients are not saved
+            return  # a checkpoint holds no partly accumulated gradients
         is_due = time.monotonic() - self._written > 60 * self.minutes
-        # If one process says so, all do: writing is a joint act.
+        # All processes write a checkpoint together, so the wish of one is that of all.
         wishes = [float(self.stop_requested), float(is_due)]
         stop, due = mean_over_processes(wishes, trainer.strategy.root_device)
         if stop or due:
@@ -125,14 +134,14 @@ class RunCheckpoint(Checkpoint):
         batch: Any,  # noqa: ARG002
         batch_idx: int,  # noqa: ARG002
     ) -> None:
-        """Make Lightning validate before it stops for steps or time."""
+        """Make Lightning validate before it stops at its limit of steps or time."""
         if 0 < trainer.max_steps <= trainer.global_step:
             trainer.should_stop = True
         if trainer.should_stop and trainer.check_val_every_n_epoch:
             trainer.check_val_every_n_epoch = 1
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
-        """Write the best checkpoint if this is it."""
+        """Write the best checkpoint if the monitored metric is the lowest so far."""
         score = trainer.callback_metrics.get(self.monitor)
         if score is None or trainer.state.fn != "fit":
             return
@@ -141,11 +150,11 @@ class RunCheckpoint(Checkpoint):
             self._write(trainer, self.best_path)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
-        """Write at the end of an epoch, also one that was cut short."""
+        """Write at the end of an epoch, also of one that a limit ends early."""
         self._write_last(trainer)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:  # noqa: ARG002
-        """Give the signals back."""
+        """Restore the previous signal handlers."""
         for number, handler in self._previous.items():
             signal.signal(number, handler)
         self._previous = {}
@@ -164,7 +173,7 @@ class RunCheckpoint(Checkpoint):
         pl_module: LightningModule,  # noqa: ARG002
         checkpoint: dict[str, Any],
     ) -> None:
-        """Bring Lightning's loop counters to the one form we resume from."""
+        """Rewrite Lightning's loop counters as "epoch e with k batches done"."""
         checkpoint["loops"]["fit_loop"] = _between_batches(trainer, checkpoint["loops"]["fit_loop"])
 
     def _request_stop(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
@@ -191,7 +200,7 @@ class RunCheckpoint(Checkpoint):
 
 
 class _WholeFiles(TorchCheckpointIO):
-    """Writes checkpoints that are whole or not there, and keeps the last one but one."""
+    """Writes checkpoints that are complete or absent, and keeps the one before the last."""
 
     def save_checkpoint(
         self,
@@ -214,14 +223,14 @@ class _WholeFiles(TorchCheckpointIO):
 
 
 class _Sink:
-    """A file that keeps the error of a full disk, which torch would replace by one of its own."""
+    """File that keeps the error of a full disk, which torch would replace by another error."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self.error: OSError | None = None
 
     def write(self, content: bytes | memoryview) -> int:
-        """Write, or note why that cannot be."""
+        """Write, and keep the error if that fails."""
         try:
             return self._file.write(content)
         except OSError as error:
@@ -229,18 +238,22 @@ class _Sink:
             raise
 
     def flush(self) -> None:
-        """Bring everything to the operating system."""
+        """Pass everything to the operating system."""
         self._file.flush()
 
 
 class StepSeed(Callback):
-    """Seeds torch before every step by the run's seed, the step and the process alone.
+    """Seeds torch before every step from the seed of the run, the step and the process.
 
-    A resumed run then draws what the uninterrupted one would have drawn, whatever else used random
-    numbers in between, and no generator state needs to be kept.
+    A resumed run then draws the same numbers as an uninterrupted one, whatever else drew random
+    numbers in between, and checkpoints need no state of the generator.
 
     Args:
-        seed: Of the run.
+        seed: Seed of the run.
+
+    Example:
+        >>> StepSeed(seed=3).seed
+        3
     """
 
     def __init__(self, *, seed: int) -> None:
@@ -253,20 +266,23 @@ class StepSeed(Callback):
         batch: Any,  # noqa: ARG002
         batch_idx: int,
     ) -> None:
-        """Seed the coming step."""
+        """Seed torch for the next step."""
         place = (self.seed, trainer.current_epoch, batch_idx, trainer.global_rank)
         digest = hashlib.sha256(repr(place).encode()).digest()
         torch.manual_seed(int.from_bytes(digest[:7], "little"))
 
 
 def load_weights(path: Path) -> dict[str, Any]:
-    """Read the weights of a checkpoint, without running anything that it may contain.
+    """Read the weights of a checkpoint, without running code that it may contain.
+
+    Args:
+        path: Path of the checkpoint.
 
     Returns:
-        The ``state_dict`` of the task; averaged weights where the run kept an average.
+        The ``state_dict`` of the task, with averaged weights if the run averaged them.
 
     Raises:
-        DataError: The file is missing or damaged, or would run code.
+        DataError: The file is missing or damaged, or contains code.
     """
     check_archive(path, "a checkpoint")  # torch does not compare the checksums
     with reading(path, "a checkpoint"):
@@ -275,18 +291,18 @@ def load_weights(path: Path) -> dict[str, Any]:
 
 
 def checkpoint_to_resume(directory: RunDirectory, *, repair: bool) -> Path | None:
-    """Choose the checkpoint to resume from: the last one, or the one before where it is damaged.
+    """Choose the checkpoint to resume from: the last one, or the one before if it is damaged.
 
     Args:
         directory: Directory of the run.
-        repair: Whether this process, the first one, puts the older checkpoint in the place of a
-            damaged one.
+        repair: Whether to replace a damaged checkpoint by the one before; true on the first process
+            only.
 
     Returns:
-        Path of a checkpoint that can be read; `None` where the run begins.
+        Path of a checkpoint that can be read; None where the run has none yet.
 
     Raises:
-        DataError: The last checkpoint is damaged, and there is none before it that can be read.
+        DataError: The last checkpoint is damaged, and so is the one before it, or there is none.
     """
     if directory.resumes_from is None:
         return None
@@ -304,7 +320,7 @@ def checkpoint_to_resume(directory: RunDirectory, *, repair: bool) -> Path | Non
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Give a file a second name in one step; where links are not known, copy it."""
+    """Link a file to a second name in one step, or copy it where the file system has no links."""
     with whole_file(target) as partial:
         try:
             os.link(source, partial)
@@ -313,15 +329,15 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _between_batches(trainer: Trainer, loops: dict[str, Any]) -> dict[str, Any]:
-    """Rewrite the counters of the fit loop as "epoch e with k batches done, none under way"."""
+    """Rewrite the counters of the fit loop as "epoch e with k batches done"."""
     epochs: Any = trainer.fit_loop.epoch_progress.current
     batches: Any = trainer.fit_loop.epoch_loop.batch_progress
     epoch, done = epochs.processed, batches.current.processed
-    if epochs.processed == epochs.started:  # the epoch is closed
+    if epochs.processed == epochs.started:  # Lightning counts the epoch as ended
         if batches.is_last_batch:
             done = 0
         else:
-            epoch -= 1  # it was cut short and is to be continued
+            epoch -= 1  # a limit ended the epoch early, so it is continued
     total = batches.total.processed
     under_way = {"ready": epoch + 1, "started": epoch + 1, "processed": epoch, "completed": epoch}
     loops["epoch_progress"] = {"total": under_way, "current": dict(under_way)}

@@ -1,4 +1,4 @@
-"""Training that diverges: what was not finite, in which structures, and the batch to look at."""
+"""Report of a training step that diverged: the values, the structures and the batch."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,10 +25,14 @@ class TrainingDivergedError(EquinetError):
     """A loss, a gradient, a weight or a validation error is NaN or infinite.
 
     Args:
-        message: What was not finite, where, and what to try.
-        file: Name of the file for the batch that led there, the same on all processes; empty where
-            it was not a training step.
-        batch: Batch to write, on the one process that does so; None elsewhere.
+        message: Sentence that says which values are not finite, where, and what to try.
+        file: Name of the file for the batch of the step, the same on all processes; empty where
+            no training step failed.
+        batch: Batch to write, on the one process that writes it; None on all others.
+
+    Example:
+        >>> str(TrainingDivergedError("training diverged at step 3"))
+        'training diverged at step 3'
     """
 
     def __init__(self, message: str, file: str = "", batch: Any = None) -> None:
@@ -47,19 +51,20 @@ def diverged(
     here: bool = True,
     joint: bool = False,
 ) -> TrainingDivergedError:
-    """Describe a step that went wrong; all processes call it together.
+    """Describe a training step that diverged; all processes call it together.
 
     Args:
-        quantity: What was found not to be finite, ``loss`` or ``gradient``.
-        batch: Batch of this process.
+        quantity: Quantity that is not finite, ``loss`` or ``gradient``.
+        batch: Batch of this process in this step.
         batch_idx: Number of the batch in the epoch.
-        trainer: Trainer, which knows step, epoch and the loader.
-        predicted: Predictions of the batch, or their errors, by name.
-        here: Whether this process found it.
-        joint: Whether the quantity belongs to the batches of all processes together.
+        trainer: Trainer, which knows the step, the epoch and the loader.
+        predicted: Predictions for the batch, or their errors, by name.
+        here: Whether the quantity is not finite on this process.
+        joint: Whether the quantity is computed from the batches of all processes together.
 
     Returns:
-        The same sentence on all processes, with the batch on the first that has one.
+        An error with the same sentence on all processes, and with the batch on the first process
+        where the quantity is not finite.
     """
     rank, _ = rank_and_world()
     own = None
@@ -82,8 +87,8 @@ def keep_batch(batch: Any, path: Path) -> None:
 
     Args:
         batch: Batch of graphs, or a tuple of tensors that begins with images.
-        path: File to write; one that ends in ``.extxyz`` gets structures of atoms, any other the
-            arrays of the batch as ``.npz``.
+        path: Path of the file to write: structures of atoms if it ends in ``.extxyz``, else the
+            arrays of the batch in the format ``.npz``.
     """
     if path.suffix == ".extxyz":
         with whole_file(path) as partial:
@@ -101,7 +106,7 @@ def _file_of(batch: Any) -> str:
 
 
 def _frame(graph: Any, number: int) -> Frame:
-    """The structure of one graph with the labels that it was trained on."""
+    """Return the structure of one graph with its labels."""
 
     def array(name: str) -> Any:
         value = graph.get(name)
@@ -123,14 +128,14 @@ def _frame(graph: Any, number: int) -> Frame:
 
 
 def _fields(batch: Any) -> dict[str, Tensor]:
-    """Tensors of a batch by name."""
+    """Return the tensors of a batch by name."""
     if isinstance(batch, tuple | list):
         return dict(zip(("images", "labels"), batch, strict=False))
     return {name: value for name, value in batch.to_dict().items() if torch.is_tensor(value)}
 
 
 def _sources(trainer: Any, batch: Any, batch_idx: int) -> list[str]:
-    """Names of the structures of a batch: those of their frames where the loader knows them."""
+    """Name the structures of a batch, by their frames if the loader knows them."""
     loader = trainer.train_dataloader
     batches = getattr(loader, "epoch_batches", None)
     indices = [] if batches is None else batches.indices(batch_idx)
@@ -146,7 +151,7 @@ def _count(batch: Any) -> int:
 def _sentence(
     quantity: str, batch: Any, predicted: Mapping[str, Tensor], sources: Sequence[str]
 ) -> str:
-    """Say what is not finite for which structures."""
+    """Say which values are not finite, and for which structures."""
     given = {
         n: value for n, value in _fields(batch).items() if value.ndim and value.is_floating_point()
     }
@@ -156,14 +161,14 @@ def _sentence(
     words += [f"the predicted {name}" for name in model if name not in data]
     guilty = _structures(batch, [given[name] for name in data] or [predicted[n] for n in model])
     names = [sources[index] for index in guilty] or list(sources)
-    where = " and ".join(names[:_SHOWN])  # names may have commas
+    where = " and ".join(names[:_SHOWN])  # not commas, which names may contain
     where += f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     because = f", because of {' and '.join(words)}" if words else ""
     return f"the {quantity} is not finite for {where}{because}"
 
 
 def _structures(batch: Any, values: Sequence[Tensor]) -> list[int]:
-    """Places in the batch of the structures with a value that is not finite."""
+    """Return the places in the batch of the structures with a value that is not finite."""
     found: set[int] = set()
     owners = _fields(batch).get("batch")
     for value in values:

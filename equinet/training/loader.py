@@ -1,4 +1,4 @@
-"""Batches of one epoch, divided among processes and continued where a checkpoint left off."""
+"""Batches of one epoch, divided among processes, without those done before a checkpoint."""
 
 from collections.abc import Iterator
 from itertools import islice
@@ -11,17 +11,16 @@ from equinet.training.processes import rank_and_world
 
 
 class EpochBatches(Sampler[list[int]]):
-    """Index batches of one epoch, without those that are done or belong to other processes.
+    """Batches of indices of one epoch, without those that are done or of other processes.
 
     Args:
         batches: Batch sampler whose order depends on the epoch alone, set by ``set_epoch`` on
-            itself or on its ``sampler``. One that packs structures for all processes together
-            (:class:`equinet.data.PackedBatches`) is asked for the part of this process.
-        drop_uneven: Whether every process gets equally many batches, as training needs. Evaluation
-            keeps every batch once, so some processes get one more; with fewer batches than
-            processes each evaluates all of them, which leaves means unchanged.
-        fixed: Whether the order of the first epoch is repeated for ever, to overfit its first
-            batches.
+            itself or on its ``sampler``. A :class:`equinet.data.PackedBatches` divides its batches
+            among the processes itself.
+        drop_uneven: Whether every process gets the same number of batches, as training needs.
+            Evaluation keeps every batch once, so some processes get one more; with fewer batches
+            than processes each process evaluates all of them, which leaves means unchanged.
+        fixed: Whether every epoch repeats the order of the first, to overfit its first batches.
     """
 
     def __init__(self, batches: Any, *, drop_uneven: bool, fixed: bool = False) -> None:
@@ -32,11 +31,15 @@ class EpochBatches(Sampler[list[int]]):
 
     @property
     def sampler(self) -> "EpochBatches":
-        """Lightning looks here for something with ``set_epoch``."""
+        """This object, on which Lightning calls ``set_epoch``."""
         return self
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose order follows."""
+        """Choose the epoch that determines the order of the batches.
+
+        Args:
+            epoch: Number of the epoch, from 0.
+        """
         if self.fixed:
             return
         for owner in (self.batches, getattr(self.batches, "sampler", None)):
@@ -44,26 +47,26 @@ class EpochBatches(Sampler[list[int]]):
                 set_epoch(epoch)
 
     def __len__(self) -> int:
-        """Batches of a whole epoch on this process."""
+        """Return the number of batches of a whole epoch on this process."""
         rank, world = self._place()
         if isinstance(self.batches, PackedBatches):
             return self.batches.steps(world)
-        share, rest = divmod(len(self.batches), world)
-        return share + (not self.drop_uneven and rank < rest)
+        even, rest = divmod(len(self.batches), world)
+        return even + (not self.drop_uneven and rank < rest)
 
     def __iter__(self) -> Iterator[list[int]]:
-        """Yield the batches of this process that are not done; the next epoch is whole again."""
+        """Yield the batches of this process that are not done; the next epoch yields all."""
         start, self.done = self.done, 0
         yield from self._from(start)
 
     def indices(self, number: int) -> list[int]:
-        """Return the places in the data set of the structures of one batch of the current epoch.
+        """Return the places of one batch of the current epoch in the data set.
 
         Args:
             number: Number of the batch on this process, counted from the start of the epoch.
 
         Returns:
-            Indices; none where the epoch is shorter.
+            Indices of the structures; empty where the epoch has fewer batches.
         """
         return next(self._from(number), [])
 
@@ -83,12 +86,19 @@ class EpochBatches(Sampler[list[int]]):
 
 
 class EpochLoader(DataLoader[Any]):
-    """Data loader rebuilt around :class:`EpochBatches`.
+    """Data loader that divides its batches among processes and can begin within an epoch.
 
     Args:
         loader: Loader made by a data module.
-        drop_uneven: Whether every process gets equally many batches, see :class:`EpochBatches`.
+        drop_uneven: Whether every process gets the same number of batches, see
+            :class:`EpochBatches`.
         fixed: Whether the order of the first epoch is repeated, see :class:`EpochBatches`.
+
+    Example:
+        >>> loader = EpochLoader(DataLoader(range(10), batch_size=4), drop_uneven=True)
+        >>> loader.load_state_dict({"done": 1})
+        >>> [batch.tolist() for batch in loader]
+        [[4, 5, 6, 7], [8, 9]]
     """
 
     def __init__(self, loader: DataLoader[Any], *, drop_uneven: bool, fixed: bool = False) -> None:
@@ -105,16 +115,20 @@ class EpochLoader(DataLoader[Any]):
         self.epoch_batches = batches
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
-        """Start an epoch only when its first batch is asked for.
+        """Start an epoch when its first batch is asked for.
 
-        Workers would otherwise fetch batches in the old order before the epoch is set.
+        If it started earlier, workers would fetch batches before the epoch is set.
         """
         yield from super().__iter__()
 
     def state_dict(self) -> dict[str, int]:
-        """Return the number of batches of the epoch that are done; the checkpoint fills it in."""
+        """Return a place for the number of batches done, which the checkpoint fills in."""
         return {"done": 0}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Leave out the batches that are done in the epoch that follows."""
+        """Leave out the batches of the next epoch that are done.
+
+        Args:
+            state: Mapping with the number of batches ``done``.
+        """
         self.epoch_batches.done = state["done"]

@@ -10,13 +10,13 @@ from torch import Tensor
 
 from equinet.arguments import BelowOne, NotNegative, check_arguments
 
-# A quintic that pushes every singular value in (0, 1] into about 0.7 … 1.2 in five rounds; it is
-# steep at zero, so that weak directions are lifted too.
+# Coefficients of a quintic that maps every singular value in (0, 1] to about 0.7 … 1.2 in five
+# rounds. Its steep slope at zero raises small singular values quickly.
 _QUINTIC = (3.4445, -4.7750, 2.0315)
 _ROUNDS = 5
 
 Norm = Literal["fixed", "capped", "free"]
-_CAP = 1.2  # of the initial norm, where norms are capped
+_CAP = 1.2  # largest ratio of a capped norm to its initial value
 
 
 class Muon(torch.optim.Optimizer):
@@ -29,27 +29,27 @@ class Muon(torch.optim.Optimizer):
               \mathrm{orth}\left((1 - \mu)\,G + \mu M\right)
 
     where orth replaces the singular values by one, approximately. The root makes the entries of a
-    step about :math:`\eta` in size, as Adam's are. Parameters of groups without
-    ``matrices=True`` are stepped by Adam at the same rate. (``torch.optim.Muon`` knows neither
-    stacks of matrices nor that second kind.)
+    step about :math:`\eta` in size, as with Adam. Parameters of groups without ``matrices=True``
+    are updated by Adam at the same rate. (``torch.optim.Muon`` supports neither stacks of matrices
+    nor parameters that are not matrices.)
 
-    Steps of equal size in all directions let a matrix grow for as long as it is trained, since
-    nothing in the loss pulls it back, and a network of cubic products grows with its cube: large
-    terms then cancel on the training set and on nothing else. With ``norm="fixed"`` each matrix
-    parameter keeps the Frobenius norm that it had before its first step, so that a step also stays
-    the same share of the matrix from the beginning to the end.
+    Steps of equal size in all directions let a matrix grow as long as it is trained, and the output
+    of a network of cubic products grows with the cube of its weights: large terms then cancel on
+    the training set, but not elsewhere. With ``norm="fixed"`` each matrix parameter keeps the
+    Frobenius norm that it had before its first step, so that a step also stays the same fraction of
+    the matrix throughout training.
 
-    Weights that are not divided by anything in memory but scaled in the forward pass, as those of
-    :class:`equinet.nn.DegreeLinear`, suit it best: entries of order one for any width.
+    The method suits weights best that have entries of order one for any width and are scaled in the
+    forward pass, as those of :class:`equinet.nn.DegreeLinear`.
 
     Args:
         params: Groups of parameters. In a group with ``matrices=True`` the last two dimensions
-            are a matrix and all others count matrices.
-        lr: Learning rate :math:`\eta` of both kinds of parameters, above 0.
-        momentum: Averaging :math:`\mu` of the gradients of matrices, from 0 to below 1.
-        betas: Averaging of Adam: of gradients and of their squares, each from 0 to below 1.
-        weight_decay: Fraction of the weights, times the rate, taken off at every step. Matrices of
-            fixed norm do not change by it.
+            of a parameter are those of matrices, and all others count matrices.
+        lr: Learning rate :math:`\eta` of all parameters, above 0.
+        momentum: Decay :math:`\mu` of the average of the gradients of matrices, from 0 to below 1.
+        betas: Decays of Adam's averages of gradients and of their squares, each from 0 to below 1.
+        weight_decay: Fraction of the weights, times the rate, that is subtracted at every step. It
+            has no effect on matrices of fixed norm.
         norm: Frobenius norm of each parameter in a group with ``matrices=True``: ``fixed`` at its
             initial value, ``capped`` at 1.2 times that value, or ``free``. A parameter that is zero
             before its first step is free.
@@ -104,10 +104,11 @@ class Muon(torch.optim.Optimizer):
         """Take one step.
 
         Args:
-            closure: Evaluates the loss and its gradients first.
+            closure: Function that computes and returns the loss and sets its gradients; None where
+                the gradients are set already.
 
         Returns:
-            The loss, if there is a closure.
+            The loss; None without a closure.
         """
         loss = None
         if closure is not None:
@@ -143,7 +144,7 @@ class Muon(torch.optim.Optimizer):
         factors = initial / now
         if norm == "capped":
             factors = (_CAP * factors).clamp(max=1.0)
-        # A parameter that began at zero has no norm to keep.
+        # A parameter that is initially zero could never move with its norm fixed.
         factors = torch.where((initial > 0) & (now > 0), factors, 1.0)
         torch._foreach_mul_(parameters, list(factors.unbind()))
 
@@ -157,7 +158,7 @@ class Muon(torch.optim.Optimizer):
             state["momentum"].lerp_(gradient, 1 - group["momentum"])
             ahead = gradient.lerp(state["momentum"], group["momentum"])
             stacks.setdefault(ahead.shape[-2:], []).append((parameter, ahead))
-        # Matrices of one shape go together: few large operations instead of many small ones.
+        # Matrices of one shape are joined, since few large operations are faster than many small.
         for shape, members in stacks.items():
             joined = torch.cat([ahead.reshape(-1, *shape) for _, ahead in members])
             steps = orthogonalize(joined) * (-group["lr"] * math.sqrt(max(shape)))
@@ -185,10 +186,13 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonalize(matrices: Float[Tensor, "*batch m n"]) -> Float[Tensor, "*batch m n"]:
-    """Bring all singular values near one, keeping the singular vectors.
+    """Replace all singular values by numbers near one, and keep the singular vectors.
 
-    Five rounds of a quintic; results lie between about 0.7 and 1.2 unless a singular value is below
-    a thousandth of the Frobenius norm. A zero matrix stays zero.
+    After five rounds of a quintic polynomial they lie between about 0.7 and 1.2, unless a singular
+    value is below a thousandth of the Frobenius norm. A zero matrix stays zero.
+
+    Args:
+        matrices: Matrices [..., m, n].
 
     Example:
         >>> values = torch.linalg.svdvals(orthogonalize(torch.randn(16, 8)))

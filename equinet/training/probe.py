@@ -1,4 +1,4 @@
-"""Probe of a run: a few steps from which its memory and time are predicted."""
+"""Probe of a run: predict its memory and time from a few steps."""
 
 import logging
 import math
@@ -26,9 +26,9 @@ from equinet.training.tasks import Task
 
 _log = logging.getLogger(__name__)
 
-_FEWEST = 5  # steps
-_SCANNED = 2000  # batches of the first epoch whose sizes are compared
-_VALIDATED = 3  # batches
+_FEWEST = 5  # smallest number of steps
+_SCANNED = 2000  # number of batches of the first epoch whose sizes are compared
+_VALIDATED = 3  # number of batches
 _GIB = 2**30
 
 
@@ -38,6 +38,10 @@ def probe_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     Args:
         settings: Settings of the run's trainer; precision, devices, strategy, clipping and
             accumulation are kept.
+
+    Example:
+        >>> probe_settings({"max_epochs": 100, "precision": "bf16-mixed"})["max_epochs"]
+        1
     """
     limit = settings.get("limit_val_batches")
     validated = min(limit, _VALIDATED) if isinstance(limit, int) else _VALIDATED
@@ -75,11 +79,12 @@ def probe(
     Args:
         task: Task that would be trained.
         data: Data module, as for :func:`equinet.training.fit`.
-        make_trainer: Builds the probing trainer, see :func:`probe_settings`, around callbacks.
+        make_trainer: Function that builds the trainer of the probe, with the settings of
+            :func:`probe_settings`, from callbacks.
         callbacks: Callbacks of the run.
         settings: Settings of the run's trainer, with its budget and its validation interval.
         steps: Number of optimization steps.
-        seed: Seed of everything random in a step.
+        seed: Seed of the random numbers in all steps.
 
     Returns:
         Measured and predicted values by name, times in s, memory in GiB; empty on processes other
@@ -89,6 +94,13 @@ def probe(
         ConfigError: ``steps`` is too small to measure anything.
         DataError: The data lack what the task needs.
         EquinetError: The largest batch does not fit into the GPU; its size is named.
+
+    Example:
+        >>> from equinet.hydra_command import compose
+        >>> from equinet.train import run
+        >>> tree = compose("train", ["+experiment=nbody", "run.probe=5"])
+        >>> run(tree)["typical_seconds"]  # doctest: +SKIP
+        0.07
     """
     if steps < _FEWEST:
         raise ConfigError(f"run.probe: {steps} steps tell too little; say at least {_FEWEST}")
@@ -125,9 +137,9 @@ def probe(
 
 
 class _ProbeBatches(Sampler[list[int]]):
-    """The largest batch of an epoch repeated, then batches spread over all sizes.
+    """The largest batch of an epoch, repeated, then batches spread evenly over all sizes.
 
-    Sizes are compared when the batches are asked for, as the process knows its rank only then.
+    Sizes are compared when iteration begins, since the process knows its rank only then.
     """
 
     def __init__(
@@ -149,14 +161,14 @@ class _ProbeBatches(Sampler[list[int]]):
         for _ in range(self.largest_steps * self.joined):
             yield scanned[order[-1]]
         typical = (self.steps - self.largest_steps) * self.joined
-        # A step that joins several batches takes them from all over.
+        # A step that accumulates several batches takes them from the whole range of sizes.
         places = (np.arange(typical) + 0.5) / typical * len(order)
         for place in places.reshape(self.joined, -1).T.ravel().astype(int):
             yield scanned[order[place]]
 
 
 class _Meter(Callback):
-    """Times steps from end to end, loading included, and reads the peak of the memory."""
+    """Times steps from end to end, with the loading of data, and reads the peak memory."""
 
     def __init__(self, batches: _ProbeBatches) -> None:
         self.epoch = batches.epoch
@@ -191,7 +203,7 @@ class _Meter(Callback):
         batch: Any,  # noqa: ARG002
         batch_idx: int,
     ) -> None:
-        """Note the time at the end of a step."""
+        """Record the time at the end of a step."""
         if (batch_idx + 1) % self.joined:
             return
         now = _now(trainer)
@@ -254,7 +266,7 @@ class _Meter(Callback):
 def _predicted(
     measured: Mapping[str, Any], data: Any, settings: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Extrapolate to an epoch, the run and its end."""
+    """Extrapolate to an epoch, to the run and to its final evaluation."""
     limited = _limited(measured["batches_an_epoch"], settings.get("limit_train_batches"))
     steps = math.ceil(limited / (settings.get("accumulate_grad_batches") or 1))
     per_frame = measured["validation_seconds_per_frame"]
@@ -332,10 +344,14 @@ def _say(found: Mapping[str, Any], trainer: Trainer) -> None:
 
 
 def _work(dataset: Any) -> Int[np.ndarray, " frames"] | None:
-    """Cost of each structure: edges where they were counted, else atoms; None for equal costs."""
+    """Return the cost of each structure: its number of edges, or of atoms where edges are unknown.
+
+    Returns:
+        Costs of all structures; None where all cost the same.
+    """
     try:
         edges = getattr(dataset, "edge_counts", None)
-    except DataError:  # counted within another cutoff, which only packing minds
+    except DataError:  # the edges of the store were counted within another cutoff
         edges = None
     return getattr(dataset, "sizes", None) if edges is None else edges
 
@@ -370,7 +386,7 @@ def _now(trainer: Trainer) -> float:
 
 
 def _peak(trainer: Trainer) -> float:
-    """Peak memory in GiB since the last call on a GPU, since the start of the process on a CPU."""
+    """Return the peak memory, GiB: since the last call on a GPU, of the whole process on a CPU."""
     device = trainer.strategy.root_device
     if device.type != "cuda":
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / _GIB  # KiB on Linux

@@ -1,4 +1,4 @@
-"""Sums, means and largest values that all processes of a run must agree on."""
+"""Sums, means and largest values over all processes of a run."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,7 +8,7 @@ from torch import distributed
 
 
 def rank_and_world() -> tuple[int, int]:
-    """Number of this process and number of processes; 0 and 1 outside a process group."""
+    """Return the rank of this process and the number of processes; 0 and 1 without a group."""
     if distributed.is_available() and distributed.is_initialized():
         return distributed.get_rank(), distributed.get_world_size()
     return 0, 1
@@ -18,7 +18,7 @@ def sum_over_processes(values: Sequence[float], device: torch.device) -> list[fl
     """Add up each value over all processes; a single process returns them unchanged.
 
     Args:
-        values: Values, equally many on every process.
+        values: Values to reduce, the same number on every process.
         device: Device through which the processes communicate.
     """
     return _reduce(values, device, distributed.ReduceOp.SUM)
@@ -28,7 +28,7 @@ def mean_over_processes(values: Sequence[float], device: torch.device) -> list[f
     """Average each value over all processes; a single process returns them unchanged.
 
     Args:
-        values: Values, equally many on every process.
+        values: Values to reduce, the same number on every process.
         device: Device through which the processes communicate.
     """
     _, world = rank_and_world()
@@ -39,17 +39,17 @@ def max_over_processes(values: Sequence[float], device: torch.device) -> list[fl
     """Take the largest of each value over all processes; a single process returns them unchanged.
 
     Args:
-        values: Values, equally many on every process.
+        values: Values to reduce, the same number on every process.
         device: Device through which the processes communicate.
     """
     return _reduce(values, device, distributed.ReduceOp.MAX)
 
 
 def gather(thing: Any) -> list[Any]:
-    """Return a small object of every process, in the order of their numbers.
+    """Return the objects of all processes, in the order of their ranks.
 
     Args:
-        thing: Object of this process; it can be pickled.
+        thing: Small object of this process that can be pickled.
     """
     _, world = rank_and_world()
     if world == 1:

@@ -1,4 +1,4 @@
-"""Progress of a run: a bar or plain lines, and ``metrics.csv``."""
+"""Progress of a run: a progress bar, lines in the log, and ``metrics.csv``."""
 
 import csv
 import logging
@@ -20,12 +20,17 @@ _COLUMNS = ("epoch", "step", "seconds", "lr")
 
 
 class ErrorBar(TQDMProgressBar):
-    """Lightning's progress bar, with the errors of the last batch."""
+    """Lightning's progress bar, with the errors of the last batch.
+
+    Example:
+        >>> ErrorBar().is_enabled
+        True
+    """
 
     def get_metrics(
         self, trainer: Trainer, pl_module: LightningModule
     ) -> dict[str, int | str | float | dict[str, float]]:
-        """Round the errors and leave out the version number."""
+        """Return the errors, rounded, without the version number of the logger."""
         items = super().get_metrics(trainer, pl_module)
         return {
             name: _rounded(value) if isinstance(value, float) else value
@@ -35,13 +40,17 @@ class ErrorBar(TQDMProgressBar):
 
 
 class MetricsTable(Callback):
-    """Writes one row per validation to ``metrics.csv`` and logs it as one plain line.
+    """Writes one row for each validation to ``metrics.csv``, and one line to the log.
 
-    A resumed run drops the rows after its checkpoint, since it writes them again.
+    A resumed run removes the rows after its checkpoint, since it writes them again.
 
     Args:
-        path: File to write.
+        path: Path of the file to write.
         seconds: Shortest time between two lines in the log, s; the file gets every row.
+
+    Example:
+        >>> MetricsTable(path="runs/mine/metrics.csv", seconds=60.0).seconds
+        60.0
     """
 
     def __init__(self, *, path: str | Path, seconds: float = 10.0) -> None:
@@ -50,7 +59,7 @@ class MetricsTable(Callback):
         self._said = float("-inf")
 
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
-        """Bring the file to the state of the checkpoint that training starts from."""
+        """Remove the rows after the checkpoint that training starts from."""
         if not trainer.is_global_zero:
             return
         kept = [row for row in self._read() if row["step"] <= trainer.global_step]
@@ -63,7 +72,7 @@ class MetricsTable(Callback):
             writer.writerows(kept)
 
     def _read(self) -> list[dict[str, float]]:
-        """Read the rows so far; a damaged table is put aside and begun anew."""
+        """Read the rows so far; a damaged file is renamed, and a new table begins."""
         if not self.path.is_file():
             return []
         try:
@@ -76,7 +85,7 @@ class MetricsTable(Callback):
 
     def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
         """Write the row of the validation that just ended."""
-        # Sums over processes: all of them call it.
+        # The errors are summed over processes, so all processes call this.
         training = pl_module.pop_training_errors()
         if not trainer.is_global_zero or trainer.state.fn != "fit":
             return
@@ -101,7 +110,7 @@ class MetricsTable(Callback):
 
 
 def line(row: Mapping[str, Any], shown: Mapping[str, str]) -> str:
-    """Write a row of ``metrics.csv`` as one line for people.
+    """Write a row of ``metrics.csv`` as one line of the log.
 
     Args:
         row: Values by column.
@@ -129,7 +138,10 @@ def _rounded(value: float) -> str:
 
 
 def clock(seconds: float) -> str:
-    """Write a duration for people.
+    """Write a duration in hours and minutes, or in minutes and seconds.
+
+    Args:
+        seconds: Duration in seconds, not negative.
 
     Example:
         >>> clock(3725)
@@ -144,18 +156,22 @@ def clock(seconds: float) -> str:
 
 
 def elapsed(trainer: Trainer) -> float:
-    """Seconds of training so far, over all sessions of a resumed run."""
+    """Return the seconds of training so far, over all sessions of a resumed run.
+
+    Args:
+        trainer: Trainer with a timer among its callbacks.
+    """
     return max((timer.time_elapsed() for timer in timers(trainer)), default=0.0)
 
 
 def read_metrics(path: Path) -> list[dict[str, float]]:
-    """Read ``metrics.csv``; empty cells are left out, an unfinished last line is dropped.
+    """Read ``metrics.csv``; empty cells and an incomplete last line are left out.
 
     Args:
-        path: The file.
+        path: Path of the file.
 
     Returns:
-        One mapping per row, from the names of the columns to numbers.
+        Rows as mappings from the names of columns to numbers.
 
     Raises:
         DataError: The file is not UTF-8, or a column is missing.

@@ -1,4 +1,4 @@
-"""Report of a run: the first lines of its log, and what it leaves in its directory at the end."""
+"""Report of a run: the first lines of its log, and the files that it writes at the end."""
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping
@@ -31,7 +31,13 @@ _log = logging.getLogger(__name__)
 
 
 def announce(task: Task, trainer: Trainer, directory: RunDirectory) -> None:
-    """Log the model, device, precision, backends, budget and directory, and how to stop."""
+    """Log the model, device, precision, backends, budget and directory, and how to stop.
+
+    Args:
+        task: Task that is trained.
+        trainer: Trainer of the run.
+        directory: Directory of the run.
+    """
     model = task.model
     parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
     device = trainer.strategy.root_device
@@ -66,10 +72,10 @@ def finish(
     checkpoint: RunCheckpoint,
     stamp: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Evaluate the best weights on all sets, and write everything that a run leaves behind.
+    """Evaluate the best weights on all sets, and write errors, figures and the model.
 
     Args:
-        task: Trained task.
+        task: Task that was trained.
         data: Data module with ``val_loader()`` and ``test_loaders()``.
         trainer: Trainer that trained it.
         directory: Directory of the run.
@@ -80,8 +86,8 @@ def finish(
         The content of ``metrics.json``.
 
     Raises:
-        EquinetError: A prediction is not finite; the learning curve and the model are written all
-            the same.
+        EquinetError: A prediction is not finite; the learning curve and the model are written
+            nevertheless.
     """
     best = _load_best(task, checkpoint)
     try:
@@ -136,7 +142,7 @@ class _Limited:
 
 
 def _evaluate(task: Task, data: Any, trainer: Trainer) -> dict[str, tuple[_Limited, Evaluation]]:
-    """Evaluate all sets that are not limited to nothing."""
+    """Evaluate all sets, except those that are limited to no batches."""
     sets = {"val": (data.val_loader(), trainer.limit_val_batches)}
     sets |= {name: (loader, trainer.limit_test_batches) for name, loader in _tests(data)}
     found = {}
@@ -149,7 +155,7 @@ def _evaluate(task: Task, data: Any, trainer: Trainer) -> dict[str, tuple[_Limit
 
 
 def _write_pictures(task: Task, found: Mapping[str, Evaluation], directory: RunDirectory) -> None:
-    """Draw the learning curve and the results of the sets; parity of the first test set."""
+    """Draw the learning curve, the results of the sets and the parity of the first test set."""
     _write_curves(task, directory)
     for name, result in found.items():
         if result.classified is not None:
@@ -170,14 +176,22 @@ def leave_usable(
     checkpoint: RunCheckpoint,
     stamp: Mapping[str, Any],
 ) -> None:
-    """Write the learning curve and the model of a run that did not reach its final report."""
+    """Write the learning curve and the model of a run that did not reach its final report.
+
+    Args:
+        task: Task that was trained.
+        data: Data module, as in :func:`finish`.
+        directory: Directory of the run.
+        checkpoint: Callback that knows the best weights.
+        stamp: Record of the run, for the model card.
+    """
     _write_curves(task, directory)
     _load_best(task, checkpoint)
     _save_model(task, directory, {"data": data.describe(), "sets": {}, "units": {}}, stamp)
 
 
 def _load_best(task: Task, checkpoint: RunCheckpoint) -> Path:
-    """Load the best weights so far into the task; return their checkpoint."""
+    """Load the best weights so far into the task, and return the path of their checkpoint."""
     best = checkpoint.best_path if checkpoint.best_path.is_file() else checkpoint.last_path
     task.load_state_dict(load_weights(best))
     return best

@@ -1,4 +1,4 @@
-"""Learning-rate schedules that know the training budget and survive a resume."""
+"""Learning-rate schedules that depend on the training budget and continue when a run resumes."""
 
 import math
 from typing import Annotated, Any
@@ -13,15 +13,22 @@ from equinet.training.processes import mean_over_processes
 
 
 def timers(trainer: Any) -> list[Timer]:
-    """Return the timers of a trainer; they count the seconds of all sessions of a resumed run."""
+    """Return the timers of a trainer, which count the seconds of all sessions of a resumed run.
+
+    Args:
+        trainer: Trainer with callbacks.
+    """
     return [callback for callback in trainer.callbacks if isinstance(callback, Timer)]
 
 
 def progress(trainer: Trainer) -> float | None:
-    """Fraction of the training budget that is spent, from 0 to 1; ``None`` without any budget.
+    """Return the fraction of the training budget that is spent, from 0 to 1; None without budget.
 
-    The budget is whichever of ``max_steps``, ``max_epochs`` and ``max_time`` runs out first. The
+    The budget is the one of ``max_steps``, ``max_epochs`` and ``max_time`` that ends first. The
     time counts over all sessions of a resumed run.
+
+    Args:
+        trainer: Trainer that is training.
     """
     fractions = []
     if trainer.max_steps > 0:
@@ -38,7 +45,7 @@ def progress(trainer: Trainer) -> float | None:
     if not fractions:
         return None
     spent = min(max(fractions), 1.0)
-    # Clocks differ; the processes must agree or their weights drift apart.
+    # Clocks differ, and weights would too if processes used different learning rates.
     return mean_over_processes([spent], trainer.strategy.root_device)[0]
 
 
@@ -47,18 +54,22 @@ class Cosine(Callback):
 
     .. math:: \eta(p) = \eta_0 \left[f + (1 - f)\,\tfrac12 (1 + \cos \pi p)\right]
 
-    with the spent fraction :math:`p` of the budget, see :func:`progress`. The rate is a function of
-    the progress alone, so a resumed run continues where it was, and a run that is given
-    ``trainer.max_time="00:00:30:00"`` is annealed after thirty minutes on any machine.
+    with the spent fraction :math:`p` of the budget, see :func:`progress`. The rate depends on the
+    progress alone, so a resumed run continues at the same rate, and a run with
+    ``trainer.max_time="00:00:30:00"`` reaches the final rate after thirty minutes on any machine.
 
     Args:
-        warmup_steps: Steps over which the rate rises from zero.
+        warmup_steps: Number of steps over which the rate rises from zero.
         final_fraction: Ratio :math:`f` of the last rate to the first.
 
     Raises:
         ValueError: An argument is out of its range.
 
     Source: Loshchilov, Hutter, SGDR (ICLR 2017), one period.
+
+    Example:
+        >>> Cosine(warmup_steps=0, final_fraction=0.0).factor(0.5, step=100)
+        0.5
     """
 
     def __init__(self, *, warmup_steps: WholeNumber = 100, final_fraction: Fraction = 0.01) -> None:
@@ -68,7 +79,12 @@ class Cosine(Callback):
         self.final_fraction = final_fraction
 
     def factor(self, spent: float, step: int) -> float:
-        """Multiple of the optimizer's rate after a fraction of the budget and some steps."""
+        """Return the factor of the optimizer's rate.
+
+        Args:
+            spent: Fraction of the budget that is spent, from 0 to 1.
+            step: Number of steps so far.
+        """
         rise = min(1.0, (step + 1) / max(self.warmup_steps, 1))
         fall = 0.5 * (1 + math.cos(math.pi * min(spent, 1.0)))
         return rise * (self.final_fraction + (1 - self.final_fraction) * fall)
@@ -93,7 +109,7 @@ class Cosine(Callback):
         batch: Any,  # noqa: ARG002
         batch_idx: int,  # noqa: ARG002
     ) -> None:
-        """Set the rate for the coming step."""
+        """Set the rate for the next step."""
         factor = self.factor(progress(trainer) or 0.0, trainer.global_step)
         for optimizer in trainer.optimizers:
             for group in optimizer.param_groups:
@@ -103,10 +119,10 @@ class Cosine(Callback):
 class Plateau(Callback):
     """Multiply the rate by a factor when a validation metric has stopped falling.
 
-    Torch's ``ReduceLROnPlateau``, stepped once per validation: patience counts validations.
+    This is torch's ``ReduceLROnPlateau``, stepped after each validation.
 
     Args:
-        monitor: Metric that is watched; smaller is better.
+        monitor: Name of the metric that is watched; smaller is better.
         factor: Factor of the reduction, between 0 and 1.
         patience: Number of validations without improvement before the rate is reduced.
         minimum: Lower bound of the rate.
@@ -115,6 +131,10 @@ class Plateau(Callback):
         ValueError: An argument is out of its range.
 
     Source: the 3BPA protocol of Batatia et al., MACE (NeurIPS 2022).
+
+    Example:
+        >>> Plateau(factor=0.5, patience=10).factor
+        0.5
     """
 
     def __init__(
@@ -134,7 +154,7 @@ class Plateau(Callback):
         self._loaded: list[dict[str, Any]] = []
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
-        """Attach to the optimizers, continuing from a checkpoint where there was one."""
+        """Attach to the optimizers, and continue with the counters of a checkpoint if any."""
         self._schedulers = [
             ReduceLROnPlateau(
                 optimizer, factor=self.factor, patience=self.patience, min_lr=self.minimum
@@ -145,7 +165,7 @@ class Plateau(Callback):
             scheduler.load_state_dict(state)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
-        """Take the metric of the validation that just ended."""
+        """Update the schedule with the metric of the validation that just ended."""
         if self.monitor in trainer.callback_metrics:
             for scheduler in self._schedulers:
                 scheduler.step(float(trainer.callback_metrics[self.monitor]))

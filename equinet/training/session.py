@@ -1,4 +1,4 @@
-"""One run: train, keep, evaluate, report."""
+"""One training run from its first or last checkpoint to its final report."""
 
 import logging
 import sys
@@ -45,12 +45,13 @@ def fit(
 
     Args:
         task: Task to train.
-        data: Data module: ``train_loader()``, ``val_loader()``, ``test_loaders()``, ``describe()``.
-        make_trainer: Builds the trainer around a list of callbacks.
-        callbacks: Callbacks of the user; checkpoints, table, seeds and progress are added here.
-        directory: Run directory, claimed before.
+        data: Data module with ``train_loader()``, ``val_loader()``, ``test_loaders()`` and
+            ``describe()``.
+        make_trainer: Function that builds the trainer from a list of callbacks.
+        callbacks: Callbacks of the user; checkpoints, table, seeds and progress are added to them.
+        directory: Directory of the run, already claimed.
         stamp: Record of the run, see :func:`equinet.stamp.stamp`.
-        seed: Seed of everything random in a step.
+        seed: Seed of the random numbers in all steps.
         checkpoint_minutes: Longest time between two checkpoints, minutes.
         log_seconds: Shortest time between two lines in the log, s.
 
@@ -58,7 +59,7 @@ def fit(
         The content of ``metrics.json``; empty on processes other than the first.
 
     Raises:
-        TrainingInterruptedError: Ctrl-C or SIGTERM; the checkpoint is written.
+        TrainingInterruptedError: Ctrl-C or SIGTERM was received; the checkpoint is written.
         TrainingDivergedError: A loss, gradient, weight or validation error is not finite; the
             checkpoints stay as they were, and the batch is written to the run directory.
         ConfigError: The budget allows no step, there are fewer batches than processes, or a saved
@@ -66,6 +67,12 @@ def fit(
         DataError: The data lack what the task needs.
         EquinetError: The checkpoint cannot be read, the model failed its check, or a prediction
             of the trained model is not finite.
+
+    Example:
+        >>> from equinet.hydra_command import compose
+        >>> from equinet.train import run
+        >>> tree = compose("train", ["+experiment=nbody", "trainer.max_epochs=1"])
+        >>> run(tree)["sets"]["val"]  # doctest: +SKIP
     """
     _refuse_unknown_model(task)
     has_bar = sys.stdout.isatty()
@@ -73,7 +80,7 @@ def fit(
     table = MetricsTable(path=directory.table, seconds=log_seconds)
     own: list[Callback] = [StepSeed(seed=seed), table, checkpoint]
     trainer: Any = make_trainer([*callbacks, *own, *([ErrorBar()] if has_bar else [])])
-    # A damaged file is named before anything is touched.
+    # Damaged checkpoints are found here, before anything is written.
     start = checkpoint_to_resume(directory, repair=trainer.is_global_zero)
     train, val = data.train_loader(), data.val_loader()
     task.check_data(train.dataset, val.dataset)
@@ -89,7 +96,7 @@ def fit(
         announce(task, trainer, directory)
     try:
         with warnings.catch_warnings():
-            # Advice about worker counts and logging intervals, which small data do not need.
+            # These warnings on worker counts and logging intervals do not apply to small data.
             warnings.simplefilter("ignore", PossibleUserWarning)
             trainer.fit(
                 task,
@@ -118,7 +125,7 @@ def fit(
 def _explained(
     error: TrainingDivergedError | torch.OutOfMemoryError, directory: RunDirectory
 ) -> EquinetError:
-    """Say how to go on after a failed step, whose batch is written where that helps."""
+    """Add how to continue after a failed step to its error, and write the batch if it diverged."""
     if isinstance(error, torch.OutOfMemoryError):
         return EquinetError(
             "the GPU ran out of memory; lower data.batch_size (and raise "
@@ -136,7 +143,7 @@ def _explained(
 
 
 def _refuse_unknown_model(task: Task) -> None:
-    """Refuse a model that could be trained and saved, but never loaded again."""
+    """Refuse a model that could be trained and saved, but not loaded again."""
     if isinstance(task.model, Model):
         name_of_model(type(task.model))
 
@@ -146,7 +153,14 @@ def seed_everything(seed: int, *, tf32: bool = False) -> None:
 
     Args:
         seed: Seed of the run.
-        tf32: Whether recent GPUs round the factors of float32 products to 10 bits.
+        tf32: Whether GPUs may round the factors of float32 matrix products to 10 bits.
+
+    Example:
+        >>> seed_everything(3)
+        >>> first = torch.rand(1)
+        >>> seed_everything(3)
+        >>> bool(first == torch.rand(1))
+        True
     """
     pl.seed_everything(seed, workers=True, verbose=False)
     torch.set_float32_matmul_precision("high" if tf32 else "highest")

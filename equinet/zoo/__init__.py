@@ -1,7 +1,7 @@
-"""Trained models on disk: safetensors for the numbers, a JSON card for everything else.
+"""Trained models on disk: weights as safetensors, everything else in a JSON card.
 
-Nothing here unpickles or runs code from a file: the class is looked up in a closed table, and the
-weights must have the SHA-256 that the card states.
+Loading a model unpickles nothing and runs no code from a file: its class must be one of
+:mod:`equinet.models` or of a registered package, and its weights must have the SHA-256 in the card.
 """
 
 from equinet.zoo.card import load_card, to_json

@@ -1,4 +1,4 @@
-"""Model cards: what a saved model is, in JSON."""
+"""Model cards: JSON descriptions of saved models."""
 
 import json
 import math
@@ -19,7 +19,7 @@ SCHEMA = 1
 """Version of the card's layout; readers refuse any other."""
 
 WEIGHTS = "model.safetensors"
-"""Name of the file of weights; while a model is saved over another, see :func:`own_name`."""
+"""Name of the file of weights; :func:`own_name` is its name while another model is replaced."""
 
 CARD = "card.json"
 
@@ -32,22 +32,30 @@ def load_card(name_or_path: str | Path) -> dict[str, Any]:
     """Read the card of a saved model.
 
     Args:
-        name_or_path: A run directory, a model folder, or a name from the zoo.
+        name_or_path: Path of a run directory or a model folder, or a name from the zoo.
 
     Returns:
         The card: ``schema``, ``class``, ``arguments``, ``units``, ``dtype``, ``parameters``,
-        ``equinet``, ``sha256`` of the weights, and what was added when it was saved, such as
-        ``metrics``, ``data``, ``command`` and ``commit``.
+        ``equinet``, ``sha256`` of the weights, and entries that were added when it was saved, such
+        as ``metrics``, ``data``, ``command`` and ``commit``.
 
     Raises:
         ConfigError: There is no such model.
-        DataError: The card is broken, or of another version.
+        DataError: The card is damaged, or of another version.
+
+    Example:
+        >>> load_card("mace-gaunt-3bpa")["class"]
+        'MACEGaunt'
     """
     return read_card(find(name_or_path))
 
 
 def read_card(folder: Path) -> dict[str, Any]:
-    """Read and check the card in a model folder; see :func:`load_card`."""
+    """Read and check the card in a model folder; see :func:`load_card`.
+
+    Args:
+        folder: Path of the model folder.
+    """
     path = folder / CARD
     with reading(path, "a model card"):
         card = json.loads(path.read_text(encoding="utf-8"))
@@ -67,22 +75,22 @@ def read_card(folder: Path) -> dict[str, Any]:
 
 
 def own_name(sha256: str) -> str:
-    """Name the file of weights until the card that vouches for it is written.
+    """Name the file of weights until the card with its checksum is written.
 
     Args:
-        sha256: SHA-256 of the file.
+        sha256: SHA-256 of the file, hexadecimal.
     """
     return f"model-{sha256[:12]}.safetensors"
 
 
 def seal(card: Mapping[str, Any]) -> str:
-    """Compute the checksum of what a card says of how the model is built.
+    """Compute the checksum of the entries of a card from which the model is built.
 
     Args:
         card: Content of the card.
 
     Returns:
-        The SHA-256 that the file of weights carries along.
+        The SHA-256 that the file of weights contains as well, hexadecimal.
     """
     return digest_of([card["class"], card["arguments"], card["dtype"]])
 
@@ -91,15 +99,15 @@ def make_card(model: Model, dtype: torch.dtype, added: Mapping[str, Any]) -> dic
     """Describe a model; the checksum of its weights is still to be filled in.
 
     Args:
-        model: To be described.
-        dtype: Of its parameters.
-        added: Further entries; ``units`` extends the model's own.
+        model: Model to describe.
+        dtype: Floating-point type of its parameters.
+        added: Further entries of the card; ``units`` extends the units of the model.
 
     Returns:
-        What :func:`load_card` returns, ready for :func:`json.dumps`, with an empty ``sha256``.
+        The card as :func:`load_card` returns it, with an empty ``sha256``.
 
     Raises:
-        ValueError: ``added`` holds a key that the card fills itself, or something is not JSON.
+        ValueError: ``added`` holds a key that the card fills itself, or a value has no JSON form.
     """
     taken = sorted(set(added) & set(_OWN))
     if taken:
@@ -123,11 +131,15 @@ def to_json(value: Any, place: str) -> Any:
     """Turn a value into plain JSON: tuples become lists, scalars Python numbers, NaN null.
 
     Args:
-        value: Anything made of mappings, sequences, scalars of any library, paths and strings.
-        place: What to call it in the error.
+        value: Value made of mappings, sequences, scalars of any library, paths and strings.
+        place: Name of the value, for the message.
 
     Raises:
-        ValueError: Something in it has no JSON form.
+        ValueError: A part of the value has no JSON form.
+
+    Example:
+        >>> to_json({"errors": (torch.tensor(0.5), float("nan"))}, "metrics")
+        {'errors': [0.5, None]}
     """
     if isinstance(value, Mapping):
         return {str(key): to_json(item, f"{place}[{key!r}]") for key, item in value.items()}

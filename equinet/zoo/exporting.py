@@ -1,4 +1,4 @@
-"""Compile a potential ahead of time into one file that runs without equinet, from C++ too."""
+"""Compile a potential ahead of time into one file that runs without equinet, also from C++."""
 
 import copy
 import warnings
@@ -13,36 +13,35 @@ from equinet.elements import symbol
 from equinet.errors import BackendError, ConfigError
 from equinet.models import Potential
 
-# Sizes to trace with: prime, since the tracer takes two sizes that are equal for one.
+# Sizes of the example inputs: primes, since the tracer identifies sizes that are equal.
 _ATOMS, _EDGES, _GRAPHS = 1009, 20011, 13
 
 
 def export(model: Potential, path: str | Path, *, stress: bool = False) -> None:
     """Write a potential with its forces as an AOTInductor package.
 
-    The package is compiled for the kind of processor or GPU that the model is on, and serves any
-    number of atoms, edges and structures. It takes the tensors of a graph in this order, in the
-    layout of the conventions page: ``atomic_numbers`` [N], ``pos`` [N, 3], ``cell`` [G, 3, 3],
-    ``batch`` [N], ``edge_index`` [2, E], ``edge_shift`` [E, 3], floating ones in float64, and
-    returns what the model does: ``energy`` [G] in eV, ``forces`` [N, 3] in eV/Å and, where asked
-    for, ``stress`` [G, 3, 3] in eV/Å³; of a committee, the spreads come after these. An element
-    that the model does not know is a RuntimeError. Its metadata hold ``elements`` (atomic
-    numbers), ``cutoff`` in Å and, where the model has them, ``max_neighbors`` and
-    ``tie_tolerance`` in Å²: the edges are the caller's to find.
+    The package is compiled for the type of processor or GPU that the model is on, and takes any
+    number of atoms, edges and structures. Its inputs are the tensors of a graph in this order, in
+    the layout of the conventions page: ``atomic_numbers`` [N], ``pos`` [N, 3], ``cell`` [G, 3, 3],
+    ``batch`` [N], ``edge_index`` [2, E], ``edge_shift`` [E, 3], floating-point ones in float64. It
+    returns ``energy`` [G] in eV, ``forces`` [N, 3] in eV/Å and, if ``stress`` is true, ``stress``
+    [G, 3, 3] in eV/Å³; for a committee, the spreads follow. An element that the model does not know
+    raises a RuntimeError. The caller builds the edges; the metadata of the package hold
+    ``elements`` (atomic numbers), ``cutoff`` in Å and, if the model has them, ``max_neighbors`` and
+    ``tie_tolerance`` in Å².
 
-    Whoever runs it loads the native engine first, unless the model was made with
-    ``backend="grid"``, which needs none: ``equinet.ops.native.load()`` does it,
-    ``torch.ops.load_library("…/equinet/ops/native/libequinet.so")`` without equinet, ``dlopen`` in
-    C++.
+    The native engine must be loaded before the package, by ``equinet.ops.native.load()``, without
+    equinet by ``torch.ops.load_library("…/equinet/ops/native/libequinet.so")``, in C++ by
+    ``dlopen``. A model made with ``backend="grid"`` does not need it.
 
     Args:
-        model: To be exported; it is left as it is.
-        path: File to write, ending in ``.pt2``.
-        stress: Also return the stress.
+        model: Potential to export; it is not changed.
+        path: Path of the file to write, ending in ``.pt2``.
+        stress: Whether the package also returns the stress.
 
     Raises:
         ConfigError: ``path`` has another ending, or its folder does not exist.
-        BackendError: There is no C++ compiler.
+        BackendError: No C++ compiler is installed.
 
     Example:
         >>> from equinet import zoo
@@ -59,7 +58,7 @@ def export(model: Potential, path: str | Path, *, stress: bool = False) -> None:
     if path.suffix != ".pt2" or not path.parent.is_dir():
         raise ConfigError(f"path must end in .pt2 and lie in a folder that exists, found {path}")
     configs = {
-        # As many threads as there are where it runs, not where it is compiled.
+        # Number of threads of the machine that runs the package, not of this one.
         "cpp.dynamic_threads": True,
         "aot_inductor.metadata": {
             "equinet": equinet.__version__,
@@ -85,8 +84,8 @@ def trace(model: Potential, *, stress: bool = False) -> torch.export.ExportedPro
     """Trace a potential with its derivatives, see :func:`export`; sizes are symbolic.
 
     Args:
-        model: To be traced; it is left as it is.
-        stress: Also return the stress.
+        model: Potential to trace; it is not changed.
+        stress: Whether the program also returns the stress.
 
     Returns:
         A program of plain operations, for :func:`torch.export.save` or other compilers.
@@ -95,7 +94,7 @@ def trace(model: Potential, *, stress: bool = False) -> torch.export.ExportedPro
 
     program = _Program(copy.deepcopy(model).eval().requires_grad_(requires_grad=False), stress)
     inputs = _example(next(model.parameters()).device)
-    # Two steps: torch.export alone makes constants of what the gradient saves on its way
+    # Two steps: torch.export alone turns tensors that the gradient saves into constants
     # (https://github.com/pytorch/pytorch/issues/187907).
     graph = make_fx(program, tracing_mode="symbolic", _allow_non_fake_inputs=True)(*inputs)
     atoms, graphs = (torch.export.Dim(name, min=1) for name in ("atoms", "graphs"))
@@ -105,7 +104,7 @@ def trace(model: Potential, *, stress: bool = False) -> torch.export.ExportedPro
 
 
 class _Program(nn.Module):
-    """A potential as a function of tensors, with the check of the elements inside."""
+    """Potential as a function of tensors that includes the check of the elements."""
 
     def __init__(self, model: Potential, stress: bool) -> None:
         super().__init__()
@@ -129,7 +128,7 @@ class _Program(nn.Module):
         species = known[atomic_numbers.clamp(0, known.shape[0] - 1)]
         torch._assert_async((species >= 0).all(), self.message)  # noqa: SLF001
         return self.model.evaluate(
-            species.clamp(min=0),  # the check is not the first to run
+            species.clamp(min=0),  # on a GPU the check may run after this
             pos.detach().requires_grad_(),
             cell,
             batch,
@@ -140,7 +139,7 @@ class _Program(nn.Module):
 
 
 def _example(device: torch.device) -> tuple[Any, ...]:
-    """Inputs of the right shapes and types; their values are of no matter."""
+    """Return inputs of the right shapes and types; their values are arbitrary."""
 
     def integers(*shape: int) -> Tensor:
         return torch.zeros(shape, dtype=torch.int64, device=device)
@@ -148,7 +147,7 @@ def _example(device: torch.device) -> tuple[Any, ...]:
     def numbers(*shape: int) -> Tensor:
         return torch.zeros(shape, dtype=torch.float64, device=device)
 
-    # No tensor may appear twice: the tracer would take it for one input.
+    # All tensors are distinct, since the tracer would merge inputs that are the same tensor.
     return (
         integers(_ATOMS),
         numbers(_ATOMS, 3),

@@ -1,4 +1,4 @@
-"""Check that weights are numbers."""
+"""Find weights that are NaN or infinite."""
 
 from collections.abc import Mapping
 

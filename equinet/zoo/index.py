@@ -1,4 +1,4 @@
-"""Where models are found: run directories, model folders, and the names of the zoo."""
+"""Find models: in run directories, in model folders, and by the names of the zoo."""
 
 import json
 from dataclasses import astuple, dataclass
@@ -16,9 +16,13 @@ class Entry:
     """One model of the zoo.
 
     Attributes:
-        name: What to give :func:`equinet.zoo.load`.
-        summary: One line: architecture, training data, errors.
-        sha256: Of its weights.
+        name: Name by which :func:`equinet.zoo.load` finds the model.
+        summary: Architecture, training data and errors in one line.
+        sha256: SHA-256 of the weights, hexadecimal.
+
+    Example:
+        >>> Entry("mine", "MACE-Gaunt on my data", "0" * 64).folder.name
+        'mine'
     """
 
     name: str
@@ -27,7 +31,7 @@ class Entry:
 
     @property
     def folder(self) -> Path:
-        """The model folder, inside the package."""
+        """Path of the model folder, inside the package."""
         return _HERE / "models" / self.name
 
 
@@ -53,11 +57,11 @@ def find(name_or_path: str | Path) -> Path:
     """Find a model folder.
 
     Args:
-        name_or_path: A run directory, a model folder, or a name from the zoo; a folder of that
-            name goes first.
+        name_or_path: Path of a run directory or a model folder, or a name from the zoo. A folder
+            takes precedence over a model of the same name.
 
     Returns:
-        A folder that holds a card.
+        Path of a folder that holds a card.
 
     Raises:
         ConfigError: There is no such folder or name.
@@ -81,7 +85,11 @@ def find(name_or_path: str | Path) -> Path:
 
 
 def find_entry(name: str) -> Entry | None:
-    """Return the entry of that name, if there is one."""
+    """Return the entry of a name; None where there is none.
+
+    Args:
+        name: Name of the model in the zoo.
+    """
     return next((entry for entry in entries() if entry.name == name), None)
 
 

@@ -26,27 +26,34 @@ from equinet.zoo.finite import not_finite
 from equinet.zoo.index import find, find_entry
 
 _SEAL = "card"
-_SMALL = 1 << 14  # a number that no argument of a model makes large by
+_SMALL = 1 << 14  # added to every bound, so that small models are never refused
 
 
 def save(model: Model, path: str | Path, card: Mapping[str, Any]) -> None:
     """Write ``path/model.safetensors`` and ``path/card.json``.
 
-    A process that is killed at any moment leaves the old model or the new one. The weights are
-    written under a name with their checksum, then the card that states it, and only then do the
-    weights take the place of the old ones. :func:`load` knows both names.
+    A process that is killed at any moment leaves the old model or the new one intact. The weights
+    are written under a name that contains their checksum, then the card with the full checksum, and
+    then the weights are renamed over the old ones. :func:`load` tries both names.
 
     Args:
         model: Model of a class in equinet.models or of a registered package, see
-            :mod:`equinet.plugins`; its parameters share one dtype.
-        path: Folder to write to; it is made where needed.
-        card: What to add to the card: metrics, data, command, commit and their units.
+            :mod:`equinet.plugins`; all its parameters have the same dtype.
+        path: Folder to write to; it is made if it does not exist.
+        card: Further entries of the card, such as metrics, data, command, commit and their units.
 
     Raises:
         ValueError: The model's class is not known to the zoo, its parameters are of several dtypes,
             or an entry of the card cannot be written as JSON.
         DataError: A weight is NaN or infinite.
         WriteError: The disk is full, or the folder cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save(load("mace-gaunt-3bpa"), folder, {"data": "3BPA"})
+        ...     sorted(path.name for path in Path(folder).iterdir())
+        ['card.json', 'model.safetensors']
     """
     name_of_model(type(model))
     dtypes = {parameter.dtype for parameter in model.parameters()}
@@ -92,17 +99,17 @@ def load(
     """Load a model, in evaluation mode.
 
     Args:
-        name_or_path: A run directory, a model folder, or a name from the zoo.
-        dtype: Precision of the parameters; None keeps the one it was saved in. Reference energies
-            stay in float64.
-        device: Where to put it.
+        name_or_path: Path of a run directory or a model folder, or a name from the zoo.
+        dtype: Floating-point type of the parameters; None keeps the one that was saved. Reference
+            energies stay in float64.
+        device: Device to move the model to.
 
     Returns:
-        The model.
+        The model, on the device.
 
     Raises:
         ConfigError: There is no such model, or no such device.
-        DataError: The card or the weights are broken, do not fit each other, name a class that
+        DataError: The card or the weights are damaged, do not match each other, name a class that
             this version does not have, or hold NaN or infinity.
 
     Example:
@@ -127,7 +134,7 @@ def load(
             raise
         card = again
         content = _read_weights(folder, _expected_hash(name_or_path, folder, card))
-    # The bytes that were hashed are the bytes that are parsed.
+    # Parsing the bytes in memory rather than the file makes sure that they are those hashed.
     try:
         tensors = safetensors.torch.load(content)
     except safetensors.SafetensorError as error:
@@ -146,7 +153,7 @@ def load(
     model.load_state_dict(tensors)
     try:
         model.to(device=device, dtype=dtype)
-    # torch built without CUDA says so with an AssertionError.
+    # torch raises an AssertionError if it is built without CUDA.
     except (RuntimeError, AssertionError) as error:
         reason = str(error).split("\n", 1)[0]
         raise ConfigError(f"the model cannot be put on device {device!s}: {reason}") from error
@@ -154,7 +161,7 @@ def load(
 
 
 def _in_order(weights: bytes) -> bytes:
-    """Sort the header of weights, which safetensors writes in an order that changes by chance."""
+    """Sort the header of weights, which safetensors writes in random order."""
     (length,) = struct.unpack_from("<Q", weights)
     header = json.dumps(json.loads(weights[8 : 8 + length]), sort_keys=True).encode()
     header += b" " * (-len(header) % 8)
@@ -166,7 +173,7 @@ def _alone(folder: Path) -> Iterator[None]:
     """Wait until no other process saves into the folder."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        with contextlib.suppress(OSError):  # some file systems know no locks
+        with contextlib.suppress(OSError):  # some file systems have no locks
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
@@ -174,7 +181,7 @@ def _alone(folder: Path) -> Iterator[None]:
 
 
 def _is_stated(folder: Path, sha256: str) -> bool:
-    """Say whether the card in a folder vouches for weights, as it does for those it replaces."""
+    """Whether the card in a folder has the checksum of some weights."""
     try:
         return bool(read_card(folder)["sha256"] == sha256)
     except DataError:
@@ -182,7 +189,7 @@ def _is_stated(folder: Path, sha256: str) -> bool:
 
 
 def _expected_hash(name_or_path: str | Path, folder: Path, card: Mapping[str, Any]) -> str:
-    """The checksum in the card, which for a zoo name must be the one in the index."""
+    """Return the checksum in the card, which for a zoo name must be the one in the index."""
     entry = find_entry(str(name_or_path))
     if entry is not None and entry.folder == folder and entry.sha256 != card["sha256"]:
         raise DataError(f"{folder / CARD} is not the card of the zoo's {entry.name!r}; reinstall")
@@ -190,7 +197,7 @@ def _expected_hash(name_or_path: str | Path, folder: Path, card: Mapping[str, An
 
 
 def _read_weights(folder: Path, sha256: str) -> bytes:
-    """Read the weights that have a checksum, under whichever of the two names they are."""
+    """Read the weights with a checksum, under the first of their two names that holds them."""
     found = ""
     for path in (folder / own_name(sha256), folder / WEIGHTS):
         try:
@@ -212,7 +219,7 @@ def _read_weights(folder: Path, sha256: str) -> bytes:
 
 
 def _seal_of(weights: bytes) -> str | None:
-    """The checksum of the card that weights carry along; those of older versions have none."""
+    """Return the checksum of the card inside the weights; None in files of older versions."""
     (length,) = struct.unpack_from("<Q", weights)
     header = json.loads(weights[8 : 8 + length])
     found: str | None = header.get("__metadata__", {}).get(_SEAL)
@@ -220,8 +227,8 @@ def _seal_of(weights: bytes) -> str | None:
 
 
 def _build(card: Mapping[str, Any], place: Path, numbers: int) -> Model:
-    """Build the model of a card, which may have about as many parameters as there are numbers."""
-    # Twice as many, so that weights that are incomplete are told from those of another size.
+    """Build the model of a card, with a bound on its parameters from the number of weights."""
+    # The factor admits models with missing weights, which a later check names one by one.
     numbers = 2 * numbers + _SMALL
     kind = find_model(card["class"])
     if kind is None:
@@ -229,7 +236,7 @@ def _build(card: Mapping[str, Any], place: Path, numbers: int) -> Model:
             f"{place} names the class {card['class']!r}, which this equinet does not have; it has "
             f"{', '.join(sorted(all_models()))}{did_you_mean(card['class'], all_models())}"
         )
-    # Initial weights are drawn and overwritten; the caller's random numbers must not notice.
+    # Initial weights are drawn and overwritten, without advancing the caller's random numbers.
     with torch.random.fork_rng(devices=()):
         try:
             _refuse_large(card["arguments"], numbers)
@@ -237,7 +244,7 @@ def _build(card: Mapping[str, Any], place: Path, numbers: int) -> Model:
                 return kind(**card["arguments"])
         except (DataError, MemoryError):
             raise
-        except Exception as error:  # a constructor raises whatever a value leads it to
+        except Exception as error:  # constructors may raise anything on damaged arguments
             reason = str(error).split("\n", 1)[0]
             raise DataError(
                 f"{place} holds arguments that {card['class']} does not take: {reason}"
@@ -245,7 +252,7 @@ def _build(card: Mapping[str, Any], place: Path, numbers: int) -> Model:
 
 
 def _refuse_large(value: Any, numbers: int) -> None:
-    """Refuse sizes beyond the weights: building such a model could fill memory or last for ever."""
+    """Refuse arguments so large that building the model could exhaust memory or never end."""
     if isinstance(value, Mapping):
         value = list(value.values())
     if isinstance(value, list):
@@ -259,7 +266,7 @@ def _refuse_large(value: Any, numbers: int) -> None:
 
 @contextlib.contextmanager
 def _at_most(numbers: int) -> Iterator[None]:
-    """End the building of a model, in this thread, that has more parameters than a bound."""
+    """Stop the building of a model in this thread as soon as it exceeds a number of parameters."""
     thread = threading.get_ident()
     seen: dict[int, nn.Parameter] = {}
     left = numbers
@@ -290,7 +297,7 @@ def _dtype_of(card: Mapping[str, Any], place: Path) -> torch.dtype:
 def _check_fit(model: Model, found: Mapping[str, Tensor], folder: Path) -> None:
     """Refuse weights whose names, shapes or types are not exactly the model's.
 
-    Buffers are tables, made in float64, which may have been cast since with all the rest.
+    Of buffers only the shape is compared: they are float64 tables that a cast of the model changes.
     """
     expected = model.state_dict()
     parameters = {name for name, _ in model.named_parameters()}

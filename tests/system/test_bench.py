@@ -135,7 +135,7 @@ def test_every_implementation_takes_part_in_every_stage():
 
 
 def test_slow_ones_are_left_out_at_higher_degrees(monkeypatch):
-    monkeypatch.setattr(contest, "_PATIENCE", 0.0)
+    monkeypatch.setattr(contest, "_LONGEST_CALL", 0.0)
     first, second = compete(tiny("bracket_product", 1, 2), seconds=0.0)
     assert first
     assert second == []
@@ -152,7 +152,7 @@ def test_who_may_need_too_much_memory_is_left_out(monkeypatch):
     assert 2 * needed["grid"] > 1000 * 4 * 2 * 4  # at least the result
     operands = work.minimal_bytes(problem, 0)
     between = (needed["grid"] + needed["reference"]) / 2 + operands
-    monkeypatch.setattr(contest, "free_memory", lambda _: between / contest._SHARE)
+    monkeypatch.setattr(contest, "free_memory", lambda _: between / contest._MEMORY_FRACTION)
     monkeypatch.setattr(contest, "STAGES", STAGES[:1])
     monkeypatch.setattr(contest, "implementations", lambda *_: ["grid", "reference"])
     (results,) = compete(Series("", "gaunt_product", sizes), seconds=0.0)

@@ -10,7 +10,7 @@ from equinet.lie import random_rotations
 from equinet.models import EquiformerV2
 from equinet.models.potential import Potential
 from equinet.training import FirstBatchCheck, ModelCheckError, measure
-from equinet.training.check import smallest, turned
+from equinet.training.check import rotated, smallest
 
 
 class _Springs(Potential):
@@ -134,7 +134,7 @@ def test_measuring_changes_nothing(make_model, batch):
     assert all(p.grad is None for p in model.parameters())
 
 
-def test_turning_keeps_edges_valid(batch):
+def test_rotating_keeps_edges_valid(batch):
     rotation = -random_rotations(1)[0]
     graph = batch.clone()
     graph.cell = torch.randn(batch.cell.shape, dtype=torch.float64)
@@ -145,7 +145,7 @@ def test_turning_keeps_edges_valid(batch):
         shift = torch.einsum("ei,eij->ej", g.edge_shift, g.cell[g.batch[receiver]])
         return (g.pos[sender] - g.pos[receiver] + shift).norm(dim=-1)
 
-    assert torch.allclose(lengths(turned(graph, rotation)), lengths(graph), atol=1e-12)
+    assert torch.allclose(lengths(rotated(graph, rotation)), lengths(graph), atol=1e-12)
 
 
 def test_smallest_structure_of_a_batch(batch):
@@ -153,7 +153,7 @@ def test_smallest_structure_of_a_batch(batch):
     assert smallest(batch).pos.shape[0] == int(sizes.min())
 
 
-def test_a_model_is_turned_by_the_symmetries_it_names(springs, batch, monkeypatch):
+def test_a_model_is_rotated_by_the_symmetries_it_names(springs, batch, monkeypatch):
     model, graph = springs("frame"), smallest(batch)
     assert measure(model, graph).rotation_energy > 1e-3
     flips = torch.diag_embed(torch.tensor([[1.0, -1, -1], [-1, 1, -1], [-1, -1, 1]]).double())

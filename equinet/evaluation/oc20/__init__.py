@@ -1,4 +1,4 @@
-"""OC20: its errors and splits, submissions to its leaderboard, relaxations."""
+"""Errors, splits and relaxations of OC20, and submissions to its leaderboard."""
 
 from equinet.evaluation.oc20.errors import (
     IS2RE_ERRORS,

@@ -1,4 +1,4 @@
-"""The errors by which OC20 ranks models, as it defines them, summed over batches and processes.
+"""Errors by which OC20 ranks models, summed over batches and processes.
 
 Source: Chanussot et al., ACS Catal. 11, 6059 (2021), doi 10.1021/acscatal.0c04525, and the Open
 Catalyst Project's evaluator.
@@ -47,10 +47,7 @@ S2EF_ERRORS: tuple[Error, ...] = (
     replace(_EWT, label="", log="", splits=("val",)),
     Error("forces_magnitude_error", "", "meV/Å", of="magnitude", measure="absolute"),
 )
-"""Errors of structures to energies and forces, in the order of ``metrics.csv``.
-
-Tables show those that published tables show.
-"""
+"""Errors of the S2EF task, in the order of ``metrics.csv``; tables show those of publications."""
 
 IS2RE_ERRORS: tuple[Error, ...] = (
     Error("loss", of="energy", measure="absolute", splits=_BOTH),
@@ -63,7 +60,7 @@ The loss is the mean absolute error in eV.
 """
 
 ADWT = Error("adwt", "ADwT", "%", of="success")
-"""Error of relaxed structures."""
+"""Agreement of relaxed structures with the true ones, see :class:`RelaxationErrors`."""
 
 _ENERGY_THRESHOLD = 0.02  # eV
 _FORCE_THRESHOLD = 0.03  # eV/Å, of a component
@@ -76,10 +73,23 @@ class S2EFErrors(SummedErrors):
     ``energy_mae`` is a mean over structures, ``forces_mae`` over the components of free atoms.
     ``forces_cosine`` and ``forces_magnitude_error`` are means over free atoms. ``efwt`` is the
     fraction of structures whose energy error is below 0.02 eV and whose force error is below
-    0.03 eV/Å in every component on a free atom, both strictly; ``ewt`` asks for the energy alone.
+    0.03 eV/Å in every component on a free atom, both strictly; ``ewt`` is the fraction of
+    structures whose energy error is below 0.02 eV.
 
     Args:
         shared: Whether sums are added up over processes; False where only one of them evaluates.
+
+    Example:
+        >>> from torch_geometric.data import Batch, Data
+        >>> label = Data(
+        ...     atomic_numbers=torch.tensor([1]), pos=torch.zeros(1, 3),
+        ...     energy=torch.zeros(1), forces=torch.zeros(1, 3),
+        ... )
+        >>> errors = S2EFErrors()
+        >>> predicted = {"energy": torch.tensor([0.01]), "forces": torch.zeros(1, 3)}
+        >>> errors.update(predicted, Batch.from_data_list([label]))
+        >>> float(errors.compute()["efwt"])
+        100.0
     """
 
     declared: ClassVar[tuple[Error, ...]] = S2EF_ERRORS
@@ -88,21 +98,21 @@ class S2EFErrors(SummedErrors):
         """Add one batch.
 
         Args:
-            predicted: Energies ``energy`` [G], eV, and forces ``forces`` [N, 3], eV/Å.
-            graph: Batch with the same as labels, and ``fixed`` where atoms are held.
+            predicted: Predicted ``energy`` [G], eV, and ``forces`` [N, 3], eV/Å.
+            graph: Batch with the labels ``energy`` and ``forces``, and optionally ``fixed``.
         """
         energy_error = predicted["energy"].detach().double() - graph.energy.double()
         free = _free(graph)
         found = predicted["forces"].detach().double()[free]
         true = graph.forces.double()[free]
         error = found - true
-        off = (~(error.abs() < _FORCE_THRESHOLD)).any(dim=1).double()  # NaN is off too
+        off = (~(error.abs() < _FORCE_THRESHOLD)).any(dim=1).double()  # also for NaN
         atoms_off = torch.zeros_like(energy_error).index_add(0, graph.batch[free], off)
         within_energy = energy_error.abs() < _ENERGY_THRESHOLD
         self.add(
             energy=energy_error,
             forces=error,
-            # In float32, as the evaluator computes it.
+            # In float32, as OC20's evaluator computes it.
             cosine=torch.cosine_similarity(found.float(), true.float(), dim=1, eps=1e-8),
             within_both=within_energy & (atoms_off == 0),
             within_energy=within_energy,
@@ -117,6 +127,12 @@ class RelaxedEnergyErrors(SummedErrors):
 
     Args:
         shared: Whether sums are added up over processes; False where only one of them evaluates.
+
+    Example:
+        >>> errors = RelaxedEnergyErrors()
+        >>> errors.update(torch.tensor([0.01, 0.5]), torch.zeros(2))
+        >>> float(errors.compute()["ewt"])
+        50.0
     """
 
     declared: ClassVar[tuple[Error, ...]] = IS2RE_ERRORS
@@ -125,8 +141,8 @@ class RelaxedEnergyErrors(SummedErrors):
         """Add one batch.
 
         Args:
-            predicted: Predicted energies, eV.
-            true: Labels, eV.
+            predicted: Predicted energies of relaxed structures [G], eV.
+            true: True energies of relaxed structures [G], eV.
         """
         error = predicted.detach().double() - true.double()
         self.add(energy=error, within_energy=error.abs() < _ENERGY_THRESHOLD)
@@ -149,7 +165,7 @@ class RelaxationErrors(SummedErrors):
         """Add one batch.
 
         Args:
-            positions: Positions where a relaxation ended, Å.
+            positions: Positions at the end of the relaxations [N, 3], Å.
             graph: Batch with the true positions as ``relaxed_positions``.
         """
         free = _free(graph)
@@ -175,23 +191,26 @@ def minimum_image_distances(
     pbc: Bool[Tensor, "graph 3"],
     batch: Int[Tensor, " atom"],
 ) -> Float[Tensor, " atom"]:
-    """Compute distances between positions, each fractional difference taken modulo one.
+    """Compute distances between positions, with fractional differences between -1/2 and 1/2.
 
-    That is the nearest image where the difference is small compared to the cell, as in relaxations.
+    This is the distance to the nearest image if the difference is small compared to the cell, as in
+    relaxations.
 
     Args:
-        first: Positions, Å.
-        second: Positions of the same atoms, Å.
-        cell: Lattice vectors in rows, Å.
-        pbc: Whether each lattice vector is periodic.
-        batch: Structure of each atom.
+        first: Positions of atoms [N, 3], Å.
+        second: Other positions of the same atoms [N, 3], Å.
+        cell: Lattice vectors in rows [G, 3, 3], Å.
+        pbc: Whether each lattice vector is periodic [G, 3].
+        batch: Index of the structure of each atom [N].
 
     Returns:
-        Distances, Å.
+        Distances [N], Å.
     """
     own = cell[batch]
     fractional = torch.linalg.solve(own.transpose(1, 2), (first - second)[:, :, None])[:, :, 0]
-    wrapped = fractional.remainder(1.0).remainder(1.0)  # once leaves 1 - tiny numbers at 1
+    wrapped = fractional.remainder(1.0).remainder(
+        1.0
+    )  # the first turns tiny negative numbers into 1
     wrapped = torch.where(wrapped > 0.5, wrapped - 1, wrapped)
     fractional = torch.where(pbc[batch], wrapped, fractional)
     return (fractional[:, None, :] @ own)[:, 0].norm(dim=1)
@@ -201,7 +220,7 @@ def mean_of_splits(splits: Sequence[Mapping[str, float]]) -> dict[str, float]:
     """Average errors over splits, each with equal weight, as published tables do.
 
     Args:
-        splits: Errors of each split by name; only those that all splits have are averaged.
+        splits: Errors of each split by name; errors that a split lacks are left out.
 
     Example:
         >>> mean_of_splits([{"efwt": 1.0}, {"efwt": 2.0, "adwt": 5.0}])

@@ -16,7 +16,7 @@ class RelaxedPredictions:
     """Predictions for the systems of one split, in any order.
 
     Attributes:
-        ids: ``sid`` of each system.
+        ids: Identifier ``sid`` of each system.
         energy: Energies of the relaxed structures, eV.
         atoms: Number of atoms of each structure; None where energies were predicted without
             relaxation.
@@ -33,16 +33,25 @@ class RelaxedPredictions:
 def write_is2re_submission(path: str | Path, splits: Mapping[str, RelaxedPredictions]) -> None:
     """Write a submission of the IS2RE task, and read it back.
 
-    For every split the file holds ``SPLIT_ids`` in the order of their characters and
-    ``SPLIT_energy`` in float32.
+    For every split the file holds ``SPLIT_ids`` in alphabetical order and ``SPLIT_energy`` in
+    float32.
 
     Args:
         path: File to write, ending in ``.npz``.
         splits: Predictions by name of the split; a valid submission has all four.
 
     Raises:
-        DataError: A split is not known, an energy is not finite, a system is there twice or has no
+        DataError: A split is not known, an energy is not finite, a system occurs twice or has no
             id, or the file does not hold what was written.
+
+    Example:
+        >>> import tempfile
+        >>> found = RelaxedPredictions(["7", "12"], np.array([-1.5, 0.25]))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder, "energies.npz")
+        ...     write_is2re_submission(path, {"id": found})
+        ...     read_is2re_submission(path)
+        {'id': {'12': 0.25, '7': -1.5}}
     """
     arrays = {}
     for name, found in splits.items():
@@ -64,7 +73,7 @@ def read_is2re_submission(path: str | Path) -> dict[str, dict[str, float]]:
     """Read a submission of the IS2RE task.
 
     Args:
-        path: File to read.
+        path: Path of the file to read.
 
     Returns:
         Energies by split and id, eV.
@@ -87,17 +96,26 @@ def read_is2re_submission(path: str | Path) -> dict[str, dict[str, float]]:
 def write_is2rs_submission(path: str | Path, splits: Mapping[str, RelaxedPredictions]) -> None:
     """Write a submission of the IS2RS task, and read it back.
 
-    For every split the file holds ``SPLIT_ids`` in the order of their characters, ``SPLIT_pos`` of
-    all atoms of all structures in float32 and ``SPLIT_chunk_idx``, where one structure ends and the
-    next begins.
+    For every split the file holds ``SPLIT_ids`` in alphabetical order, ``SPLIT_pos`` of all atoms
+    of all structures in float32 and ``SPLIT_chunk_idx``, the places where one structure ends and
+    the next begins.
 
     Args:
         path: File to write, ending in ``.npz``.
         splits: Predictions with positions by name of the split; a valid submission has all four.
 
     Raises:
-        DataError: A split is not known, a position is not finite, a system is there twice or has
-            no id, or the file does not hold what was written.
+        DataError: A split is not known, a position is not finite, a system occurs twice or has no
+            id, or the file does not hold what was written.
+
+    Example:
+        >>> import tempfile
+        >>> found = RelaxedPredictions(["7"], np.zeros(1), np.array([2]), np.ones((2, 3)))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder, "structures.npz")
+        ...     write_is2rs_submission(path, {"id": found})
+        ...     read_is2rs_submission(path)["id"]["7"].shape
+        (2, 3)
     """
     arrays, structures = {}, {}
     for name, found in splits.items():
@@ -126,7 +144,7 @@ def read_is2rs_submission(path: str | Path) -> dict[str, dict[str, Float[np.ndar
     """Read a submission of the IS2RS task.
 
     Args:
-        path: File to read.
+        path: Path of the file to read.
 
     Returns:
         Positions of all atoms by split and id, Å.

@@ -17,14 +17,14 @@ from equinet.evaluation.relaxation import DIVERGED, Relaxed
 
 @dataclass(frozen=True)
 class SplitRelaxation:
-    """The relaxed structures of one split.
+    """Relaxed structures of one split, and their errors.
 
     Attributes:
         predictions: Energies and positions of all structures that the model could evaluate.
-        errors: Errors ``energy_mae`` (meV), ``ewt`` and ``adwt`` (%) of the same structures by
-            name, as far as they are labeled.
+        errors: Errors ``energy_mae`` (meV), ``ewt`` and ``adwt`` (%) of these structures by name;
+            errors without labels are missing.
         outcomes: Number of structures by outcome: converged, unfinished, diverged.
-        steps: Mean number of steps.
+        steps: Mean number of steps over all structures.
         diverged: One sentence for each structure that diverged, with its system id and name.
         lost: System ids of the structures that the model could not evaluate.
     """
@@ -42,10 +42,15 @@ def gather(frames: StoredFrames, results: Iterable[Relaxed]) -> SplitRelaxation:
 
     Args:
         frames: Structures that were relaxed.
-        results: Result of each of them, in any order.
+        results: Result of each structure, in any order.
 
     Returns:
         Predictions, errors and outcomes of the split.
+
+    Example:
+        >>> from equinet.data import FrameStore
+        >>> frames = StoredFrames(FrameStore("is2re_val_id"))  # doctest: +SKIP
+        >>> gather(frames, relax(model, frames)).errors["adwt"]  # doctest: +SKIP
     """
     ordered = sorted(results, key=lambda result: result.index)
     ids = list(map(str, frames.systems.tolist()))
@@ -80,7 +85,7 @@ def gather(frames: StoredFrames, results: Iterable[Relaxed]) -> SplitRelaxation:
 
 
 def _truth(record: Record) -> SimpleNamespace:
-    """The relaxed structure as a batch of one."""
+    """Return the true relaxed structure as a batch of one."""
     frame = record.frame
     held = np.zeros(len(frame), dtype=bool) if frame.fixed is None else frame.fixed
     return SimpleNamespace(

@@ -12,7 +12,7 @@ from equinet.errors import DataError
 from equinet.files import whole_file
 
 SPLITS = ("id", "ood_ads", "ood_cat", "ood_both")
-"""The four test splits, as keys of a submission begin."""
+"""Names of the four test splits, with which the keys of a submission begin."""
 
 
 @dataclass(frozen=True)
@@ -20,11 +20,11 @@ class SplitPredictions:
     """Predictions for the structures of one split, in any order.
 
     Attributes:
-        ids: ``"system_frame"`` of each structure.
-        energy: Energies, eV.
+        ids: Identifier ``"system_frame"`` of each structure.
+        energy: Energy of each structure, eV.
         atoms: Number of atoms of each structure.
         forces: Forces on all atoms, structure after structure, eV/Å.
-        fixed: Whether each atom is held in place; its force is not submitted.
+        fixed: Whether each atom is fixed; its force is then not submitted.
     """
 
     ids: list[str]
@@ -39,10 +39,10 @@ def write_s2ef_submission(
 ) -> None:
     """Write a submission of the S2EF task, and read it back.
 
-    For every split the file holds ``SPLIT_ids`` in the order of their characters,
-    ``SPLIT_energy``, ``SPLIT_forces`` of the free atoms of all structures and ``SPLIT_chunk_idx``,
-    where the forces of one structure end and those of the next begin. A structure that is there
-    more than once is written once.
+    For every split the file holds ``SPLIT_ids`` in alphabetical order, ``SPLIT_energy``,
+    ``SPLIT_forces`` of the free atoms of all structures and ``SPLIT_chunk_idx``, the places where
+    the forces of one structure end and those of the next begin. A structure that occurs more than
+    once is written once.
 
     Args:
         path: File to write, ending in ``.npz``.
@@ -51,8 +51,19 @@ def write_s2ef_submission(
             between 4 and 8 eV.
 
     Raises:
-        DataError: A split is none of those known, a prediction is not finite or too large for
-            ``dtype``, or the file does not hold what was written.
+        DataError: A split is not known, a prediction is not finite or too large for ``dtype``, or
+            the file does not hold what was written.
+
+    Example:
+        >>> import tempfile
+        >>> found = SplitPredictions(
+        ...     ["7_0"], np.zeros(1), np.array([2]), np.ones((2, 3)), np.array([True, False])
+        ... )
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder, "s2ef.npz")
+        ...     write_s2ef_submission(path, {"id": found})
+        ...     read_s2ef_submission(path)
+        {'id': {'7_0': (0.0, array([[1., 1., 1.]]))}}
     """
     packed = {name: _packed(found, dtype) for name, found in splits.items()}
     path = write_splits(path, packed)
@@ -69,7 +80,7 @@ def read_s2ef_submission(
     """Read a submission of the S2EF task.
 
     Args:
-        path: File to read.
+        path: Path of the file to read.
 
     Returns:
         Energy, eV, and forces on the free atoms, eV/Å, by split and id.
@@ -98,17 +109,17 @@ def read_s2ef_submission(
 
 
 def write_splits(path: str | Path, splits: Mapping[str, Mapping[str, np.ndarray]]) -> Path:
-    """Write arrays as ``SPLIT_NAME`` into a compressed file that appears once it is whole.
+    """Write arrays as ``SPLIT_NAME`` into a compressed file that is complete or absent.
 
     Args:
         path: File to write, ending in ``.npz``.
         splits: Arrays by name for each split.
 
     Returns:
-        The path, without a tilde.
+        The path with ``~`` replaced by the home folder.
 
     Raises:
-        DataError: The path ends in something else, or a split is none of :data:`SPLITS`.
+        DataError: The path does not end in ``.npz``, or a split is not among :data:`SPLITS`.
     """
     path = Path(path).expanduser()
     if path.suffix != ".npz":
@@ -125,14 +136,14 @@ def write_splits(path: str | Path, splits: Mapping[str, Mapping[str, np.ndarray]
 
 
 def read_splits(path: str | Path, names: Sequence[str]) -> dict[str, list[np.ndarray]]:
-    """Read what :func:`write_splits` wrote.
+    """Read arrays that :func:`write_splits` wrote.
 
     Args:
-        path: File to read.
-        names: Of the arrays that each split must have.
+        path: Path of the file to read.
+        names: Names of the arrays that each split must have.
 
     Returns:
-        By split, in the order of :data:`SPLITS`, those arrays.
+        Arrays in the order of ``names`` by split, in the order of :data:`SPLITS`.
 
     Raises:
         DataError: An array is missing.
@@ -151,8 +162,8 @@ def ids_of(systems: Iterable[int], steps: Iterable[int]) -> list[str]:
     """Name structures as the leaderboard does.
 
     Args:
-        systems: ``sid`` of each.
-        steps: ``fid`` of each.
+        systems: Identifier ``sid`` of the system of each structure.
+        steps: Number ``fid`` of each structure in its trajectory.
 
     Example:
         >>> ids_of([7, 8], [0, 12])
@@ -168,7 +179,7 @@ def _packed(found: SplitPredictions, dtype: str) -> dict[str, np.ndarray]:
         found.forces[end - count : end][~found.fixed[end - count : end]]
         for end, count in zip(ends[places], found.atoms[places], strict=True)
     ]
-    with np.errstate(over="ignore"):  # reading back finds what is too large
+    with np.errstate(over="ignore"):  # overflows are found when the file is read back
         return {
             "ids": ids,
             "energy": found.energy[places].astype(dtype),
@@ -180,7 +191,7 @@ def _packed(found: SplitPredictions, dtype: str) -> dict[str, np.ndarray]:
 def _compare(
     read: Mapping[str, tuple[float, np.ndarray]], found: SplitPredictions, dtype: str, place: str
 ) -> None:
-    """See that every structure came back with its own energy and forces."""
+    """Check that every structure is read back with the energy and forces that were written."""
     if set(read) != set(found.ids):
         raise DataError(f"{place}: other ids came back than were written")
     tolerance = 4 * float(np.finfo(dtype).eps)

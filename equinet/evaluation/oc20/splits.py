@@ -25,8 +25,8 @@ from equinet.evaluation.tables import lay_out
 
 _S2EF_TABLE = tabulated(S2EF_ERRORS, [])
 _IS2RE_TABLE = tabulated(IS2RE_ERRORS, [])
-# Trained on S2EF-2M; means of the four official validation splits, as the EquiformerV2 and Gaunt
-# tensor product papers give them.
+# Models trained on S2EF-2M; means of the four official validation splits from the papers on
+# EquiformerV2 and on Gaunt tensor products.
 _PUBLISHED = tuple(
     dict(zip(("name", *(error.name for error in _S2EF_TABLE)), row, strict=True))
     for row in (
@@ -39,8 +39,8 @@ _PUBLISHED = tuple(
 )
 
 
-# Trained on all of IS2RE; means over the four official validation splits of what the PhAST, the
-# Equiformer and the EquiformerV2 papers give for each.
+# Models trained on all of IS2RE; means over the four official validation splits of the errors in
+# the papers on PhAST, Equiformer and EquiformerV2.
 _PUBLISHED_DIRECT = (
     {"name": "SchNet", "energy_mae": 683.8},
     {"name": "DimeNet++", "energy_mae": 628.8},
@@ -49,8 +49,8 @@ _PUBLISHED_DIRECT = (
     {"name": "  with noisy nodes", "energy_mae": 441.0},
     {"name": "EquiformerV2, noisy nodes", "energy_mae": 416.9},
 )
-# Relaxed with models trained on all of S2EF; means of the four official test splits, as the
-# EquiformerV2 paper gives them.
+# Relaxations with models trained on all of S2EF; means of the four official test splits from the
+# paper on EquiformerV2.
 _PUBLISHED_RELAXED = (
     {"name": "SchNet", "energy_mae": 749.0, "adwt": 14.4},
     {"name": "GemNet-OC", "energy_mae": 355.0, "adwt": 60.3},
@@ -67,7 +67,7 @@ def predict_split(
     device: torch.device | str = "cpu",
     num_workers: int = 0,
 ) -> tuple[SplitPredictions, dict[str, float]]:
-    """Predict energies and forces of a split, and compare them where it is labeled.
+    """Predict energies and forces of a split, and compare them with its labels.
 
     Args:
         model: Potential, ``model(graph) -> {"energy", "forces"}``; it is moved to ``device`` and
@@ -79,10 +79,16 @@ def predict_split(
 
     Returns:
         The predictions, and the errors of :class:`~equinet.evaluation.oc20.errors.S2EFErrors` by
-        name, none where there are no labels.
+        name, empty where there are no labels.
 
     Raises:
         EquinetError: A prediction is not finite.
+
+    Example:
+        >>> from equinet.data import FrameStore, StoredFrames
+        >>> frames = StoredFrames(FrameStore("s2ef_val_id"))  # doctest: +SKIP
+        >>> dataset = StoredDataset(frames, model.neighborhood)  # doctest: +SKIP
+        >>> predictions, errors = predict_split(model, dataset)  # doctest: +SKIP
     """
     model = model.to(device).eval()
     errors = S2EFErrors(shared=False).to(device)
@@ -127,11 +133,17 @@ def predict_relaxed_energies(
 
     Returns:
         The predictions, and the errors of
-        :class:`~equinet.evaluation.oc20.errors.RelaxedEnergyErrors` by name, none where there are
+        :class:`~equinet.evaluation.oc20.errors.RelaxedEnergyErrors` by name, empty where there are
         no labels.
 
     Raises:
         EquinetError: A prediction is not finite.
+
+    Example:
+        >>> from equinet.data import FrameStore, StoredFrames
+        >>> frames = StoredFrames(FrameStore("is2re_val_id"), relaxed=True)  # doctest: +SKIP
+        >>> dataset = StoredDataset(frames, model.neighborhood)  # doctest: +SKIP
+        >>> predictions, errors = predict_relaxed_energies(model, dataset)  # doctest: +SKIP
     """
     model = model.to(device).eval()
     errors = RelaxedEnergyErrors(shared=False).to(device)
@@ -163,7 +175,7 @@ def split_of(name: str) -> str:
         ``"id"``, ``"ood_ads"``, ``"ood_cat"`` or ``"ood_both"``.
 
     Raises:
-        DataError: The name ends in none of them.
+        DataError: The name does not end in the name of a split.
 
     Example:
         >>> split_of("s2ef_test_ood_both"), split_of("s2ef_val_id")
@@ -183,6 +195,11 @@ def s2ef_table(rows: Sequence[Mapping[str, Any]]) -> str:
 
     Args:
         rows: Splits, each with ``name``, ``structures`` and errors by name.
+
+    Example:
+        >>> text = s2ef_table([{"name": "val_id", "structures": 9, "energy_mae": 300.0}])
+        >>> text.splitlines()[2].split()
+        ['val_id', '9', '300.00']
     """
     about = "published, trained on S2EF-2M, means of the four official validation splits:"
     return _table(rows, _S2EF_TABLE, about, _PUBLISHED)
@@ -195,6 +212,11 @@ def is2re_table(rows: Sequence[Mapping[str, Any]], *, relaxed: bool) -> str:
         rows: Splits, each with ``name``, ``structures`` and errors by name.
         relaxed: Whether structures were relaxed; False where energies were predicted from the
             initial structures.
+
+    Example:
+        >>> rows = [{"name": "val_id", "structures": 9, "energy_mae": 600.0}]
+        >>> is2re_table(rows, relaxed=False).splitlines()[2].split()
+        ['val_id', '9', '600.00']
     """
     if relaxed:
         about = "published, relaxed with models trained on all of S2EF, means of the test splits:"

@@ -1,4 +1,4 @@
-"""What is learned: one Lightning module for each kind of prediction, with its loss and errors."""
+"""Lightning modules, one for each type of prediction, with its loss and errors."""
 
 from equinet.training.tasks.graph_classes import ClassificationTask
 from equinet.training.tasks.image_classes import ImageClassification, ImageErrors, multiply_adds

@@ -1,4 +1,4 @@
-"""Lightning task of classifying graphs."""
+"""Lightning task that trains the classification of graphs."""
 
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, cast
@@ -13,7 +13,7 @@ from equinet.errors import ConfigError, DataError
 from equinet.evaluation import CLASS_ERRORS, ClassificationErrors, Error, refuse_not_finite
 from equinet.lie import random_rotations
 from equinet.training.processes import mean_over_processes
-from equinet.training.tasks.rotations import turn_graphs
+from equinet.training.tasks.rotations import rotate_graphs
 from equinet.training.tasks.task import Evaluation, Task
 
 
@@ -27,13 +27,21 @@ class ClassificationTask(Task):
 
     Args:
         model: Network that returns ``scalars`` [G, classes], see :class:`Task`.
-        optimizer: Called with parameter groups, see :class:`Task`.
+        optimizer: Function of parameter groups that builds the optimizer, see :class:`Task`.
         rotations: Number of rotations of each graph in validation and tests.
 
     Raises:
         ConfigError: The number of rotations is below 1.
 
     Source: Bekkers et al. (ICLR 2024), §5.3, for superpixels.
+
+    Example:
+        >>> from functools import partial
+        >>> from equinet.models import Ponita
+        >>> model = Ponita(in_scalars=1, out_scalars=10, channels=8, layers=1, level="graph")
+        >>> task = ClassificationTask(model=model, optimizer=partial(torch.optim.Adam, lr=0.01))
+        >>> task.units["accuracy"]
+        '%'
     """
 
     ops: ClassVar[tuple[str, ...]] = ("orientation_convolution",)
@@ -57,16 +65,20 @@ class ClassificationTask(Task):
         self.rotations = rotations
 
     def forward(self, graph: Any) -> Float[Tensor, "graph class"]:
-        """Compute the scores of every graph."""
+        """Compute the scores of every graph.
+
+        Args:
+            graph: Batch of graphs.
+        """
         scores: Tensor = self.model(graph)["scalars"]
         return scores
 
     def training_step(self, graph: Any, batch_idx: int) -> Float[Tensor, ""]:
         """Return the loss of one batch whose graphs are rotated at random."""
-        graph = turn_graphs(graph, random_rotations(graph.num_graphs, graph.pos.shape[-1]))
+        graph = rotate_graphs(graph, random_rotations(graph.num_graphs, graph.pos.shape[-1]))
         scores = self(graph)
         self.train_errors.update(scores, graph.y)
-        # By the mean count, so that the mean over processes is the gradient of the joint batch.
+        # The mean count makes the mean over processes of gradients that of the joint batch.
         (count,) = mean_over_processes([float(graph.num_graphs)], self.device)
         loss: Tensor = cross_entropy(scores, graph.y, reduction="sum") / count
         return self.finish_step(
@@ -109,10 +121,10 @@ class ClassificationTask(Task):
     ) -> Float[Tensor, "graph class"]:
         """Add the errors of one batch under the same rotations in every validation."""
         generator = torch.Generator().manual_seed(seed)
-        turned = []
+        rotated = []
         for _ in range(self.rotations):
             rotations = random_rotations(graph.num_graphs, graph.pos.shape[-1], generator=generator)
-            turned.append(self(turn_graphs(graph, rotations)))
+            rotated.append(self(rotate_graphs(graph, rotations)))
         scores: Tensor = self(graph)
-        errors.update(scores, graph.y, torch.stack(turned))
+        errors.update(scores, graph.y, torch.stack(rotated))
         return scores

@@ -1,4 +1,4 @@
-"""The Lightning task of classifying images."""
+"""Lightning task that trains the classification of images."""
 
 import copy
 import logging
@@ -61,7 +61,7 @@ class ImageErrors(SummedErrors):
 
         Args:
             logits: Logarithms of probabilities, up to a constant for each image.
-            labels: True classes.
+            labels: True class of each image.
         """
         logits = logits.detach().double()
         entropy = nn.functional.cross_entropy(logits, labels, reduction="sum")
@@ -72,14 +72,22 @@ class ImageClassification(Task):
     """Trains a model that returns logits of images by cross entropy.
 
     Args:
-        model: Network, called with images [B, C, H, W]; for tests it is frozen to plain
-            convolutions where it can be.
-        optimizer: Called with parameter groups, see :class:`Task`.
+        model: Network that maps images [B, C, H, W] to logits [B, classes]; tests use the plain
+            convolutions of its ``freeze()``, if it has one.
+        optimizer: Function of parameter groups that builds the optimizer, see :class:`Task`.
         label_smoothing: Fraction of the probability that is spread over all classes in training,
             from 0 to below 1.
 
     Raises:
         ConfigError: ``label_smoothing`` is out of range.
+
+    Example:
+        >>> from functools import partial
+        >>> from equinet.models import GroupResNet
+        >>> model = GroupResNet(classes=3, channels=4, blocks=1, rotations=4)
+        >>> task = ImageClassification(model=model, optimizer=partial(torch.optim.Adam, lr=0.01))
+        >>> task(torch.zeros(2, 1, 40, 40)).shape
+        torch.Size([2, 3])
     """
 
     declared: ClassVar[tuple[Error, ...]] = (_LOSS, _ACCURACY, _SPEED)
@@ -110,7 +118,7 @@ class ImageClassification(Task):
         """Refuse data sets without images.
 
         Raises:
-            DataError: They are no sets of labeled images.
+            DataError: A data set has no labeled images.
         """
         for found in sets:
             if not hasattr(found, "images"):
@@ -120,7 +128,11 @@ class ImageClassification(Task):
                 )
 
     def forward(self, images: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch class"]:
-        """Return logits."""
+        """Return logits of images.
+
+        Args:
+            images: Images [B, C, H, W].
+        """
         logits: Tensor = self.model(images)
         return logits
 
@@ -131,16 +143,16 @@ class ImageClassification(Task):
         _log.info("Work     %.1f million multiply-adds per image", work / 1e6)
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:  # noqa: ARG002
-        """Start the clock."""
+        """Record the time at the start of a step."""
         self._started = time.perf_counter()
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:  # noqa: ARG002
-        """Stop the clock and count the images."""
+        """Add the time of the step and the number of its images."""
         self._seconds += time.perf_counter() - self._started
         self._images += len(batch[0])
 
     def pop_training_errors(self) -> dict[str, float]:
-        """Add the images per second of this process's training steps, without validation."""
+        """Return the training errors and the images per second, without the time of validation."""
         errors = super().pop_training_errors()
         (images, seconds), self._images, self._seconds = (self._images, self._seconds), 0, 0.0
         return {**errors, "images_per_second": images / seconds} if seconds else errors
@@ -200,7 +212,7 @@ class ImageClassification(Task):
 
 
 def frozen_copy(model: nn.Module) -> nn.Module:
-    """Return the plain form of a model where it has one, else the model.
+    """Return what ``freeze()`` of a model returns; the model itself if it has no such method.
 
     Args:
         model: Network in evaluation mode.
@@ -217,14 +229,15 @@ def multiply_adds(model: nn.Module, image: Float[Tensor, "channel ..."]) -> int:
     """Count the multiply-adds of convolutions and matrix products for one image.
 
     Args:
-        model: Network; it is counted in its frozen form, whose kernels are already made.
-        image: Image of the right size.
+        model: Network; if it has a method ``freeze()``, the frozen network is counted, whose
+            kernels are computed once.
+        image: Image [C, H, W] of the size to count for.
 
     Example:
         >>> multiply_adds(nn.Conv2d(1, 2, 3), torch.zeros(1, 5, 5))
         162
     """
-    # Shapes are enough to count; nothing is computed.
+    # On the device "meta" tensors have shapes and no values, which suffices to count.
     plain = frozen_copy(copy.deepcopy(model).eval()).to("meta")
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         plain(image.to("meta").unsqueeze(0))

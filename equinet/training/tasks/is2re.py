@@ -1,4 +1,4 @@
-"""The Lightning task of OC20's IS2RE: energies of relaxed structures from the initial ones."""
+"""Lightning task of OC20's IS2RE: energies of relaxed structures from the initial ones."""
 
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
@@ -17,15 +17,23 @@ from equinet.training.tasks.task import Evaluation, Task
 class RelaxedEnergyTask(Task):
     """Trains ``model(graph) -> {"energy"}`` on the mean absolute error of energies.
 
-    The graph is that of the initial structure, its ``energy`` that of the relaxed one. The model
-    is a potential whose forces are the gradient of its energy, so that energies train all of its
-    parts; the forces themselves are not used.
+    The graph is that of the initial structure, its ``energy`` that of the relaxed one.
 
     Args:
-        model: Potential whose forces are the gradient of its energy.
-        optimizer: Called with parameter groups, see :class:`equinet.training.Task`.
+        model: Potential whose forces are the gradient of its energy, so that energies train all of
+            its parameters. The forces themselves are not used.
+        optimizer: Function of parameter groups that builds the optimizer, see
+            :class:`equinet.training.Task`.
 
     Source: Chanussot et al., ACS Catal. 11, 6059 (2021).
+
+    Example:
+        >>> from functools import partial
+        >>> from equinet import zoo
+        >>> model = zoo.load("mace-gaunt-3bpa")
+        >>> task = RelaxedEnergyTask(model=model, optimizer=partial(torch.optim.Adam, lr=0.001))
+        >>> task.units["ewt"]
+        '%'
     """
 
     declared: ClassVar[tuple[Error, ...]] = IS2RE_ERRORS
@@ -44,7 +52,11 @@ class RelaxedEnergyTask(Task):
         )
 
     def forward(self, graph: Any) -> Float[Tensor, " graph"]:
-        """Predict energies, eV."""
+        """Predict energies of relaxed structures, eV.
+
+        Args:
+            graph: Batch of initial structures.
+        """
         energy: Tensor = self.model(graph, forces=False)["energy"]
         return energy
 
@@ -52,7 +64,7 @@ class RelaxedEnergyTask(Task):
         """Return the loss of one batch; the progress bar shows it in meV."""
         energy = self(graph)
         off = (energy.double() - graph.energy.double()).abs()
-        # By the mean number of structures a process: gradients are then those of the joint batch.
+        # The mean count makes the mean over processes of gradients that of the joint batch.
         (count,) = mean_over_processes([float(off.numel())], self.device)
         loss = off.sum() / count
         self.train_errors.update(energy, graph.energy)
@@ -89,7 +101,7 @@ class RelaxedEnergyTask(Task):
         return Evaluation(len(pair[0]), values, (parity,))
 
     def check_data(self, *sets: Any) -> None:  # noqa: ARG002
-        """Refuse a model that has a part for forces alone."""
+        """Refuse a model with parameters that only forces train."""
         if not getattr(self.model, "conservative", True):
             raise ConfigError(
                 f"this {type(self.model).__name__} has direct forces, which energies alone do not "
@@ -97,6 +109,6 @@ class RelaxedEnergyTask(Task):
             )
 
     def next_step(self, run: str, data: Any) -> str:
-        """Name the command that evaluates the run on all splits."""
+        """Return the command that evaluates the run on all splits."""
         stores = "STORES" if getattr(data, "root", None) is None else data.root
         return f"python -m equinet oc20 evaluate {run} {stores} --task is2re"

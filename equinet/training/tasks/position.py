@@ -1,4 +1,4 @@
-"""The Lightning task of predicting where particles will be."""
+"""Lightning task that trains the prediction of future positions of particles."""
 
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
@@ -12,7 +12,7 @@ from equinet.errors import ConfigError, DataError
 from equinet.evaluation import Error, Parity, SummedErrors, refuse_not_finite
 from equinet.lie import random_rotations
 from equinet.training.processes import mean_over_processes
-from equinet.training.tasks.rotations import turn_back, turn_graphs
+from equinet.training.tasks.rotations import rotate_back, rotate_graphs
 from equinet.training.tasks.task import Evaluation, Task
 
 _BOTH = ("train", "val")
@@ -82,10 +82,10 @@ class PositionErrors(SummedErrors):
         """Add one batch.
 
         Args:
-            predicted: Predicted displacements.
-            true: True displacements.
-            turned: Displacements predicted for rotated graphs and rotated back; None where there
-                are none.
+            predicted: Predicted displacements [N, n], in the unit of the data.
+            true: True displacements [N, n], in the unit of the data.
+            turned: Displacements predicted for rotated graphs and rotated back [R, N, n], one row
+                for each rotation; None where they are not computed.
         """
         predicted, true = predicted.detach().double(), true.detach().double()
         self.add(error=predicted - true, displacement=predicted)
@@ -100,11 +100,12 @@ class PositionTask(Task):
     The loss is the mean squared error over all components. Every graph is rotated at random in
     training. In validation and tests the displacements are also predicted for some rotations of
     every graph and rotated back: their mean is the averaged prediction, and their distance from the
-    single one is the equivariance error, which random rotations in training do not hide.
+    prediction without rotation is the equivariance error, which random rotations in training do not
+    hide.
 
     Args:
         model: Network that returns ``vectors`` [N, 1, n], see :class:`Task`.
-        optimizer: Called with parameter groups, see :class:`Task`.
+        optimizer: Function of parameter groups that builds the optimizer, see :class:`Task`.
         rotations: Number of rotations of each graph in validation and tests.
 
     Raises:
@@ -112,6 +113,14 @@ class PositionTask(Task):
 
     Source: Satorras, Hoogeboom, Welling (ICML 2021) for the loss; Bekkers et al. (ICLR 2024) for
     rotations in training and averaging in tests.
+
+    Example:
+        >>> from functools import partial
+        >>> from equinet.models import Ponita
+        >>> model = Ponita(in_scalars=1, out_scalars=0, out_vectors=1, channels=8, layers=1)
+        >>> task = PositionTask(model=model, optimizer=partial(torch.optim.Adam, lr=0.01))
+        >>> task.column("mse")
+        'mse'
     """
 
     ops: ClassVar[tuple[str, ...]] = ("orientation_convolution",)
@@ -135,16 +144,20 @@ class PositionTask(Task):
         self.rotations = rotations
 
     def forward(self, graph: Any) -> Float[Tensor, "node n"]:
-        """Predict the displacement of every node."""
+        """Predict the displacement of every node.
+
+        Args:
+            graph: Batch of graphs.
+        """
         displacements: Tensor = self.model(graph)["vectors"][:, 0]
         return displacements
 
     def training_step(self, graph: Any, batch_idx: int) -> Float[Tensor, ""]:
         """Return the loss of one batch whose graphs are rotated at random."""
-        graph = turn_graphs(graph, random_rotations(graph.num_graphs, graph.pos.shape[-1]))
+        graph = rotate_graphs(graph, random_rotations(graph.num_graphs, graph.pos.shape[-1]))
         predicted, true = self(graph), graph.future_pos - graph.pos
         self.train_errors.update(predicted, true)
-        # By the mean count, so that the mean over processes is the gradient of the joint batch.
+        # The mean count makes the mean over processes of gradients that of the joint batch.
         (components,) = mean_over_processes([float(true.numel())], self.device)
         loss: Tensor = (predicted - true).square().sum() / components
         return self.finish_step(
@@ -188,9 +201,9 @@ class PositionTask(Task):
         """Add the errors of one batch under the same rotations in every validation."""
         generator = torch.Generator().manual_seed(seed)
         predicted = self(graph)
-        turned = []
+        rotated = []
         for _ in range(self.rotations):
             rotations = random_rotations(graph.num_graphs, graph.pos.shape[-1], generator=generator)
-            turned.append(turn_back(self(turn_graphs(graph, rotations)), graph, rotations))
-        errors.update(predicted, graph.future_pos - graph.pos, torch.stack(turned))
+            rotated.append(rotate_back(self(rotate_graphs(graph, rotations)), graph, rotations))
+        errors.update(predicted, graph.future_pos - graph.pos, torch.stack(rotated))
         return predicted

@@ -1,4 +1,4 @@
-"""The Lightning task of an interatomic potential: energies, forces and maybe stresses."""
+"""Lightning task that trains a potential on energies, forces and optionally stresses."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -25,7 +25,7 @@ from equinet.models import Committee, Potential
 from equinet.run_directory import relative
 from equinet.training.processes import mean_over_processes
 from equinet.training.schedules import progress
-from equinet.training.tasks.rotations import turn_graphs
+from equinet.training.tasks.rotations import rotate_graphs
 from equinet.training.tasks.task import Evaluation, Task
 
 
@@ -34,8 +34,9 @@ class PotentialTask(Task):
 
     Args:
         model: Potential, see :class:`equinet.models.Potential`.
-        optimizer: Called with parameter groups, as ``functools.partial(torch.optim.Adam, lr=...)``.
-            Its weight decay acts on matrices only, see :class:`equinet.training.Task`.
+        optimizer: Function of parameter groups that builds the optimizer, such as
+            ``functools.partial(torch.optim.Adam, lr=0.01)``. Its weight decay acts on matrices
+            only, see :class:`equinet.training.Task`.
         energy_weight: Weight of the energy errors in the loss, see
             :class:`~equinet.training.LossWeights`. Losses of validation, and with them the choice
             of the best checkpoint, always have this weight.
@@ -49,22 +50,30 @@ class PotentialTask(Task):
         random_rotations: Whether every structure is rotated at random in training, for models that
             are not exactly invariant.
         early_energy_weight: Weight of the energy errors in the training loss until the fraction
-            ``early_share`` of the budget is spent; None for ``energy_weight`` throughout. Forces
-            are learned better while energies weigh little, and energies are learned in the end.
+            ``early_share`` of the budget is spent; None for ``energy_weight`` throughout. With a
+            low weight the forces are learned first and better, and the energies after them.
         early_share: Fraction of the training budget, between 0 and 1, for which
             ``early_energy_weight`` holds.
         members: Number of networks like ``model`` that are trained side by side as one
-            :class:`equinet.models.Committee`, each from initial weights of its own; those of
-            ``model`` are ignored. Each has its own loss and clipped gradient; errors of training
-            are averaged over members, those of validation are errors of their mean. A step takes
-            ``members`` times as long and as much memory.
+            :class:`equinet.models.Committee`, each from its own random initial weights; those of
+            ``model`` are ignored. Each network has its own loss and clipped gradient. Training
+            errors are averaged over members, and validation errors are those of their mean. A step
+            takes ``members`` times as long and as much memory.
 
     Raises:
-        ValueError: A weight is one that :class:`~equinet.training.LossWeights` refuses, a number is
-            out of range, or several members are asked for of a model that is itself made of others.
+        ValueError: :class:`~equinet.training.LossWeights` refuses a weight, a number is out of
+            range, or ``members`` is above 1 and the model is itself made of other models.
 
     Source: Kovács et al., J. Chem. Theory Comput. 2021 (the loss and errors of 3BPA); Chanussot et
     al., ACS Catal. 2021 (free atoms).
+
+    Example:
+        >>> from functools import partial
+        >>> from equinet import zoo
+        >>> model = zoo.load("mace-gaunt-3bpa")
+        >>> task = PotentialTask(model=model, optimizer=partial(torch.optim.Adam, lr=0.01))
+        >>> task.units["forces_rmse"]
+        'meV/Å'
     """
 
     declared: ClassVar[tuple[Error, ...]] = POTENTIAL_ERRORS
@@ -109,26 +118,36 @@ class PotentialTask(Task):
 
     @property
     def networks(self) -> Sequence[Potential]:
-        """Networks that have a loss of their own: the members of a committee, else the model."""
+        """Networks with a loss of their own: the members of a committee, else the model."""
         if isinstance(self.model, Committee):
             return cast("list[Potential]", list(self.model.members))
         return [cast("Potential", self.model)]
 
     def forward(self, graph: Any, network: nn.Module | None = None) -> dict[str, Tensor]:
-        """Evaluate the model, or one of its members, with the derivatives that the loss needs."""
+        """Evaluate a network with the derivatives that the loss needs.
+
+        Args:
+            graph: Batch of structures.
+            network: Model, or a member of it; None for the model.
+        """
         network = network or self.model
         options = {"forces": "forces" in graph, "stress": self.weights.stress > 0}
         results: dict[str, Tensor] = network(graph, **options)
         return results
 
     def errors(self, graph: Any, network: nn.Module | None = None) -> Residuals:
-        """Evaluate the model, or one of its members, and compare it with a batch's labels."""
+        """Evaluate a network and compare it with the labels of a batch.
+
+        Args:
+            graph: Batch of structures.
+            network: Model, or a member of it; None for the model.
+        """
         return residuals(self(graph, network), graph, free_atoms_only=self.free_atoms_only)
 
     def training_step(self, graph: Any, batch_idx: int) -> Float[Tensor, ""]:
         """Return the loss of one batch; the progress bar shows its errors with units."""
         if self.random_rotations:
-            graph = turn_graphs(graph, random_rotations(graph.num_graphs))
+            graph = rotate_graphs(graph, random_rotations(graph.num_graphs))
         errors = [self.errors(graph, network) for network in self.networks]
         graphs, components = self._mean_counts(errors[0])
         weights = self._training_weights()
@@ -146,7 +165,7 @@ class PotentialTask(Task):
             if name in apart
         }
         return self.finish_step(
-            torch.stack(losses).sum(),  # not the mean: each member learns as it would alone
+            torch.stack(losses).sum(),  # the sum gives each member the gradient that it has alone
             graph,
             batch_idx,
             count=graph.num_graphs,
@@ -159,14 +178,14 @@ class PotentialTask(Task):
         self.val_errors.update(self.errors(graph))
 
     def evaluate(self, loader: Iterable[Any], device: torch.device) -> Evaluation:
-        """Predict energies and forces, and stresses where they are labeled."""
+        """Predict energies and forces, and stresses if they are labeled."""
         found = predict(self.model, loader, device=device, free_atoms_only=self.free_atoms_only)
         return Evaluation(
             len(found.energy), found.errors, found.parity, per_structure=found.per_structure
         )
 
     def check_data(self, *sets: Any) -> None:
-        """Refuse sets without stresses, or a model without one, where the loss asks for them."""
+        """Refuse data without labels that the loss needs, and a model without stress."""
         if self.weights.stress > 0 and not getattr(self.model, "conservative", True):
             raise ConfigError(
                 f"task.stress_weight is set, but this {type(self.model).__name__} has direct "
@@ -188,7 +207,7 @@ class PotentialTask(Task):
                 )
 
     def next_step(self, run: str, data: Any) -> str:
-        """Name the command that evaluates the run on a file, if possible on its own test set."""
+        """Return the command that evaluates the run on a file, its own test set if it has one."""
         file = next((relative(path) for path in data.files.values()), "FILE")
         return f"python -m equinet.evaluate checkpoint={run} data.file={file}"
 
@@ -204,10 +223,10 @@ class PotentialTask(Task):
         return self.early_weights if spent < self.early_share else self.weights
 
     def _mean_counts(self, errors: Residuals) -> tuple[float, float]:
-        """Mean number of structures and of force components on a process.
+        """Return the mean numbers of structures and of force components on a process.
 
-        Gradients are averaged over processes. Where each process divides by the mean count instead
-        of its own, that average is the gradient of the loss of the joint batch.
+        Gradients are averaged over processes. If each process divides by the mean count instead of
+        its own, that average is the gradient of the loss of the joint batch.
         """
         counts = [float(errors.energy.numel()), float(errors.forces.numel())]
         graphs, components = mean_over_processes(counts, self.device)

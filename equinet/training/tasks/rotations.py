@@ -7,22 +7,22 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-_TURNING = ("pos", "vec", "future_pos", "forces")
-"""Fields of the nodes that hold vectors, in the last dimension."""
+_VECTORS = ("pos", "vec", "future_pos", "forces")
+"""Fields of the nodes that hold vectors in the last dimension."""
 
 
-def turn_graphs(graph: Any, rotations: Float[Tensor, "graph n n"]) -> Any:
+def rotate_graphs(graph: Any, rotations: Float[Tensor, "graph n n"]) -> Any:
     """Copy a batch with the vectors of each graph rotated; all other fields are shared.
 
     Args:
-        graph: Batch with ``batch`` and, as far as they are there, ``pos`` [N, n],
-            ``vec`` [N, V, n], ``future_pos`` [N, n], ``forces`` [N, n], ``cell`` [G, n, n] of
-            lattice vectors in rows and ``stress`` [G, n, n].
-        rotations: Rotation of each graph.
+        graph: Batch with ``batch`` [N] and optionally ``pos`` [N, n], ``vec`` [N, V, n],
+            ``future_pos`` [N, n], ``forces`` [N, n], ``cell`` [G, n, n] of lattice vectors in rows
+            and ``stress`` [G, n, n].
+        rotations: Rotation of each graph [G, n, n].
     """
     result = copy.copy(graph)
     of_node = rotations.to(graph.pos)[graph.batch]
-    for name in _TURNING:
+    for name in _VECTORS:
         if graph.get(name) is not None:
             result[name] = torch.einsum("nij,n...j->n...i", of_node, graph[name])
     rotations = rotations.to(graph.pos)
@@ -33,9 +33,15 @@ def turn_graphs(graph: Any, rotations: Float[Tensor, "graph n n"]) -> Any:
     return result
 
 
-def turn_back(
+def rotate_back(
     vectors: Float[Tensor, "node n"], graph: Any, rotations: Float[Tensor, "graph n n"]
 ) -> Float[Tensor, "node n"]:
-    """Undo the rotation of each graph on one vector per node."""
-    turned: Tensor = torch.einsum("nij,ni->nj", rotations.to(vectors)[graph.batch], vectors)
-    return turned
+    """Undo the rotation of each graph on one vector per node.
+
+    Args:
+        vectors: Vectors of the nodes of rotated graphs [N, n].
+        graph: Batch with ``batch`` [N].
+        rotations: Rotation of each graph [G, n, n], which is undone.
+    """
+    result: Tensor = torch.einsum("nij,ni->nj", rotations.to(vectors)[graph.batch], vectors)
+    return result

@@ -1,4 +1,4 @@
-"""The Lightning task of OC20's structures to energies and forces: its loss, its errors."""
+"""Lightning task of OC20's S2EF: energies and forces of structures, with OC20's errors."""
 
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
@@ -23,13 +23,14 @@ _FURTHER = tuple(error.hidden() for error in POTENTIAL_ERRORS if error.name not 
 class S2EFTask(PotentialTask):
     """Trains a potential by OC20's loss, and reports the four errors by which OC20 ranks models.
 
-    Those are the mean absolute errors of energies and of force components, the mean cosine between
-    true and predicted forces, and EFwT, all forces on free atoms; see
-    :class:`equinet.evaluation.oc20.errors.S2EFErrors`.
+    These errors are the mean absolute errors of energies and of force components, the mean cosine
+    between true and predicted forces, and EFwT. Only forces on free atoms count; see
+    :class:`equinet.evaluation.oc20.S2EFErrors`.
 
     Args:
         model: Potential, see :class:`equinet.models.Potential`.
-        optimizer: Called with parameter groups, see :class:`PotentialTask`.
+        optimizer: Function of parameter groups that builds the optimizer, see
+            :class:`PotentialTask`.
         energy_weight: Weight of the mean absolute energy error of a structure, eV.
         forces_weight: Weight of the mean length of a force error, eV/Å.
         loss: Kind of loss: ``absolute``, ``squared`` or ``huber``, see
@@ -48,6 +49,14 @@ class S2EFTask(PotentialTask):
             argument.
 
     Source: Chanussot et al., ACS Catal. 11, 6059 (2021), doi 10.1021/acscatal.0c04525.
+
+    Example:
+        >>> from functools import partial
+        >>> from equinet import zoo
+        >>> model = zoo.load("mace-gaunt-3bpa")
+        >>> task = S2EFTask(model=model, optimizer=partial(torch.optim.AdamW, lr=0.001))
+        >>> task.units["efwt"]
+        '%'
     """
 
     model: Potential
@@ -67,12 +76,12 @@ class S2EFTask(PotentialTask):
         transmuted_adsorbates: Fraction = 0.0,
         members: Count = 1,
     ) -> None:
-        for name, share in (
+        for name, fraction in (
             ("transmuted_surfaces", transmuted_surfaces),
             ("transmuted_adsorbates", transmuted_adsorbates),
         ):
-            if not 0 <= share <= 1:
-                raise ValueError(f"{name} must be between 0 and 1, found {share}")
+            if not 0 <= fraction <= 1:
+                raise ValueError(f"{name} must be between 0 and 1, found {fraction}")
         super().__init__(
             model=model,
             optimizer=optimizer,
@@ -95,16 +104,16 @@ class S2EFTask(PotentialTask):
         return super().training_step(graph, batch_idx)
 
     def check_data(self, *sets: Any) -> None:
-        """Refuse to transmute where there are fewer than two elements to draw from."""
+        """Refuse random elements if there are fewer than two elements to draw from."""
         super().check_data(*sets)
-        for option, where, share, elements in zip(
+        for option, where, fraction, elements in zip(
             ("surfaces", "adsorbates"),
             ("beside H, C, N and O", "among H, C, N and O"),
             self.transmuted,
             transmutable(self.model),
             strict=True,
         ):
-            if share and len(elements) < 2:
+            if fraction and len(elements) < 2:
                 raise ConfigError(
                     f"task.transmuted_{option} is set, but the training frames have fewer than two "
                     f"elements {where} to draw from; set task.transmuted_{option}=0"
@@ -118,7 +127,7 @@ class S2EFTask(PotentialTask):
         self.ranking_errors.update(predicted, graph)
 
     def pop_validation_errors(self) -> dict[str, Tensor]:
-        """Return the errors of the validation batches, and start afresh."""
+        """Return the errors of the validation batches, and reset their sums."""
         ranking = self.ranking_errors.compute()
         self.ranking_errors.reset()
         return {**super().pop_validation_errors(), **ranking}

@@ -1,4 +1,4 @@
-"""Base of the Lightning tasks, with all that a run needs of them."""
+"""Base class of the Lightning tasks."""
 
 import itertools
 import math
@@ -39,8 +39,12 @@ class Evaluation:
         structures: Number of structures, graphs or images.
         errors: Errors by name, in the task's units.
         parity: Predicted and true values to draw; empty where there is nothing to draw.
-        classified: Images to show with their classes; None where there are none.
+        classified: Images to draw with their classes; None where there are none.
         per_structure: Force RMSE of each structure, meV/Å; None where no forces are predicted.
+
+    Example:
+        >>> Evaluation(100, {"accuracy": 98.0}).parity
+        ()
     """
 
     structures: int
@@ -51,7 +55,7 @@ class Evaluation:
 
 
 class Task(pl.LightningModule):
-    """Trains a model on batches; a subclass says what is predicted and declares its errors.
+    """Trains a model on batches; a subclass computes predictions and loss and declares errors.
 
     A subclass adds its batches to ``train_errors`` and ``val_errors``, whose ``compute()`` returns
     errors by name, ``loss`` among them, and ends its ``training_step`` by :meth:`finish_step`.
@@ -59,10 +63,17 @@ class Task(pl.LightningModule):
 
     Args:
         model: Model, called with a batch.
-        optimizer: Called with parameter groups, as ``functools.partial(torch.optim.Adam, lr=...)``.
-            Its weight decay acts on matrices only, see :func:`parameter_groups`.
+        optimizer: Function of parameter groups that builds the optimizer, such as
+            ``functools.partial(torch.optim.Adam, lr=0.01)``. Its weight decay acts on matrices
+            only, see :func:`parameter_groups`.
         train_errors: Running errors of the training batches.
-        val_errors: Errors of a validation.
+        val_errors: Errors of the batches of a validation.
+
+    Example:
+        >>> class PlainTask(Task):
+        ...     declared = (Error("mse", unit="meV", curve="MSE"),)
+        >>> PlainTask.columns, PlainTask.curves
+        (('val_mse_meV',), {'mse_meV': 'MSE (meV)'})
     """
 
     declared: ClassVar[tuple[Error, ...]]
@@ -76,10 +87,10 @@ class Task(pl.LightningModule):
     curves: ClassVar[Mapping[str, str]]
     """Labels of the errors that the learning curve shows, by column without its split."""
     ops: ClassVar[tuple[str, ...]] = ()
-    """Operations whose backends are named at the start, unless the model has its own."""
+    """Names of the ops whose backends are logged at the start; the model's own ``ops`` if any."""
 
     def __init_subclass__(cls, **options: Any) -> None:
-        """Derive from the declared errors all that is shown of them."""
+        """Derive units, columns, formats and labels from the declared errors."""
         super().__init_subclass__(**options)
         if "declared" in cls.__dict__:
             cls.units, cls.columns = units(cls.declared), columns(cls.declared)
@@ -102,12 +113,17 @@ class Task(pl.LightningModule):
 
     @property
     def networks(self) -> Sequence[nn.Module]:
-        """Networks that have a loss and a clipped gradient of their own: here, the model."""
+        """Networks with a loss and a clipped gradient of their own; here this is the model."""
         return [self.model]
 
     @abstractmethod
     def evaluate(self, loader: Iterable[Any], device: torch.device) -> Evaluation:
-        """Evaluate the model, in evaluation mode, on all batches of a loader."""
+        """Evaluate the model, in evaluation mode, on all batches of a loader.
+
+        Args:
+            loader: Loader of batches with labels.
+            device: Device on which to compute.
+        """
 
     def table(self, rows: Sequence[Mapping[str, Any]]) -> str:
         """Lay out errors with their units.
@@ -124,26 +140,34 @@ class Task(pl.LightningModule):
             sets: Data sets for training and validation.
 
         Raises:
-            DataError: The sets lack something; the message says what.
+            DataError: The data sets lack a field that the task needs; the message names it.
         """
 
     def calibrate(self, graph: Any) -> None:
-        """Let a model that can do so scale its layers on a batch, before it is trained."""
+        """Let the model scale its layers on a batch before training, if it has ``calibrate()``.
+
+        Args:
+            graph: Batch of the training data.
+        """
         own: Any = getattr(self.model, "calibrate", None)
         if own is not None:
             own(graph)
 
     def next_step(self, run: str, data: Any) -> str:  # noqa: ARG002
-        """Say how to go on from a finished run.
+        """Return the command that uses the model of a finished run.
 
         Args:
-            run: Directory of the run, as one would type it.
-            data: Data module.
+            run: Directory of the run, relative to the working directory.
+            data: Data module of the run.
         """
         return f'equinet.zoo.load("{run}") in Python'
 
     def column(self, name: str) -> str:
-        """Name of an error with its unit in ASCII."""
+        """Return the name of an error with its unit in ASCII.
+
+        Args:
+            name: Name of a declared error.
+        """
         return self._declaration(name).column
 
     def finish_step(
@@ -164,15 +188,15 @@ class Task(pl.LightningModule):
             batch_idx: Number of the batch in the epoch.
             count: Number of structures in the batch.
             errors: Errors of the batch by name, in their units.
-            predicted: Predictions of the batch, or their errors, by name; they tell where a loss
-                that is not finite comes from.
+            predicted: Predictions of the batch, or their errors, by name, to find the origin of a
+                loss that is not finite.
 
         Returns:
             The loss.
 
         Raises:
-            TrainingDivergedError: The loss of some process is NaN or infinite; all processes raise
-                it, before the optimizer steps.
+            TrainingDivergedError: The loss of a process is NaN or infinite; all processes raise the
+                error, before the step of the optimizer.
         """
         self._step = (batch, batch_idx, {name: x.detach() for name, x in predicted.items()})
         is_off = not math.isfinite(float(loss.detach()))
@@ -186,7 +210,7 @@ class Task(pl.LightningModule):
         return loss
 
     def on_validation_epoch_end(self) -> None:
-        """Log the validation errors, units in their names, and the loss they amount to.
+        """Log the validation errors, with units in their names, and the validation loss.
 
         Raises:
             TrainingDivergedError: The loss is NaN or infinite.
@@ -202,15 +226,15 @@ class Task(pl.LightningModule):
         self.log_dict({f"val/{self.column(name)}": value for name, value in values.items()})
 
     def pop_validation_errors(self) -> dict[str, Tensor]:
-        """Return the errors of the validation batches of all processes, and start afresh."""
+        """Return the errors of the validation batches of all processes, and reset their sums."""
         values: dict[str, Tensor] = self.val_errors.compute()
         self.val_errors.reset()
         return values
 
     def pop_training_errors(self) -> dict[str, float]:
-        """Return the errors of the training batches since the last call, and start afresh.
+        """Return the errors of the training batches since the last call, and reset their sums.
 
-        The weights changed meanwhile: these are running errors, not those of one set of weights.
+        The weights change between batches, so these are not the errors of one set of weights.
         """
         if not self.train_errors.update_called:
             return {}
@@ -240,7 +264,7 @@ class Task(pl.LightningModule):
             checkpoint["train_errors"] = dict(zip(amounts, totals, strict=True))
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Continue with the running training errors; the first process takes those of all."""
+        """Continue with the training errors, whose sums over processes the first process takes."""
         amounts = checkpoint.get("train_errors")
         if amounts is not None:
             rank, _ = rank_and_world()
@@ -265,8 +289,8 @@ class Task(pl.LightningModule):
     ) -> None:
         """Clip the gradient of each network, and refuse a norm that is not finite.
 
-        Lightning refuses to clip for fused optimizers, for the sake of float16, whose gradients are
-        scaled and may be infinite now and then; only there Lightning's own clipping is used.
+        Lightning's own clipping is used for float16 only, whose gradients are scaled and sometimes
+        infinite; it refuses fused optimizers.
 
         Raises:
             TrainingDivergedError: The norm of a gradient is NaN or infinite.
@@ -282,7 +306,7 @@ class Task(pl.LightningModule):
                 nn.utils.clip_grad_norm_(network.parameters(), gradient_clip_val)
                 for network in self.networks
             ]
-            # Gradients are already averaged over processes, so that all of them find the same.
+            # Gradients are already averaged over processes, so all processes find the same norms.
             if not torch.stack(norms).isfinite().all():
                 raise self._diverged("gradient", joint=True)
 
@@ -308,9 +332,13 @@ class Task(pl.LightningModule):
 def parameter_groups(model: nn.Module) -> list[dict[str, Any]]:
     """Split parameters by weight decay and by whether they are matrices.
 
-    Matrices (two dimensions or more) decay; gains, biases and single numbers do not. A model may
-    name the parameters that decay in ``weight_decay_parameters()``. Groups of the parameters that
-    :func:`channel_matrices` finds have ``matrices=True``, for :class:`equinet.training.Muon`.
+    Weight decay acts on parameters of at least two dimensions, and on no gains, biases and single
+    numbers; a model with a method ``weight_decay_parameters()`` lists them itself. Groups of the
+    parameters that :func:`channel_matrices` finds have ``matrices=True``, for
+    :class:`equinet.training.Muon`.
+
+    Args:
+        model: Model to train.
     """
     trainable = [p for p in model.parameters() if p.requires_grad]
     own_choice: Any = getattr(model, "weight_decay_parameters", None)
@@ -329,8 +357,11 @@ def parameter_groups(model: nn.Module) -> list[dict[str, Any]]:
 def channel_matrices(model: nn.Module) -> list[Tensor]:
     """Find the parameters that map channels to channels, as matrices in their last dimensions.
 
-    These are the weights of ``nn.Linear`` and what a layer names in ``channel_matrices()``. A
-    single row or column does not count as a matrix.
+    These are the weights of ``nn.Linear`` and the parameters that a layer returns from its method
+    ``channel_matrices()``. A single row or column does not count as a matrix.
+
+    Args:
+        model: Model to train.
     """
     found: list[Tensor] = []
     for module in model.modules():

@@ -7,7 +7,7 @@ import torch
 from torch_geometric.data import Batch, Data
 
 from equinet.lie import random_rotations
-from equinet.training.tasks.rotations import turn_back, turn_graphs
+from equinet.training.tasks.rotations import rotate_back, rotate_graphs
 
 
 def batch(dimension: int = 3) -> Batch:
@@ -25,32 +25,32 @@ def batch(dimension: int = 3) -> Batch:
 
 
 @pytest.mark.parametrize("dimension", [2, 3])
-def test_each_graph_is_turned_by_its_own_rotation(dimension):
+def test_each_graph_is_rotated_by_its_own_rotation(dimension):
     graph = batch(dimension)
     before = graph.clone()
     rotations = random_rotations(3, dimension)
-    turned = turn_graphs(graph, rotations)
+    rotated = rotate_graphs(graph, rotations)
     for index, single in enumerate(before.to_data_list()):
-        found = turned.get_example(index)
+        found = rotated.get_example(index)
         for name in ("pos", "vec", "future_pos"):
             torch.testing.assert_close(found[name], single[name] @ rotations[index].T)
     for name in ("pos", "vec", "future_pos", "x"):
         assert torch.equal(graph[name], before[name])
 
 
-def test_turning_back_undoes_it():
+def test_rotating_back_undoes_it():
     graph = batch()
     rotations = random_rotations(3)
-    turned = turn_graphs(graph, rotations)
-    torch.testing.assert_close(turn_back(turned.pos, graph, rotations), graph.pos)
+    rotated = rotate_graphs(graph, rotations)
+    torch.testing.assert_close(rotate_back(rotated.pos, graph, rotations), graph.pos)
 
 
-def test_graphs_without_vectors_turn():
+def test_graphs_without_vectors_rotate():
     graph = Batch.from_data_list([Data(pos=torch.eye(3)), Data(pos=torch.eye(3), vec=None)])
-    assert turn_graphs(graph, random_rotations(2)).pos.dtype == torch.float32
+    assert rotate_graphs(graph, random_rotations(2)).pos.dtype == torch.float32
 
 
-def test_forces_cells_and_stresses_turn_with_their_graph():
+def test_forces_cells_and_stresses_rotate_with_their_graph():
     generator = torch.Generator().manual_seed(0)
 
     def structure(size: int) -> Data:
@@ -61,9 +61,9 @@ def test_forces_cells_and_stresses_turn_with_their_graph():
 
     graph = Batch.from_data_list([structure(3), structure(2)])
     rotations = random_rotations(2)
-    turned = turn_graphs(graph, rotations)
+    rotated = rotate_graphs(graph, rotations)
     for index, rotation in enumerate(rotations):
-        before, after = graph.get_example(index), turned.get_example(index)
+        before, after = graph.get_example(index), rotated.get_example(index)
         torch.testing.assert_close(after.forces, before.forces @ rotation.T)
         torch.testing.assert_close(after.cell[0], before.cell[0] @ rotation.T)
         torch.testing.assert_close(after.stress[0], rotation @ before.stress[0] @ rotation.T)
