@@ -1,4 +1,4 @@
-"""A committee: potentials trained apart, their mean, and how far they differ."""
+"""Committees: the mean of potentials that were trained separately, and their spread."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
@@ -12,23 +12,25 @@ from equinet.models.potential import Potential
 
 
 class Committee(Potential):
-    r"""The mean of several potentials, with the spread among them.
+    r"""Mean of several potentials, with the spread among them.
 
-    Networks that fit the same data from different starts err in different ways where data are
-    few: their mean usually errs less than each, and where they disagree they are not to be trusted.
-    Energy, forces and stress are means over the members. Besides them a call returns the sample
-    standard deviations among members: ``energy_spread`` [G] of the energies, eV, and, with forces,
-    ``forces_spread`` [N], :math:`\sqrt{\operatorname{tr}\operatorname{Cov}(F_i)}` of each atom's
-    force, eV/Å.
+    Networks that are trained on the same data from different initial weights have different errors
+    where data are scarce. The error of their mean is usually smaller than that of each, and a large
+    spread marks predictions that are not reliable. Energy, forces and stress are means over the
+    members. A call also returns the sample standard deviations among members: ``energy_spread`` [G]
+    of the energies, eV, and, with forces, ``forces_spread`` [N],
+    :math:`\sqrt{\operatorname{tr}\operatorname{Cov}(F_i)}` of the force on each atom, eV/Å.
 
-    :meth:`of` makes one from trained models, ``python -m equinet zoo committee`` from runs.
+    :meth:`of` makes a committee from trained models, and ``python -m equinet zoo committee`` from
+    runs.
 
     Args:
-        members: For each its ``class``, by name, and its ``arguments``, as a model's card has them.
+        members: Description of each member: its ``class``, by name, and its ``arguments``, as in
+            the card of a model.
 
     Raises:
-        ValueError: Fewer than two members, a class that is no potential of equinet.models, or
-            members for other elements, other graphs or of other symmetry than the first.
+        ValueError: There are fewer than two members, a class is no potential of equinet.models, or
+            members differ in elements, neighborhood or symmetry.
 
     Source: Lakshminarayanan, Pritzel, Blundell, Deep ensembles (NeurIPS 2017).
 
@@ -65,8 +67,11 @@ class Committee(Potential):
     def of(cls, models: Sequence[Potential]) -> "Committee":
         """Make a committee of copies of trained models.
 
+        Args:
+            models: Potentials to copy, at least two.
+
         Raises:
-            ValueError: They do not fit together, see the class, or differ in dtype.
+            ValueError: The models cannot be joined, see the class, or differ in dtype.
         """
         return from_trained(cls, models)
 
@@ -75,12 +80,12 @@ class Committee(Potential):
         """Make a committee of untrained potentials of the class and arguments of one.
 
         Args:
-            model: Whose weights are of no account.
+            model: Potential whose class and arguments are taken; its weights are ignored.
             size: Number of members.
 
         Raises:
-            ValueError: Fewer than two members, or a model that is no potential of equinet.models
-                or made of others itself.
+            ValueError: ``size`` is below two, or the model is no potential of equinet.models or is
+                itself made of other models.
         """
         one = describe_member(model)
         parameter = next(model.parameters())
@@ -88,16 +93,20 @@ class Committee(Potential):
 
     @property
     def symmetry(self) -> Float[Tensor, "operation 3 3"] | None:
-        """What all members share."""
+        """Symmetry of the members, which is the same for all."""
         return self._potentials[0].symmetry
 
     def calibrate(self, graph: Any) -> None:
-        """Calibrate every member, see :meth:`equinet.models.Potential.calibrate`."""
+        """Calibrate every member, see :meth:`equinet.models.Potential.calibrate`.
+
+        Args:
+            graph: Batch of the training data, as in a call.
+        """
         for member in self._potentials:
             member.calibrate(graph)
 
     def weight_decay_parameters(self) -> list[Tensor]:
-        """What decays in each of the members."""
+        """Return the parameters of all members on which weight decay acts."""
         return [p for member in self._potentials for p in member.weight_decay_parameters()]
 
     def evaluate(
@@ -123,7 +132,7 @@ class Committee(Potential):
         results = {name: values.mean(0) for name, values in stacked.items()}
         results["energy_spread"] = stacked["energy"].std(0)
         if forces:
-            # A norm, whose derivative at zero is zero: members may agree.
+            # The derivative of the norm at zero is zero, so members may agree exactly.
             results["forces_spread"] = torch.linalg.vector_norm(stacked["forces"].std(0), dim=-1)
         return results
 

@@ -33,53 +33,58 @@ from equinet.ops import segment_sum
 
 
 class EquiformerV2(Potential):
-    """An equivariant transformer on coefficients of degrees 0 … ``lmax``.
+    """Equivariant transformer on coefficients of degrees 0 … ``lmax``.
 
-    Every block adds graph attention, whose messages are made by SO(2) convolutions in the frame of
-    each edge, and a feed-forward network on samples of functions on the sphere, both after a
+    Every block adds graph attention, whose messages are computed by SO(2) convolutions in edge
+    frames, and a feed-forward network on samples of functions on the sphere, each after a
     separable layer norm. Between the two, features may be multiplied with themselves.
 
-    Equivariant under rotations, up to the quadrature of the activations on the sphere; a mirror
-    image may have another energy. Forces from a direct head are no gradient of the energy, need not
-    sum to zero, and give no stress.
+    The network is equivariant under rotations, up to the quadrature of the activations on the
+    sphere; a mirror image may have another energy. Forces from a direct head are no gradient of the
+    energy, need not sum to zero, and give no stress.
 
     Args:
-        elements: Atomic numbers, see :class:`equinet.models.Potential`.
-        cutoff: Interaction range, Å.
-        reference_energies: eV per atom and element.
-        average_neighbors: Mean number of neighbors in the training set; normalizes the embedding.
+        elements: Atomic numbers that the model knows, in the order of its species.
+        cutoff: Distance beyond which neighbors do not interact, Å.
+        reference_energies: Reference energy of each element, eV per atom.
+        average_neighbors: Mean number of neighbors in the training set, which normalizes the
+            embedding.
         scale: Unit of the network's output, eV.
-        shift: Constant per atom, eV.
-        max_neighbors: Of the graphs, see :class:`equinet.models.Potential`.
-        tie_tolerance: Likewise.
-        channels: Channels of every degree.
+        shift: Energy added for each atom, eV.
+        max_neighbors: Highest number of edges that end at an atom in the graphs, see
+            :class:`equinet.models.Potential`.
+        tie_tolerance: Difference of squared lengths, Å², up to which further edges are kept, see
+            :class:`equinet.models.Potential`.
+        channels: Number of channels of every degree.
         blocks: Number of blocks.
-        lmax: Largest degree.
-        mmax: Largest order in the frames of edges.
-        heads: Attention heads.
-        attention_hidden: Channels between the two convolutions of an attention.
-        alpha_channels: Invariants that each head's attention is made of.
-        value_channels: Channels of each head.
-        feed_forward_hidden: Channels inside the feed-forward network.
-        edge_channels: Width of the networks from edge lengths and atoms to weights.
-        radial_basis: Number of Gaussians.
+        lmax: Highest degree of the features.
+        mmax: Highest order in the edge frames.
+        heads: Number of attention heads.
+        attention_hidden: Number of channels between the two convolutions of an attention.
+        alpha_channels: Number of invariants from which each head computes attention weights.
+        value_channels: Number of channels of the values of each head.
+        feed_forward_hidden: Number of channels inside the feed-forward network.
+        edge_channels: Width of the networks from lengths and species of edges to weights.
+        radial_basis: Number of Gaussian functions of the length of an edge.
         selfmix: Product of an atom's features with themselves, between attention and feed-forward
             network: ``none``; ``cg``, the full Clebsch-Gordan product; ``gaunt``; or ``gaunt+odd``,
-            the Gaunt product and the bracket. It starts at zero.
-        selfmix_channels: Channels inside that product; as many as ``channels`` unless given.
-        forces: ``direct``, a head of their own, or ``gradient`` of the energy.
-        envelope: Let messages fall to zero at the cutoff. The published network does not, and its
-            energy jumps where a neighbor leaves.
-        grid_degree: Of the quadrature in the feed-forward networks, see
-            :class:`equinet.nn.SphereGrid`.
-        average_atoms: Energies are divided by it, as the published network does by 77.8.
-        alpha_dropout: Share of the attention weights set to zero in training.
-        drop_path: Share of the graphs that skip an attention or a feed-forward network in training.
-        checkpointing: Recompute blocks in the backward pass, which takes a third more time and a
-            fraction of the memory.
+            the Gaunt product and the bracket. Its output is initially zero.
+        selfmix_channels: Number of channels inside that product; None is ``channels``.
+        forces: Origin of the forces: a head of their own, ``direct``, or the ``gradient`` of the
+            energy.
+        envelope: Whether messages fall to zero at the cutoff. Without it, as published, the energy
+            jumps where an atom crosses the cutoff of another.
+        grid_degree: Degree of the quadrature in the feed-forward networks, see
+            :class:`equinet.nn.SphereGrid`; None for its default.
+        average_atoms: Number by which energies are divided; 77.8 in the published network.
+        alpha_dropout: Fraction of the attention weights that are set to zero in training.
+        drop_path: Fraction of the graphs that skip an attention or a feed-forward network in
+            training.
+        checkpointing: Whether blocks are computed again in the backward pass, which takes a third
+            more time and much less memory.
 
     Raises:
-        ValueError: A size is out of range, or ``selfmix`` or ``forces`` is none of those named.
+        ValueError: A size is out of range, or ``selfmix`` or ``forces`` is not among its choices.
 
     Source: Liao, Wood, Das, Smidt, EquiformerV2 (ICLR 2024); Passaro, Zitnick, eSCN (ICML 2023);
     Selfmix in every block: Luo, Chen, Krishnapriyan (ICLR 2024), whose placement is unpublished.
@@ -180,7 +185,7 @@ class EquiformerV2(Potential):
         vectors: Float[Tensor, "edge 3"],
         edge_index: Int[Tensor, "2 edge"],
     ) -> Float[Tensor, " node"]:
-        """Return the energies alone, all atoms taken for one graph in stochastic depth."""
+        """Return the energies only; stochastic depth treats all atoms as one graph."""
         batch = torch.zeros_like(species)
         return self.atomic_energies_and_forces(species, vectors, edge_index, batch, 1)[0]
 
@@ -195,11 +200,11 @@ class EquiformerV2(Potential):
         """Run the blocks and the heads.
 
         Args:
-            species: Indices into ``elements``.
-            vectors: From receiver to sender, Å.
-            edge_index: Senders and receivers.
-            batch: Graph of each atom.
-            num_graphs: Number of graphs.
+            species: Species of each atom [N], indices into ``elements``.
+            vectors: Edge vectors from receiver to sender [E, 3], Å.
+            edge_index: Senders and receivers [2, E].
+            batch: Index of the graph of each atom [N].
+            num_graphs: Number of graphs in the batch.
         """
         edges = self._edges(species, vectors, edge_index)
         x = self._embed(species, edges)
@@ -210,11 +215,11 @@ class EquiformerV2(Potential):
                 x = block(x, edges, batch, num_graphs)
         x = self.norm(x)
         energy = self.energy(x[:, 0]).squeeze(-1) / self.average_atoms
-        # Degree 1 is (x, y, z).
+        # Coefficients of degree 1 are in the order x, y, z.
         return energy, None if self.force is None else self.force(x, edges)[:, 1:4, 0]
 
     def weight_decay_parameters(self) -> list[Tensor]:
-        """Weights that decay: embeddings and linear maps, not gains and biases."""
+        """Return the weights of embeddings and linear maps, without gains and biases."""
         chosen: list[Tensor] = []
         for module in self.modules():
             if isinstance(module, nn.Linear | nn.Embedding | DegreeLinear):
@@ -228,7 +233,7 @@ class EquiformerV2(Potential):
         sender, receiver = edge_index
         envelope = None
         if self.envelope:
-            # Rounding may leave it a little below zero next to the cutoff.
+            # Rounding may make it slightly negative near the cutoff.
             envelope = polynomial_envelope(distances, self.cutoff).clamp(min=0)
         return Edges(
             ends=edge_index,
@@ -240,7 +245,7 @@ class EquiformerV2(Potential):
         )
 
     def _embed(self, species: Tensor, edges: Edges) -> Tensor:
-        """Start from the kind of each atom, and from how many neighbors lie where."""
+        """Embed the species of each atom and the density of its neighbors."""
         weights = self.degree(edges.basis, edges.sender_kind, edges.receiver_kind)
         if edges.envelope is not None:
             weights = weights * edges.envelope.unsqueeze(-1)
@@ -252,7 +257,7 @@ class EquiformerV2(Potential):
 
 
 class _Block(nn.Module):
-    """Attention, Selfmix and feed-forward network, each added to the features."""
+    """Block of attention, Selfmix and feed-forward network, each added to the features."""
 
     def __init__(
         self,

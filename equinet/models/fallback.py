@@ -1,4 +1,4 @@
-"""A fallback: one potential for compositions like those of training, another for all others."""
+"""Fallbacks: one potential for compositions like those of training, another for all others."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
@@ -12,31 +12,33 @@ from equinet.models.potential import Potential
 
 
 class Fallback(Potential):
-    """A potential where elements meet that met in its training, and a more careful one elsewhere.
+    """Pair of potentials, one for compositions like those of training, one for all others.
 
-    A network that has seen few systems is good at these and extrapolates wildly beyond; one that is
-    trained to be careful beyond (see :func:`equinet.training.transmute`) is worse at these. So a
-    structure is familiar if every two of its elements occur together in some training structure,
-    and is given to the first potential; any other is given to the second. The choice depends on the
-    elements of the structure alone: along a trajectory it never changes, and energies are as smooth
-    as those of the potentials. But energies are to be compared among structures that one potential
-    answered for, not between a slab and the same slab with an adsorbate that it never met. Besides
-    energy, forces and stress a call returns ``familiar`` [G], true where the first one answered.
+    A network that is trained on few systems predicts these well and extrapolates badly. A network
+    that is trained for small forces on unknown systems (see :func:`equinet.training.transmute`)
+    predicts the known ones less well. A structure is familiar if any two of its elements occur
+    together in a training structure; familiar structures are evaluated by the first potential, all
+    others by the second. The choice depends on the elements of the structure alone, so it never
+    changes along a trajectory, and energies are as smooth as those of the potentials. Compare
+    energies only between structures that the same potential evaluates, not those of a slab and the
+    slab with an unfamiliar adsorbate. A call also returns ``familiar`` [G], whether the first
+    potential evaluated each structure.
 
-    :meth:`of` makes one from trained models, ``python -m equinet zoo fallback`` from runs.
+    :meth:`of` makes a fallback from trained models, and ``python -m equinet zoo fallback`` from
+    runs.
 
     Args:
-        members: Of the two potentials, the one for familiar structures first, the ``class``, by
-            name, and the ``arguments``, as a model's card has them.
-        pairs: Atomic numbers of two different elements that occur together in training, see
+        members: Description of the potential for familiar structures and of that for all others:
+            the ``class``, by name, and the ``arguments``, as in the card of a model.
+        pairs: Pairs of atomic numbers of different elements that occur together in training, see
             :func:`equinet.data.pairs_that_meet`.
 
     Raises:
-        ValueError: Not two members, members that do not go together or are made of others (see
-            :class:`equinet.models.Committee`), or a pair of other elements than theirs.
+        ValueError: There are not two members, members cannot be joined or are made of other models
+            (see :class:`equinet.models.Committee`), or a pair has elements that they do not know.
 
-    Source: this package; deferring what a model does not know is Chow, On optimum recognition error
-    and reject tradeoff (IEEE Trans. Inf. Theory, 1970).
+    Source: Chow, On optimum recognition error and reject tradeoff (IEEE Trans. Inf. Theory, 1970),
+    for rejection of unfamiliar inputs; the criterion is this package's own.
 
     Example:
         >>> from equinet.models import MACEGaunt
@@ -85,32 +87,35 @@ class Fallback(Potential):
 
     @classmethod
     def of(cls, known: Potential, other: Potential, pairs: Sequence[Sequence[int]]) -> "Fallback":
-        """Make one of copies of two trained models.
+        """Make a fallback of copies of two trained models.
 
         Args:
-            known: For familiar structures.
-            other: For all others.
-            pairs: Atomic numbers of elements that occur together in training.
+            known: Potential for familiar structures.
+            other: Potential for all other structures.
+            pairs: Pairs of atomic numbers of elements that occur together in training.
 
         Raises:
-            ValueError: They do not fit together, see the class, or differ in dtype.
+            ValueError: The models cannot be joined, see the class, or differ in dtype.
         """
         return from_trained(cls, [known, other], pairs=[list(pair) for pair in pairs])
 
     @property
     def symmetry(self) -> Float[Tensor, "operation 3 3"] | None:
-        """What both potentials share."""
+        """Symmetry of the potentials, which is the same for both."""
         return self._potentials[0].symmetry
 
     def familiar(
         self, species: Int[Tensor, " node"], batch: Int[Tensor, " node"], num_graphs: int
     ) -> Bool[Tensor, " graph"]:
-        """Say of each graph whether all its elements met in training.
+        """Return whether any two elements of each graph occur together in training.
 
         Args:
-            species: Indices into ``elements``.
-            batch: Graph of each atom.
-            num_graphs: Number of graphs.
+            species: Species of each atom [N], indices into ``elements``.
+            batch: Index of the graph of each atom [N].
+            num_graphs: Number of graphs G.
+
+        Returns:
+            Mask [G] of the familiar graphs.
         """
         present = torch.zeros(num_graphs, len(self.elements), device=species.device)
         present = present.index_put((batch, species), present.new_ones(()))
@@ -119,17 +124,17 @@ class Fallback(Potential):
     def forward(
         self, graph: Any, *, forces: bool = True, stress: bool = False
     ) -> dict[str, Tensor]:
-        """Evaluate one potential where that is all the structures need, otherwise both.
+        """Evaluate one potential if all structures need the same, otherwise both.
 
         A compiled model always evaluates both; see :class:`equinet.models.Potential`.
 
         Args:
-            graph: A graph or batch.
-            forces: Also return the forces.
-            stress: Also return the stress.
+            graph: Graph or batch, as in :meth:`equinet.models.Potential.forward`.
+            forces: Whether to return forces.
+            stress: Whether to return the stress.
 
         Returns:
-            ``energy``, ``forces`` and ``stress``, and ``familiar`` [G].
+            Mapping of ``energy``, ``forces`` and ``stress``, and ``familiar`` [G].
         """
         if self._compiled is not None:
             return super().forward(graph, forces=forces, stress=stress)
@@ -153,7 +158,7 @@ class Fallback(Potential):
         *,
         forces: bool = True,
     ) -> dict[str, Tensor]:
-        """Evaluate both, and choose; see :meth:`equinet.models.Potential.evaluate`."""
+        """Evaluate both potentials and choose; see :meth:`equinet.models.Potential.evaluate`."""
         familiar = self.familiar(species, batch, cell.shape[0])
         known, other = (
             member.evaluate(
@@ -174,7 +179,7 @@ class Fallback(Potential):
         vectors: Float[Tensor, "edge 3"],
         edge_index: Int[Tensor, "2 edge"],
     ) -> Float[Tensor, " node"]:
-        """Return those of one structure, in eV, with the reference energies of neither."""
+        """Return the energies of the atoms of one structure, eV, without reference energies."""
         familiar = self.familiar(species, torch.zeros_like(species), 1)
         known, other = (
             member.scale * member.atomic_energies(species, vectors, edge_index) + member.shift

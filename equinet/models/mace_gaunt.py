@@ -19,33 +19,37 @@ from equinet.ops import Backend
 class MACEGaunt(Potential):
     """Message passing whose messages are many-body products of densities on the sphere.
 
-    Each layer sums filtered neighbor features into a density around every atom, takes the density
-    to the powers 1 … ``correlation`` as a function on the sphere, and adds a species-dependent
-    linear map of the previous features. Every layer is read out.
+    Each layer sums filtered features of neighbors to a density around every atom, computes the
+    powers 1 … ``correlation`` of the density as a function on the sphere, and adds a
+    species-dependent linear map of the previous features. Energies are the sum of readouts of all
+    layers.
 
     Args:
-        elements: Atomic numbers, see :class:`equinet.models.Potential`.
-        cutoff: Interaction range, Å.
-        reference_energies: eV per atom and element.
-        average_neighbors: Mean number of neighbors in the training set; normalizes the sums.
+        elements: Atomic numbers that the model knows, in the order of its species.
+        cutoff: Distance beyond which neighbors do not interact, Å.
+        reference_energies: Reference energy of each element, eV per atom.
+        average_neighbors: Mean number of neighbors in the training set, which normalizes sums.
         scale: Unit of the network's output, eV.
-        shift: Constant per atom, eV.
-        max_neighbors: Of the graphs, see :class:`equinet.models.Potential`.
-        tie_tolerance: Likewise.
-        channels: Channels of every degree.
-        convolution_channels: Channels inside the convolutions; as many as ``channels`` unless
-            given. A Gaunt convolution has one radial function per channel and filter degree for
-            all paths (l1, l2, l3); more channels, mixed before and after, give every path its own.
+        shift: Energy added for each atom, eV.
+        max_neighbors: Highest number of edges that end at an atom in the graphs, see
+            :class:`equinet.models.Potential`.
+        tie_tolerance: Difference of squared lengths, Å², up to which further edges are kept, see
+            :class:`equinet.models.Potential`.
+        channels: Number of channels of every degree.
+        convolution_channels: Number of channels inside the convolutions; None is ``channels``. A
+            Gaunt convolution has one radial function per channel and filter degree for all paths
+            (l1, l2, l3). With more channels, which are mixed before and after, every path can have
+            its own.
         layers: Number of message-passing layers.
-        lmax_filter: Largest degree of filters and densities.
-        lmax_hidden: Largest degree of the features between layers.
+        lmax_filter: Highest degree of filters and densities.
+        lmax_hidden: Highest degree of the features between layers.
         correlation: Highest power of the density.
         radial_basis: Number of Bessel functions.
-        radial_hidden: Widths of the radial networks.
-        pair_radial: Weigh the radial basis by factors of both elements of an edge, receiver and
-            sender. One at zero means that the receiver does not see the sender.
-        readout_hidden: Width of the last layer's readout.
-        backend: Of the Gaunt operations.
+        radial_hidden: Widths of the hidden layers of the radial networks.
+        pair_radial: Whether the radial basis is multiplied by learned factors of the elements of
+            receiver and sender. Factors of zero hide the sender from the receiver.
+        readout_hidden: Width of the hidden layer of the last readout.
+        backend: Name of the backend of the Gaunt ops; ``auto`` takes the fastest.
 
     Raises:
         ValueError: A size is below one, or a degree below zero.
@@ -131,12 +135,12 @@ class MACEGaunt(Potential):
         vectors: Float[Tensor, "edge 3"],
         edge_index: Int[Tensor, "2 edge"],
     ) -> Float[Tensor, " node"]:
-        """Sum the readouts of all layers."""
+        """Return the sum of the readouts of all layers, see :class:`Potential`."""
         radial = self.basis(torch.linalg.vector_norm(vectors, dim=-1))
         if self.pairs is not None:
             sender, receiver = edge_index
             radial = radial * self.pairs[species[receiver], species[sender]]
-        # Not in half precision, which loses two digits in the recurrence.
+        # The recurrence of the harmonics loses two digits, too many for half precision.
         exact = vectors.to(torch.promote_types(vectors.dtype, torch.float32))
         harmonics = spherical_harmonics(self.lmax_filter, exact)
         x = self.embedding[species]
@@ -147,12 +151,12 @@ class MACEGaunt(Potential):
         return energy
 
     def weight_decay_parameters(self) -> list[Tensor]:
-        """Matrices; the factors of pairs stay, as one at zero hides elements from each other."""
+        """Return all matrices but the factors of pairs, whose decay would hide elements."""
         return [p for p in self.parameters() if p.ndim >= 2 and p is not self.pairs]
 
 
 class _Interaction(nn.Module):
-    """One layer: convolution, many-body product, residual update."""
+    """Layer of a convolution, a many-body product and a residual update."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Potentials that others are made of: how they are described, built and copied."""
+"""Members of committees and fallbacks: describe, build and copy them."""
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +15,7 @@ _Whole = TypeVar("_Whole", bound=Potential)
 
 
 def can_be_member(kind: type[Model]) -> TypeGuard[type[Potential]]:
-    """Whether a model is a potential and not made of others itself.
+    """Whether a model is a potential that is not itself made of other models.
 
     Args:
         kind: Class of the model.
@@ -24,13 +24,14 @@ def can_be_member(kind: type[Model]) -> TypeGuard[type[Potential]]:
 
 
 def describe_member(model: Potential) -> dict[str, Any]:
-    """Describe a potential as :func:`build_members` takes it.
+    """Describe a potential by its class and arguments, from which it can be built.
 
     Args:
-        model: Potential that is not made of others.
+        model: Potential that is not made of other models.
 
     Raises:
-        ValueError: Nothing could build it again from its name, or it is made of others.
+        ValueError: The class of the model cannot be found by its name, or the model is made of
+            other models.
     """
     name = name_of_model(type(model))
     if not can_be_member(type(model)):
@@ -39,14 +40,15 @@ def describe_member(model: Potential) -> dict[str, Any]:
 
 
 def build_members(members: Sequence[Mapping[str, Any]]) -> list[Potential]:
-    """Build potentials that go together, with initial weights.
+    """Build potentials that can be joined, with initial weights.
 
     Args:
-        members: For each its ``class``, by name, and its ``arguments``, as a model's card has them.
+        members: Description of each member: its ``class``, by name, and its ``arguments``, as in
+            the card of a model.
 
     Raises:
-        ValueError: A class that is no potential of equinet.models, or one that is made of others;
-            or members for other elements, other graphs or of other symmetry than the first.
+        ValueError: A class is no potential of equinet.models or is made of other models, or members
+            differ in elements, neighborhood or symmetry.
     """
     models = [_build(member, number) for number, member in enumerate(members, 1)]
     for number, model in enumerate(models[1:], 2):
@@ -57,15 +59,15 @@ def build_members(members: Sequence[Mapping[str, Any]]) -> list[Potential]:
 def from_trained(
     whole: Callable[..., _Whole], models: Sequence[Potential], **arguments: Any
 ) -> _Whole:
-    """Make a potential of copies of trained ones, which it keeps as ``members``.
+    """Make a potential of copies of trained ones, which are its ``members``.
 
     Args:
-        whole: Its class, which takes ``members`` as :func:`build_members` does.
-        models: The trained potentials.
-        arguments: Of the constructor, besides.
+        whole: Class to build, whose argument ``members`` is that of :func:`build_members`.
+        models: Trained potentials to copy.
+        arguments: Further arguments of the constructor.
 
     Raises:
-        ValueError: They do not fit together, or differ in dtype.
+        ValueError: The models cannot be joined, or differ in dtype.
     """
     for number, model in enumerate(models[1:], 2):
         if model.dtype != models[0].dtype:
@@ -74,7 +76,7 @@ def from_trained(
                 f"{models[0].dtype}; convert one with .to(dtype)"
             )
     described = [{"class": name_of_model(type(m)), "arguments": m.arguments} for m in models]
-    # Initial weights are drawn and replaced; the caller's random numbers must not notice.
+    # Initial weights are drawn and replaced, without advancing the caller's random numbers.
     with torch.random.fork_rng(devices=()):
         result = whole(members=described, **arguments)
     result.members = nn.ModuleList(copy.deepcopy(list(models)))
@@ -98,7 +100,7 @@ def _names() -> str:
 
 
 def _check_fit(first: Potential, model: Potential, number: int) -> None:
-    """Refuse a member that another graph would have to be built for, or that knows other atoms."""
+    """Refuse a member with elements, neighborhood or symmetry that differ from the first's."""
     if model.elements != first.elements:
         raise ValueError(
             f"members must know the same elements in the same order: number {number} knows "

@@ -1,4 +1,4 @@
-"""A Ponita whose scalars are the energies of atoms."""
+"""Interatomic potential of a Ponita whose scalars are the energies of atoms."""
 
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
@@ -18,31 +18,34 @@ from equinet.nn.orientation import scale_parameter
 class PonitaPotential(Potential):
     r"""Message passing on positions and orientations as an interatomic potential.
 
-    The species of every atom, one-hot, go into a :class:`equinet.models.Ponita`; its one scalar per
-    atom is the atom's energy. Forces are its exact gradient. In the mode ``bundle`` energies are
-    exactly invariant under the grid's own symmetries, see ``symmetry``, and nearly so under all
-    other rotations; in the others under all rotations and reflections.
+    The one-hot species of atoms are the inputs of a :class:`equinet.models.Ponita`, whose one
+    scalar per atom is the energy of the atom. Forces are its exact gradient. In the mode ``bundle``
+    energies are exactly invariant under the symmetries of the grid, see ``symmetry``, and
+    approximately under all other rotations; in the other modes they are exactly invariant under all
+    rotations and reflections.
 
     Args:
-        elements: Atomic numbers, see :class:`equinet.models.Potential`.
-        cutoff: Interaction range, Å.
-        reference_energies: eV per atom and element.
-        average_neighbors: Mean number of neighbors in the training set; sums over neighbors start
-            divided by its root.
+        elements: Atomic numbers that the model knows, in the order of its species.
+        cutoff: Distance beyond which neighbors do not interact, Å.
+        reference_energies: Reference energy of each element, eV per atom.
+        average_neighbors: Mean number of neighbors in the training set; initial weights of sums
+            over neighbors are divided by its square root.
         scale: Unit of the network's output, eV.
-        shift: Constant per atom, eV.
-        max_neighbors: Of the graphs, see :class:`equinet.models.Potential`.
-        tie_tolerance: Likewise.
+        shift: Energy added for each atom, eV.
+        max_neighbors: Highest number of edges that end at an atom in the graphs, see
+            :class:`equinet.models.Potential`.
+        tie_tolerance: Difference of squared lengths, Å², up to which further edges are kept, see
+            :class:`equinet.models.Potential`.
         channels: Number of channels.
         layers: Number of blocks.
-        grid: Name of :func:`equinet.o3.orientation_grid`.
-        mode: See :class:`equinet.models.Ponita`.
-        kernel: Kernel of the mode ``bundle``, see :class:`equinet.models.Ponita`; None takes
-            ``zonal`` in that mode and ``mlp``, the only one there is, in the others.
-        lmax: Largest degree of zonal kernels.
+        grid: Name of the grid of orientations, see :func:`equinet.o3.orientation_grid`.
+        mode: Space of the features, see :class:`equinet.models.Ponita`.
+        kernel: Kernel of the mode ``bundle``, see :class:`equinet.models.Ponita`; None is ``zonal``
+            in that mode and ``mlp``, the only choice, in the others.
+        lmax: Highest degree of zonal kernels.
 
     Raises:
-        ValueError: An option has a value that does not exist or goes with another mode.
+        ValueError: An option has a value that does not exist or that belongs to another mode.
 
     Source: Bekkers et al., Fast, expressive SE(n) equivariant networks through weight-sharing in
     position-orientation space (ICLR 2024), §5.1.
@@ -100,7 +103,7 @@ class PonitaPotential(Potential):
 
     @property
     def symmetry(self) -> Float[Tensor, "operation 3 3"] | None:
-        """The symmetries of the grid; None, for all, where there is no grid."""
+        """Symmetries of the grid [G, 3, 3]; None, for all of O(3), where there is no grid."""
         space = self.network.space
         return space.grid.symmetry if isinstance(space, Bundle) else None
 
@@ -110,7 +113,7 @@ class PonitaPotential(Potential):
         vectors: Float[Tensor, "edge 3"],
         edge_index: Int[Tensor, "2 edge"],
     ) -> Float[Tensor, " node"]:
-        """Read the one scalar of every atom."""
+        """Return the scalar of every atom, see :class:`Potential`."""
         scalars, _ = self.network.node_outputs(*self._inputs(species, vectors, edge_index))
         return scalars.squeeze(-1)
 
@@ -118,7 +121,7 @@ class PonitaPotential(Potential):
         """Rescale all kernels on a batch, see :meth:`equinet.models.Ponita.calibrate`.
 
         Args:
-            graph: As in a call: a batch of the training data.
+            graph: Batch of the training data, as in a call.
         """
         vectors = edge_vectors(
             graph.pos, graph.cell.reshape(-1, 3, 3), graph.batch, graph.edge_index, graph.edge_shift
@@ -127,9 +130,9 @@ class PonitaPotential(Potential):
         self.network.calibrate_on(self._inputs(species, vectors.to(self.dtype), graph.edge_index))
 
     def _inputs(self, species: Tensor, vectors: Tensor, edge_index: Tensor) -> Inputs:
-        kinds = torch.eye(len(self.elements), dtype=vectors.dtype, device=vectors.device)
+        one_hot = torch.eye(len(self.elements), dtype=vectors.dtype, device=vectors.device)
         return Inputs(
-            kinds[species],
+            one_hot[species],
             vectors.new_empty(species.shape[0], 0, 3),
             edge_index,
             vectors,

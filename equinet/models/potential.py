@@ -1,4 +1,4 @@
-"""What every interatomic potential shares: species, edge vectors, energies, exact derivatives."""
+"""Base class of interatomic potentials: species, edge vectors, energies, exact derivatives."""
 
 import copy
 import math
@@ -18,33 +18,40 @@ from equinet.models.reference_energies import ReferenceEnergies
 from equinet.neighborhood import Neighborhood
 from equinet.o3 import contract
 
-# Two modes, four sets of derivatives, two numbers of structures, and the sizes zero, one and equal
-# of atoms and edges make at most this many kinds of calls.
-_COMPILED_KINDS = 128
+# Two modes, four sets of derivatives, one or more structures, and numbers of atoms and edges that
+# are zero, one or equal make at most this many variants of a call.
+_COMPILED_VARIANTS = 128
 
 
 class Potential(Model):
-    r"""An energy that is a sum over atoms, with forces and stress as its exact derivatives.
+    r"""Energy that is a sum over atoms, with forces and stress as its exact derivatives.
 
-    Subclasses implement :meth:`atomic_energies` in units of ``scale``; this class adds everything
-    around it: :math:`E = \sum_i (\text{scale}\,\epsilon_i + \text{shift}) + \sum_i E^0_{z_i}`,
-    the last sum in float64. A subclass whose forces are an output of their own sets
-    ``conservative`` to False and implements :meth:`atomic_energies_and_forces`.
+    Subclasses implement :meth:`atomic_energies` in units of ``scale``. This class computes the
+    energy :math:`E = \sum_i (\text{scale}\,\epsilon_i + \text{shift}) + \sum_i E^0_{z_i}`, with
+    the sum of reference energies in float64, and its derivatives. A subclass whose network returns
+    forces sets ``conservative`` to False and implements :meth:`atomic_energies_and_forces`.
 
     Args:
         elements: Atomic numbers that the model knows, in the order of its species.
-        cutoff: Neighbors farther than this do not interact, Å.
-        reference_energies: Energy of each element, eV per atom.
+        cutoff: Distance beyond which neighbors do not interact, Å.
+        reference_energies: Reference energy of each element, eV per atom.
         scale: Unit of the network's output, eV.
-        shift: Constant per atom, eV.
-        max_neighbors: Edges that end at an atom in the graphs that the model is trained on, the
-            shortest; None where all within the cutoff are there. The model is given its graphs and
-            does not look: whoever builds them takes :attr:`neighborhood`.
-        tie_tolerance: Å², likewise; see :func:`equinet.data.neighbor_list`.
+        shift: Energy added for each atom, eV.
+        max_neighbors: Highest number of edges that end at an atom in the graphs, which keep the
+            shortest; None for all edges within the cutoff. The model does not check its graphs,
+            which are built with its :attr:`neighborhood`.
+        tie_tolerance: Difference of squared lengths, Å², up to which edges longer than the last one
+            are kept as well, see :func:`equinet.data.neighbor_list`; None for none of them.
 
     Raises:
-        ValueError: There are not as many reference energies as elements, ``max_neighbors`` is below
-            1, or ``tie_tolerance`` is negative or without ``max_neighbors``.
+        ValueError: The numbers of reference energies and elements differ, ``max_neighbors`` is
+            below 1, or ``tie_tolerance`` is negative or given without ``max_neighbors``.
+
+    Example:
+        >>> from equinet import zoo
+        >>> model = zoo.load("mace-gaunt-3bpa")
+        >>> isinstance(model, Potential), model.elements, model.cutoff
+        (True, (1, 6, 7, 8), 5.0)
     """
 
     conservative: bool = True
@@ -76,7 +83,7 @@ class Potential(Model):
             )
         self.elements = _checked_elements(elements)
         self.neighborhood = Neighborhood(cutoff, max_neighbors, tie_tolerance)
-        """How graphs for this model are built."""
+        """Neighborhood with which graphs for this model are built."""
         self.cutoff = self.neighborhood.cutoff
         self.scale = float(scale)
         self.shift = float(shift)
@@ -92,7 +99,13 @@ class Potential(Model):
         vectors: Float[Tensor, "edge 3"],
         edge_index: Int[Tensor, "2 edge"],
     ) -> Float[Tensor, " node"]:
-        """Return the energy of each atom in units of ``scale``, from edge vectors in Å."""
+        """Return the energy of each atom in units of ``scale``.
+
+        Args:
+            species: Species of each atom [N], indices into ``elements``.
+            vectors: Edge vectors from receiver to sender [E, 3], Å.
+            edge_index: Senders and receivers [2, E].
+        """
 
     def atomic_energies_and_forces(
         self,
@@ -105,36 +118,36 @@ class Potential(Model):
         """Return atomic energies, and forces if the model is not conservative, both in ``scale``.
 
         Args:
-            species: Indices into ``elements``.
-            vectors: From receiver to sender, Å.
-            edge_index: Senders and receivers.
-            batch: Graph of each atom.
-            num_graphs: Number of graphs.
+            species: Species of each atom [N], indices into ``elements``.
+            vectors: Edge vectors from receiver to sender [E, 3], Å.
+            edge_index: Senders and receivers [2, E].
+            batch: Index of the graph of each atom [N].
+            num_graphs: Number of graphs in the batch.
         """
         return self.atomic_energies(species, vectors, edge_index), None
 
     @property
     def dtype(self) -> torch.dtype:
-        """Precision of the parameters, in which the network is evaluated."""
+        """Floating-point type of the parameters, in which the network is evaluated."""
         return next(self.parameters()).dtype
 
     @property
     def symmetry(self) -> Float[Tensor, "operation 3 3"] | None:
-        """Orthogonal matrices under which energies are exactly invariant; None for all there are.
+        """Orthogonal matrices under which energies are exactly invariant; None for all of O(3).
 
-        A model that is only nearly invariant under all rotations names those it is held to here.
+        A model that is only approximately invariant under other matrices lists the exact ones here.
         """
         return None
 
     def calibrate(self, graph: Any) -> None:
-        """Rescale layers on a batch before training, where a network needs it.
+        """Rescale layers on a batch before training, if a network needs it.
 
         Args:
-            graph: As in a call: a batch of the training data.
+            graph: Batch of the training data, as in :meth:`forward`.
         """
 
     def weight_decay_parameters(self) -> list[Tensor]:
-        """Parameters that decay in training: matrices, not gains, biases and single numbers."""
+        """Return the parameters on which weight decay acts: matrices, not gains and biases."""
         return [p for p in self.parameters() if p.ndim >= 2]
 
     def forward(
@@ -143,20 +156,21 @@ class Potential(Model):
         """Evaluate energies and their derivatives.
 
         Args:
-            graph: A graph or batch with ``atomic_numbers, pos, cell, batch, edge_index,
+            graph: Graph or batch with ``atomic_numbers, pos, cell, batch, edge_index,
                 edge_shift``, see the conventions page.
-            forces: Also return minus the gradient with respect to the positions.
-            stress: Also return the derivative with respect to a symmetric strain per volume.
+            forces: Whether to return forces, minus the gradient with respect to the positions.
+            stress: Whether to return the stress, the derivative with respect to a symmetric strain
+                divided by the volume.
 
         Returns:
-            ``energy`` [G] total energy in eV, float64; ``forces`` [N, 3] in eV/Å; ``stress``
-            [G, 3, 3] in eV/Å³ with ASE's sign. Derivatives have the dtype of ``graph.pos`` and can
-            be differentiated again while the model is in training mode.
+            Mapping of ``energy`` [G], total energies in eV, float64; ``forces`` [N, 3] in eV/Å; and
+            ``stress`` [G, 3, 3] in eV/Å³ with ASE's sign. Derivatives have the dtype of
+            ``graph.pos`` and can be differentiated again while the model is in training mode.
 
         Raises:
-            DataError: An element that the model does not know.
+            DataError: The graph has an element that the model does not know.
             ConfigError: The model was made inside ``torch.inference_mode()``.
-            ValueError: The stress of a model that is not conservative.
+            ValueError: The stress is asked for of a model that is not conservative.
         """
         if stress and not self.conservative:
             raise ValueError(
@@ -164,7 +178,7 @@ class Potential(Model):
                 "energy, and it has no stress; use one whose forces are"
             )
         if (forces or stress) and torch.is_inference_mode_enabled():
-            # Derivatives need autograd, which inference mode turns off and cannot save its tensors.
+            # Derivatives need autograd, which inference mode disables and whose tensors it refuses.
             with torch.inference_mode(mode=False):
                 return self(_recordable(graph), forces=forces, stress=stress)
         if next(self.parameters()).is_inference():
@@ -198,22 +212,23 @@ class Potential(Model):
         *,
         forces: bool = True,
     ) -> dict[str, Tensor]:
-        """Evaluate the model on plain tensors: what a call does, in a form for compilers.
+        """Evaluate the model on plain tensors, as :meth:`forward` does, in a form for compilers.
 
-        Nothing here looks at the values of tensors, so that :func:`torch.compile` takes it whole.
+        The control flow does not depend on values of tensors, so :func:`torch.compile` can compile
+        it as a whole.
 
         Args:
-            species: Indices into ``elements``, from :meth:`species`; they are not checked.
-            pos: Positions, Å; for forces they must require a gradient.
-            cell: Lattice vectors in rows, Å; zeros where not periodic.
-            batch: Graph of each atom.
-            edge_index: Senders and receivers.
-            edge_shift: Lattice vectors to add to each edge, in units of the cell.
-            strain: Zeros that require a gradient, to return the stress.
-            forces: As in a call.
+            species: Species of each atom [N], from :meth:`species`; they are not checked.
+            pos: Positions [N, 3], Å; for forces they must require a gradient.
+            cell: Lattice vectors in rows [G, 3, 3], Å; zeros where not periodic.
+            batch: Index of the graph of each atom [N].
+            edge_index: Senders and receivers [2, E].
+            edge_shift: Shift of each edge [E, 3], in units of the lattice vectors.
+            strain: Zeros [G, 3, 3] that require a gradient, for the stress; None for no stress.
+            forces: Whether to return forces.
 
         Returns:
-            As a call.
+            Mapping of ``energy``, ``forces`` and ``stress`` as in :meth:`forward`.
         """
         num_graphs = cell.shape[0]
         wanted = [pos] if forces and self.conservative else []
@@ -223,12 +238,12 @@ class Potential(Model):
             atomic, direct = self.atomic_energies_and_forces(
                 species, vectors.to(self.dtype), edge_index, batch, num_graphs
             )
-            # Summed in float64: in float32, a thousand atoms would cost milli-electronvolts.
+            # In float32, the sum over a thousand atoms would have errors of milli-electronvolts.
             atomic = atomic.double() * self.scale + self.shift
             interaction = atomic.new_zeros(num_graphs).index_add(0, batch, atomic)
             gradients = self._gradients(interaction, wanted)
         if gradients and not self.training:
-            # The gradient has used up what a further derivative would need.
+            # The tensors that a further derivative would need are already freed.
             interaction = interaction.detach()
         results = {}
         if forces:
@@ -239,18 +254,18 @@ class Potential(Model):
         return {"energy": interaction + reference, **results}
 
     def compile(self, *arguments: Any, **options: Any) -> None:
-        """Compile the evaluation; the first call afterwards takes a minute or two.
+        """Compile the evaluation; the first call afterwards takes one or two minutes.
 
-        Calls check their graph as before and then run one compiled function for all sizes of
-        graphs, with forces and stress inside, in training too: losses on forces can be
+        Calls check their graph as before and then run one compiled function for graphs of all
+        sizes, which includes forces and stress. In training, losses on forces can be
         differentiated. Copies of the model are not compiled.
 
         Args:
-            *arguments: Of :func:`torch.compile`.
-            **options: Of :func:`torch.compile`, such as ``backend``.
+            *arguments: Positional arguments of :func:`torch.compile`.
+            **options: Keyword arguments of :func:`torch.compile`, such as ``backend``.
 
         Raises:
-            BackendError: This version of torch does not compile gradients.
+            BackendError: This version of torch cannot compile gradients.
 
         Example:
             >>> from equinet.models import MACEGaunt
@@ -265,19 +280,26 @@ class Potential(Model):
             raise BackendError(
                 f"torch {torch.__version__} does not compile gradients; torch 2.13 does"
             )
-        # Every combination of derivatives, mode and special sizes is a function of its own; torch
-        # gives up after eight of them, those of all models of the class taken together.
+        # Every combination of derivatives, mode and special sizes is compiled separately, and by
+        # default torch compiles at most eight functions for all models of a class together.
         options = {
             "fullgraph": True,
             "dynamic": True,
             "isolate_recompiles": True,
-            "recompile_limit": _COMPILED_KINDS,
+            "recompile_limit": _COMPILED_VARIANTS,
         } | options
         compiled = torch.compile(self.evaluate, *arguments, **options)
         self._compiled = config.patch(trace_autograd_ops=True)(compiled)
 
     def species(self, atomic_numbers: Int[Tensor, " node"]) -> Int[Tensor, " node"]:
-        """Return each atom's index in ``elements``; unknown elements raise a DataError."""
+        """Return the index of each atom's element in ``elements``.
+
+        Args:
+            atomic_numbers: Atomic numbers [N].
+
+        Raises:
+            DataError: The model does not know an element.
+        """
         species = self.species_of[atomic_numbers.clamp(0, len(SYMBOLS))]
         if bool((species < 0).any()):
             unknown = sorted(set(atomic_numbers[species < 0].tolist()))
@@ -288,11 +310,11 @@ class Potential(Model):
         return species
 
     def __getstate__(self) -> dict[str, Any]:
-        # The compiled function belongs to this object; a copy would go on evaluating the original.
+        # The compiled function holds this object, so a copy would evaluate the original.
         return {key: value for key, value in super().__getstate__().items() if key != "_compiled"}
 
     def _gradients(self, interaction: Tensor, wanted: list[Tensor]) -> list[Tensor]:
-        """Gradients of the summed energy; zero where nothing depends on the input."""
+        """Return the gradients of the summed energy; zero where it does not depend on an input."""
         if not wanted:
             return []
         return list(
@@ -307,7 +329,7 @@ class Potential(Model):
 
 
 def _checked_elements(elements: Sequence[int]) -> tuple[int, ...]:
-    """Return the elements, unless one is no element or is given twice."""
+    """Return the elements, and refuse numbers that are no elements or occur twice."""
     numbers = tuple(int(z) for z in elements)
     for place, number in enumerate(numbers):
         if not 1 <= number < len(SYMBOLS):
@@ -322,7 +344,7 @@ def _checked_elements(elements: Sequence[int]) -> tuple[int, ...]:
 
 
 def _recordable(graph: Any) -> Any:
-    """Copy a graph whose tensors were made in inference mode, so that autograd can save them."""
+    """Copy a graph without tensors of inference mode, which autograd cannot save."""
     graph = copy.copy(graph)
     for name, value in graph.to_dict().items():
         if isinstance(value, Tensor) and value.is_inference():
@@ -331,7 +353,7 @@ def _recordable(graph: Any) -> Any:
 
 
 def _stress(gradient: Tensor, cell: Tensor) -> Tensor:
-    """Derivative with respect to the strain per volume; zero where there is no cell."""
+    """Return the derivative by the strain divided by the volume; zero where there is no cell."""
     a, b, c = cell.unbind(1)
     volume = torch.linalg.vecdot(a, torch.linalg.cross(b, c)).abs().reshape(-1, 1, 1)
     symmetric = (gradient + gradient.mT) / 2
@@ -346,7 +368,16 @@ def edge_vectors(
     edge_shift: Tensor,
     strain: Tensor | None = None,
 ) -> Tensor:
-    """Vectors from receiver to sender in the precision of the positions, strained on demand."""
+    """Compute the edge vectors from receiver to sender, in the precision of the positions.
+
+    Args:
+        pos: Positions [N, 3], Å.
+        cell: Lattice vectors in rows [G, 3, 3], Å.
+        batch: Index of the graph of each atom [N].
+        edge_index: Senders and receivers [2, E].
+        edge_shift: Shift of each edge [E, 3], in units of the lattice vectors.
+        strain: Strain of each graph [G, 3, 3], whose symmetric part is applied; None for none.
+    """
     sender, receiver = edge_index
     graph_of_edge = batch[receiver]
     shift = contract("ei,eij->ej", edge_shift.to(cell.dtype), cell[graph_of_edge])

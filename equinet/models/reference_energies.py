@@ -1,4 +1,4 @@
-"""Per-element reference energies, kept and summed in float64."""
+"""Reference energies of elements, stored and summed in float64."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -9,13 +9,13 @@ from torch import Tensor, nn
 
 
 class ReferenceEnergies(nn.Module):
-    """Sum one energy per atom over each structure, in float64 whatever the model's precision.
+    """Sum the reference energies of the atoms of each structure, always in float64.
 
-    Total energies of molecules lie at tens of thousands of eV, where float32 resolves only
-    milli-electronvolts; the sum must not pass through it.
+    Total energies of molecules are tens of thousands of eV, where float32 resolves only
+    milli-electronvolts.
 
     Args:
-        energies: eV per atom, one for each element of the model, in its order.
+        energies: Reference energy of each element of the model, in its order, eV per atom.
     """
 
     energies: Tensor
@@ -27,7 +27,7 @@ class ReferenceEnergies(nn.Module):
     def _apply(
         self, fn: Callable[[Tensor], Tensor], *args: Any, **kwargs: Any
     ) -> "ReferenceEnergies":
-        # model.to(dtype), .float() and .half() come through here: follow the device only.
+        # Casts of the model, such as model.to(dtype), must change the device only.
         exact = self.energies
         super()._apply(fn, *args, **kwargs)
         self.energies = exact.to(self.energies.device)
@@ -36,6 +36,15 @@ class ReferenceEnergies(nn.Module):
     def forward(
         self, species: Int[Tensor, " node"], batch: Int[Tensor, " node"], num_graphs: int
     ) -> Float[Tensor, " graph"]:
-        """Return the summed reference energy of each graph, eV, float64."""
+        """Return the sum of reference energies of each graph.
+
+        Args:
+            species: Species of each atom [N].
+            batch: Index of the graph of each atom [N].
+            num_graphs: Number of graphs G.
+
+        Returns:
+            Sums [G], eV, float64.
+        """
         total = torch.zeros(num_graphs, dtype=torch.float64, device=self.energies.device)
         return total.index_add(0, batch, self.energies[species])
