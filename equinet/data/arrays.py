@@ -75,7 +75,7 @@ def read_arrays(path: Path, what: str, names: Sequence[str] | None = None) -> di
     """Read arrays of an ``.npz`` file; the format's own checksums are compared.
 
     Args:
-        path: The file.
+        path: Path of the file.
         what: Noun of what should be in it, with its article.
         names: Names of the arrays to read; `None` reads all.
 
@@ -105,7 +105,7 @@ def check_archive(path: Path, what: str) -> None:
     """Compare all parts of a zip file, such as one of ``torch.save``, with the checksums in it.
 
     Args:
-        path: The file.
+        path: Path of the file.
         what: Noun of what should be in it, with its article.
 
     Raises:

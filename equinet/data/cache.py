@@ -54,7 +54,7 @@ def git_blob_id(path: str | Path) -> str:
     r"""Compute the id by which git knows a file's content.
 
     Args:
-        path: Any file.
+        path: Path of the file.
 
     Returns:
         What ``git hash-object`` prints: the SHA-1 of ``"blob <size>\0"`` and the content.
@@ -130,7 +130,7 @@ def cached_file(name: str, split: str, cache: str | Path | None = None) -> Path:
     Args:
         name: Folder in the cache.
         split: Name of the split.
-        cache: See :func:`cache_folder`.
+        cache: Folder of the cache; None takes that of :func:`cache_folder`.
     """
     return cache_folder(cache) / name / f"{split}.extxyz"
 
@@ -147,7 +147,7 @@ def cached_splits(
         name: Folder in the cache; it should carry the generator's version and seed.
         make: Generates the frames of each split.
         splits: Names of the splits.
-        cache: See :func:`cache_folder`.
+        cache: Folder of the cache; None takes that of :func:`cache_folder`.
 
     Returns:
         Frames by split, always as read back from the files, so that every run sees the same digits.

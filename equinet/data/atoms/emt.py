@@ -44,7 +44,7 @@ def make_surfaces(seed: int = 0) -> dict[str, list[Frame]]:
     of each. Tags are those of OC20: 0 fixed, 1 surface, 2 adsorbate.
 
     Args:
-        seed: Of alloys, places, displacements and splits.
+        seed: Seed of alloys, places, displacements and splits.
 
     Returns:
         ``train`` (768 frames of 96 systems), ``val_id`` (192 other frames of these), and
@@ -71,7 +71,7 @@ def make_relaxations(seed: int = 0, *, each: int = 2) -> dict[str, list[Frame]]:
     """Place adsorbates on the slabs of :func:`make_surfaces` and relax them.
 
     Args:
-        seed: Of alloys, places, displacements and splits.
+        seed: Seed of alloys, places, displacements and splits.
         each: Structures of each of the 112 systems.
 
     Returns:
@@ -102,7 +102,7 @@ def make_molecules(seed: int = 0) -> dict[str, list[Frame]]:
     """Make rattled organic molecules of H, C, N and O near their EMT minima.
 
     Args:
-        seed: Of displacements and splits.
+        seed: Seed of displacements and splits.
 
     Returns:
         ``train`` (310 frames of 12 molecules) and ``test`` (50).

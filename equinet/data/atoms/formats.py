@@ -274,7 +274,7 @@ def number_blocks(
     """Cut extxyz text into frames; blank lines between frames are passed over.
 
     Args:
-        text: Whole text.
+        text: Whole text of the file.
         place: What to call the file in errors.
         strict: End with an error where the text does not go on as a frame; otherwise quietly.
 

@@ -28,13 +28,13 @@ class Frame:
     """One configuration of atoms with whatever labels it has.
 
     Attributes:
-        numbers: Atomic numbers.
+        numbers: Atomic numbers of the atoms.
         positions: Å; not wrapped into the cell.
         cell: Rows are lattice vectors, Å; zeros where nothing is periodic.
         pbc: Which lattice vectors are periodic.
         energy: Total energy, eV.
         forces: Raw forces, eV/Å: never zeroed by a constraint.
-        stress: eV/Å³, in ASE's sign.
+        stress: Stress tensor with ASE's sign, eV/Å³.
         tags: As in OC20: 0 fixed (bulk), 1 surface, 2 adsorbate.
         fixed: Atoms that a constraint holds in place.
         source: Name of the place that the frame came from, for error messages.
@@ -167,7 +167,7 @@ def frame_to_atoms(frame: Frame) -> "ase.Atoms":
     """Turn a frame back into ASE atoms, with its labels in a ``SinglePointCalculator``.
 
     Args:
-        frame: Any frame.
+        frame: Frame, labeled or not.
 
     Returns:
         Atoms whose ``calc.results`` hold raw labels; fixed atoms carry ``FixAtoms``.

@@ -47,8 +47,8 @@ class Statistics:
         Args:
             dataset: The training set, with energies. A large one is measured on a sample
                 (see ``dataset.sample``).
-            reference_energies: eV by atomic number, e.g. of isolated atoms; None fits them to the
-                compositions by :func:`fit_reference_energies`.
+            reference_energies: Energies by atomic number, such as those of isolated atoms, eV; None
+                fits them to the compositions by :func:`fit_reference_energies`.
 
         Returns:
             Its statistics.

@@ -31,7 +31,7 @@ class TransformedDigits(ImageDataModule):
         val_size: Digits set aside for validation; at most a quarter of those there are.
         batch_size: Images per training batch.
         eval_batch_size: Images per validation or test batch.
-        seed: Of the order of training.
+        seed: Seed of the order of training.
         cache: Folder for downloaded and generated files; None takes the user's cache.
 
     Raises:
@@ -102,7 +102,7 @@ class AffNIST(TransformedDigits):
 
     Args:
         official_files: Folder of the official test set, ``test.mat`` or ``1.mat`` … ``32.mat``.
-        options: See :class:`TransformedDigits`.
+        options: Further options of :class:`TransformedDigits`.
 
     Example:
         >>> AffNIST(copies=2).name
@@ -154,7 +154,7 @@ class HomNIST(TransformedDigits):
     :func:`equinet.data.datasets.transforms.homography_copy`.
 
     Args:
-        options: See :class:`TransformedDigits`.
+        options: Further options of :class:`TransformedDigits`.
 
     Example:
         >>> HomNIST().copies

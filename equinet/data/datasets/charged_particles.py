@@ -35,8 +35,8 @@ class ParticleStates:
     """States of many systems, in the simulation's own units (mass and coupling are one).
 
     Attributes:
-        charges: -1 or 1.
-        positions: Of each particle.
+        charges: Charge of each particle, -1 or 1.
+        positions: Position of each particle.
         velocities: Half a step behind the positions, except at the start.
     """
 

@@ -38,10 +38,10 @@ class Digits:
 
     Attributes:
         about: What they are, in one clause.
-        images: Training digits.
-        labels: Of them.
-        test_images: Test digits.
-        test_labels: Of them.
+        images: Images of the training digits.
+        labels: Classes of the training digits.
+        test_images: Images of the test digits.
+        test_labels: Classes of the test digits.
         official: Whether they are MNIST, bit by bit.
     """
 

@@ -23,11 +23,11 @@ class AtomisticFiles(AtomicDataModule):
         forces_key: Name of the forces, likewise.
         stress_key: Name of the stress, likewise.
         allow_zero_forces: Accept frames whose forces are all exactly zero (perfect crystals).
-        cutoff: Å.
+        cutoff: Cutoff radius, Å.
         batch_size: Graphs per training batch.
         eval_batch_size: Graphs per validation or test batch.
-        seed: Of the validation split and of the order of training.
-        num_workers: Loading processes.
+        seed: Seed of the validation split and of the order of training.
+        num_workers: Number of loading processes.
 
     Raises:
         DataError: As :func:`equinet.data.read_frames`, when the data are prepared.

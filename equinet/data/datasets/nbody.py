@@ -43,9 +43,9 @@ class Motions:
     """What is given and what is asked for, for many systems; float64, the simulation's units.
 
     Attributes:
-        charges: -1 or 1.
-        positions: Now.
-        velocities: Now.
+        charges: Charge of each particle, -1 or 1.
+        positions: Positions at the time of the inputs.
+        velocities: Velocities at the time of the inputs.
         future: Positions one unit of time later.
     """
 
@@ -75,8 +75,8 @@ class NBody(GraphDataModule[GraphSets]):
         test_size: Test trajectories, the first of 2000.
         batch_size: Graphs per training batch.
         eval_batch_size: Graphs per validation or test batch.
-        seed: Of the order of training.
-        num_workers: Loading processes.
+        seed: Seed of the order of training.
+        num_workers: Number of loading processes.
         cache: Folder for generated files; None takes the user's cache.
 
     Raises:

@@ -64,17 +64,17 @@ class OC20(AtomicDataModule):
         fit_references: Fit an energy of each element to the training frames of ``root``. OC20's
             energies are relative to such energies already, and False leaves them as they are. The
             embedded set is fitted in any case.
-        cutoff: Å.
+        cutoff: Cutoff radius, Å.
         batch_size: Graphs per training batch.
         eval_batch_size: Graphs per validation or test batch.
-        seed: Of the validation split and of the order of training.
-        num_workers: Loading processes.
+        seed: Seed of the validation split and of the order of training.
+        num_workers: Number of loading processes.
         max_atoms: Most atoms of a training batch; batches are then packed to equal work, and
             ``batch_size`` is not used.
         max_edges: Most edges of a training batch, likewise; a store must have counted them.
         max_neighbors: Keep the shortest edges that end at an atom; see
             :func:`equinet.data.neighbor_list`.
-        tie_tolerance: Å², likewise.
+        tie_tolerance: Difference of squared lengths that counts as none, Å².
         cache: Folder for the embedded set and for converted splits; None takes the user's cache.
 
     Raises:

@@ -48,11 +48,11 @@ class RMD17(AtomicDataModule):
         root: Folder of the files; None downloads them.
         molecule: One of ``aspirin``, ``azobenzene``, ``benzene``, ``ethanol``, ``malonaldehyde``,
             ``naphthalene``, ``paracetamol``, ``salicylic``, ``toluene``, ``uracil``.
-        cutoff: Å.
+        cutoff: Cutoff radius, Å.
         batch_size: Graphs per training batch.
         eval_batch_size: Graphs per validation or test batch.
-        seed: Of the random choices and of the order of training.
-        num_workers: Loading processes.
+        seed: Seed of the random choices and of the order of training.
+        num_workers: Number of loading processes.
         cache: Folder for downloaded and generated files; None takes the user's cache.
 
     Raises:

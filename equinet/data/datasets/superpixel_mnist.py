@@ -57,8 +57,8 @@ class SuperpixelMNIST(GraphDataModule[GraphSets]):
         test_size: Number of test images, the first; None takes all.
         batch_size: Graphs per training batch.
         eval_batch_size: Graphs per validation or test batch.
-        seed: Of the validation split and of the order of training.
-        num_workers: Loading processes.
+        seed: Seed of the validation split and of the order of training.
+        num_workers: Number of loading processes.
         cache: Folder for made and downloaded files; None takes the user's cache.
 
     Raises:

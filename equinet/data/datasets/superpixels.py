@@ -90,7 +90,7 @@ class SuperpixelGraphs(Sequence[Data]):
     receives from its nearest, sorted by receiver) and ``y`` [1]; floats are float64.
 
     Args:
-        superpixels: Of all images.
+        superpixels: Superpixels of all images.
         labels: Class of each image.
         chosen: Indices of images, in order; None takes all.
 
@@ -140,9 +140,9 @@ def make_superpixels(
     """Cut images into superpixels, on all processors that this process may use.
 
     Args:
-        images: Grey values.
-        segments: About how many superpixels an image.
-        neighbors: How many of the nearest each superpixel is given.
+        images: Grey values of the images.
+        segments: Approximate number of superpixels of an image.
+        neighbors: Number of nearest neighbors of each superpixel.
 
     Returns:
         Superpixels; the same for the same images, however many processors there are.
@@ -180,11 +180,11 @@ def cached_superpixels(
     """Read the superpixels of images from the cache, cutting the images on first use.
 
     Args:
-        images: Grey values.
-        segments: See :func:`make_superpixels`.
-        neighbors: Likewise.
+        images: Grey values of the images.
+        segments: Approximate number of superpixels of an image.
+        neighbors: Number of nearest neighbors of each superpixel.
         name: What to call the images in the log.
-        cache: See :func:`equinet.data.cache.cache_folder`.
+        cache: Folder of the cache, see :func:`equinet.data.cache.cache_folder`.
 
     Raises:
         BackendError: scikit-image is not installed, and the superpixels are not in the cache.

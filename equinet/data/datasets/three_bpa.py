@@ -44,11 +44,11 @@ class ThreeBPA(AtomicDataModule):
         root: Folder of the official files; None downloads them.
         train_file: Name of the training file in that folder.
         val_size: Number of training frames set aside at random for validation (below 1: share).
-        cutoff: Å.
+        cutoff: Cutoff radius, Å.
         batch_size: Graphs per training batch.
         eval_batch_size: Graphs per validation or test batch.
-        seed: Of the validation split and of the order of training.
-        num_workers: Loading processes.
+        seed: Seed of the validation split and of the order of training.
+        num_workers: Number of loading processes.
         cache: Folder for downloaded and generated files; None takes the user's cache.
 
     Raises:

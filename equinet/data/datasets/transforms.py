@@ -41,9 +41,9 @@ def affine_copy(images: Images, copy: int, seed: int) -> Images:
     bilinear interpolation, rounded to bytes.
 
     Args:
-        images: Digits.
+        images: Images of the digits.
         copy: Number of the copy.
-        seed: Of the set; no two sets may share it.
+        seed: Seed of the set; no two sets may share it.
 
     Returns:
         As many images.
@@ -77,9 +77,9 @@ def affine_parameters(images: Images, copy: int, seed: int) -> Float64[np.ndarra
     """Draw the maps of :func:`affine_copy`.
 
     Args:
-        images: Digits.
+        images: Images of the digits.
         copy: Number of the copy.
-        seed: Of the set.
+        seed: Seed of the set.
 
     Returns:
         Rotation (degrees), shear, vertical and horizontal scale, horizontal and vertical
@@ -129,9 +129,9 @@ def homography_copy(images: Images, copy: int, seed: int) -> Images:
     """Make one homNIST copy of every digit, by the published procedure.
 
     Args:
-        images: Digits.
+        images: Images of the digits.
         copy: Number of the copy.
-        seed: Of the set.
+        seed: Seed of the set.
 
     Returns:
         As many images, rounded to bytes.
@@ -162,9 +162,9 @@ def homographies(count: int, copy: int, seed: int) -> Float64[np.ndarray, "image
     A random walk in the Lie algebra that ends at the first step the Haar density accepts.
 
     Args:
-        count: How many.
+        count: Number of homographies.
         copy: Number of the copy.
-        seed: Of the set.
+        seed: Seed of the set.
 
     Example:
         >>> bool(np.allclose(np.linalg.det(homographies(3, 0, 1)), 1))
@@ -198,9 +198,9 @@ def cached_copies(
     Args:
         name: Folder in the cache, with the version of the protocol.
         transform: Makes one copy.
-        images: Digits.
+        images: Images of the digits.
         copies: How many of each.
-        seed: Of the set.
+        seed: Seed of the set.
         cache: None takes the user's cache.
 
     Returns:

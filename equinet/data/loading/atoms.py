@@ -30,10 +30,10 @@ class Splits:
 
     Attributes:
         train: Training frames, in memory or in a store, like all others.
-        val: Validation frames.
+        val: Frames of the validation set.
         tests: Test frames by name.
         about: What the data are, in one clause.
-        reference_energies: eV by atomic number; None has them fitted to the training set.
+        reference_energies: Energies by atomic number, eV; None has them fitted to the training set.
         files: Files of those test sets that are one whole file.
     """
 
@@ -50,8 +50,8 @@ class AtomicSets(GraphSets):
     """Labeled structures of one task.
 
     Attributes:
-        train: Training set.
-        val: Validation set.
+        train: Data set for training.
+        val: Data set for validation.
         tests: Test sets by name.
         statistics: Constants of the training set.
         files: Files of those test sets that are one whole file.
@@ -68,16 +68,16 @@ class AtomicDataModule(GraphDataModule[AtomicSets]):
     """Base of the atomistic data modules; a subclass says where the frames come from.
 
     Args:
-        cutoff: Å.
+        cutoff: Cutoff radius, Å.
         batch_size: Graphs per training batch.
         eval_batch_size: Graphs per validation or test batch.
-        seed: Of random splits and of the order of training; non-negative.
+        seed: Seed of random splits and of the order of training; non-negative.
         num_workers: Loading processes; 0 loads in this one, which small graphs want.
         max_atoms: Most atoms of a training batch: batches are then packed to equal work, and
             ``batch_size`` is not used (see :class:`equinet.data.PackedBatches`).
         max_edges: Most edges of a training batch, likewise.
         max_neighbors: Keep the shortest edges that end at an atom; see :func:`neighbor_list`.
-        tie_tolerance: Å², likewise.
+        tie_tolerance: Difference of squared lengths that counts as none, Å².
 
     Raises:
         DataError: An argument is out of range.
@@ -227,7 +227,7 @@ def split_frames(
     Args:
         frames: Frames to divide.
         amount: Number of frames to set aside, or below 1 their share.
-        seed: Of the choice.
+        seed: Seed of the choice.
 
     Returns:
         The rest, and the part set aside.
@@ -249,7 +249,7 @@ def split_indices(
     Args:
         count: How many frames there are.
         amount: Number of frames to set aside, or below 1 their share.
-        seed: Of the choice.
+        seed: Seed of the choice.
 
     Returns:
         Indices of the rest and of the part set aside, each ascending.

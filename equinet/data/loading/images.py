@@ -86,8 +86,8 @@ class ImageSets:
 
     Attributes:
         about: What the data are, in one clause.
-        train: Training set.
-        val: Validation set.
+        train: Data set for training.
+        val: Data set for validation.
         tests: Test sets by name.
     """
 

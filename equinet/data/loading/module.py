@@ -154,8 +154,8 @@ class GraphSets:
 
     Attributes:
         about: Description of the data in one clause.
-        train: Training set.
-        val: Validation set.
+        train: Data set for training.
+        val: Data set for validation.
         tests: Test sets by name.
 
     Example:

@@ -31,11 +31,11 @@ class PackedBatches(Sampler[list[int]]):
     The work of a frame is its edges where ``max_edges`` is given, else its atoms.
 
     Args:
-        atoms: Of every frame.
-        edges: Of every frame; needed for ``max_edges``.
+        atoms: Number of atoms of every frame.
+        edges: Number of edges of every frame; needed for ``max_edges``.
         max_atoms: Most atoms of a batch.
         max_edges: Most edges of a batch.
-        seed: Of the order, non-negative.
+        seed: Seed of the order, not negative.
 
     Raises:
         DataError: There is no bound, no frame, or one that is larger than a bound; or edges are

@@ -60,9 +60,9 @@ def training_loader(
     """Load shuffled batches; the order is that of :class:`EpochSampler`.
 
     Args:
-        dataset: Graphs.
+        dataset: Data set of graphs.
         batch_size: Graphs per batch; the last batch of an epoch may be smaller.
-        seed: Of the order.
+        seed: Seed of the order.
         num_workers: Loading processes; 0 loads in this one, which small graphs want.
 
     Returns:
@@ -83,7 +83,7 @@ def packed_loader(
     """Load batches that are packed by size.
 
     Args:
-        dataset: Graphs.
+        dataset: Data set of graphs.
         batches: Which graphs make up each batch.
         num_workers: Loading processes; 0 loads in this one.
 
@@ -104,9 +104,9 @@ def evaluation_loader(
     """Load batches in file order.
 
     Args:
-        dataset: Graphs.
+        dataset: Data set of graphs.
         batch_size: Graphs per batch.
-        num_workers: Loading processes.
+        num_workers: Number of loading processes.
 
     Returns:
         A loader of PyG batches.

@@ -51,7 +51,7 @@ def tar_members(path: Path) -> list[Blob]:
     """List the files of an uncompressed tar; nothing is unpacked, so no name can lead outside.
 
     Args:
-        path: The tar.
+        path: Path of the tar.
 
     Returns:
         Its regular files, in their order.
@@ -75,7 +75,7 @@ def unpack(blob: Blob) -> tuple[bytes, str | None]:
     """Read a file, unpacked if its name says that it is packed.
 
     Args:
-        blob: Whose suffix ``.xz``, ``.gz`` or ``.bz2`` is heeded.
+        blob: File to read; its suffix ``.xz``, ``.gz`` or ``.bz2`` tells the compression.
 
     Returns:
         As much as can be read, and what stopped it short, if anything did.

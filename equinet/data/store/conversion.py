@@ -145,7 +145,7 @@ def convert(
     as it is. The order of frames depends on the source alone, not on the number of processes.
 
     Args:
-        source: See :func:`equinet.data.store.find_parts`.
+        source: Source of frames, see :func:`equinet.data.store.find_parts`.
         store: Folder of the store.
         options: How to store; None takes the defaults.
         processes: Processes to read with.

@@ -27,7 +27,7 @@ class StoredFrames(Sequence[Frame]):
     """Some frames of a store, in a fixed order, read when they are indexed.
 
     Args:
-        store: The store.
+        store: Store that holds the frames.
         indices: Which of its frames; None means all.
         elements: Atomic numbers that may occur; None means those that do, which are read off the
             frames, or off the header where these are all.
@@ -132,7 +132,7 @@ class StoredFrames(Sequence[Frame]):
         """Leave out the frames that hold other elements.
 
         Args:
-            known: Atomic numbers.
+            known: Atomic numbers that are allowed.
 
         Returns:
             The others. Nothing is read where the whole store holds known elements only.

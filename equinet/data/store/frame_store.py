@@ -108,7 +108,7 @@ class FrameStore(Sequence[Frame]):
         """Read a frame with its ids and what else belongs to it.
 
         Args:
-            index: Of the frame; negative ones count from the end.
+            index: Index of the frame; negative ones count from the end.
 
         Returns:
             The frame in float64.
@@ -145,7 +145,7 @@ class FrameStore(Sequence[Frame]):
         """Atomic numbers of the shard that a frame is in: a bound that needs no reading.
 
         Args:
-            index: Of the frame.
+            index: Index of the frame.
         """
         return frozenset(self._notes[self._locate(index)[0]]["elements"])
 

@@ -29,10 +29,10 @@ class Field:
 
     Attributes:
         dtype: NumPy's name; "coordinate" stands for the precision chosen at conversion.
-        shape: Of one entry.
+        shape: Shape of one entry.
         per_atom: One entry an atom, not one a frame.
         optional: A frame may lack it.
-        unit: Of its numbers.
+        unit: Unit of the numbers.
     """
 
     dtype: str
@@ -66,7 +66,7 @@ def read_header(folder: Path) -> dict[str, Any]:
     """Read and check the header of a store.
 
     Args:
-        folder: The store.
+        folder: Folder of the store.
 
     Returns:
         Its content.
@@ -140,7 +140,7 @@ def dtype_of(field: Field, precision: str) -> np.dtype[Any]:
     """NumPy's type of a field.
 
     Args:
-        field: The field.
+        field: Field of the layout.
         precision: ``float64`` or ``float32``, of positions and forces.
     """
     return np.dtype(precision if field.dtype == "coordinate" else field.dtype)

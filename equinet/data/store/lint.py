@@ -21,7 +21,7 @@ class Lint:
     Attributes:
         largest_force: Norm of a force beyond which a frame is named, eV/Å.
         closest: Distance of two atoms below which a frame is named, Å.
-        frames: Frames seen.
+        frames: Number of frames seen.
         findings: Findings so far.
 
     Example:

@@ -44,7 +44,7 @@ class PickledPart:
 
     Attributes:
         path: The LMDB file.
-        keys: Of the entries.
+        keys: Keys of the entries.
     """
 
     path: Path
@@ -84,7 +84,7 @@ class JsonPart:
 
     Attributes:
         path: The LMDB file.
-        keys: Of the rows.
+        keys: Keys of the rows.
     """
 
     path: Path
@@ -120,7 +120,7 @@ def lmdb_parts(path: Path, *, json: bool, rows: int) -> Sequence[PickledPart | J
     """Divide an LMDB file.
 
     Args:
-        path: The file.
+        path: Path of the file.
         json: Whether it is an ``aselmdb``.
         rows: Most entries in a part.
 

@@ -13,7 +13,7 @@ class Record:
     """A frame, and what some benchmarks say of it beside.
 
     Attributes:
-        frame: The frame.
+        frame: Frame with its labels.
         number: Its 1-based place in the file that it came from.
         system: OC20's system id (``sid``); -1 where there is none.
         step: OC20's frame id (``fid``) within the relaxation; -1 where there is none.

@@ -116,7 +116,7 @@ def pair_up(blobs: Sequence[Blob], place: str) -> list[S2EFPart]:
     """Find the pairs among files of one folder.
 
     Args:
-        blobs: Any files.
+        blobs: Files of any kind.
         place: What to call the folder.
 
     Returns:

@@ -89,7 +89,7 @@ def check_storable(record: Record) -> None:
     """Refuse a frame whose values the store's types cannot hold.
 
     Args:
-        record: The frame.
+        record: Record of the frame.
 
     Raises:
         DataError: A tag is not between -128 and 127.
@@ -109,7 +109,7 @@ class Shard:
     carries; files of older versions have none, and are read as they are.
 
     Args:
-        path: The file.
+        path: Path of the file.
 
     Raises:
         DataError: It is missing, truncated or something else.

@@ -33,7 +33,7 @@ class FilePart:
     """A file that :func:`equinet.data.read_frames` reads.
 
     Attributes:
-        path: The file.
+        path: Path of the file.
     """
 
     path: Path
@@ -70,9 +70,9 @@ class DatabasePart:
     """Consecutive rows of an ASE database (SQLite or JSON).
 
     Attributes:
-        path: The database.
+        path: Path of the database.
         start: Rows before the first one, in the order of their ids.
-        size: Rows.
+        size: Number of rows.
     """
 
     path: Path
@@ -172,7 +172,7 @@ def s2ef_pairs(folder: Path) -> list[S2EFPart]:
     """Find the S2EF pairs of a folder, or in ``NAME/NAME``, to which released tars unpack.
 
     Args:
-        folder: Any folder.
+        folder: Folder that may hold pairs of S2EF files.
 
     Returns:
         The pairs in order; none where there are none.
