@@ -89,7 +89,10 @@ def test_sentences_of_direct_calls():
     ("build", "sentence"),
     [
         (lambda: MACEGaunt(**MEASURED, channels=0), "channels must be at least 1, found 0"),
-        (lambda: MACEGaunt(**MEASURED | {"cutoff": -1.0}), "cutoff must be positive and finite, found -1.0"),
+        (
+            lambda: MACEGaunt(**MEASURED | {"cutoff": -1.0}),
+            "cutoff must be positive and finite, found -1.0",
+        ),
         (
             lambda: MACEGaunt(**MEASURED | {"cutoff": float("nan")}),
             "cutoff must be positive and finite, found nan",
