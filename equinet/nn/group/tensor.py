@@ -13,7 +13,7 @@ class EquivarianceWarning(UserWarning):
 
     Example:
         >>> import warnings
-        >>> with warnings.catch_warnings(record=True) as found:
+        >>> with warnings.catch_warnings(action="always", record=True) as found:
         ...     warnings.warn("stride 2 leaves out a row", EquivarianceWarning, stacklevel=1)
         >>> found[0].category.__name__
         'EquivarianceWarning'
