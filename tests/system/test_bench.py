@@ -16,7 +16,6 @@ from equinet.bench import (
     e3nn_products,
     growth,
     limits,
-    published,
     timing,
     work,
 )
@@ -311,7 +310,7 @@ def test_the_command_writes_a_record_and_a_picture(tmp_path, capsys):
 @pytest.mark.usefixtures("_quick")
 def test_published_sizes_are_run_by_name(tmp_path, monkeypatch, capsys):
     series = (Series("somebody", "gaunt_powers", tiny("gaunt_powers", 1).sizes), *PUBLISHED[:1])
-    monkeypatch.setattr(published, "PUBLISHED", series)
+    monkeypatch.setattr("equinet.bench.PUBLISHED", series)
     arguments = ["--sizes", "published", "--ops", "gaunt_powers", "--out", str(tmp_path)]
     assert entry.main(["bench", *arguments]) == 0
     record = json.loads((tmp_path / "bench.json").read_text())

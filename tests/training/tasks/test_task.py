@@ -112,27 +112,34 @@ def test_members_are_clipped_apart(make_model):
         assert float(norm) == pytest.approx(size, rel=1e-4)
 
 
-def test_structures_are_turned_in_training_where_that_is_asked_for(make_model, batch, monkeypatch):
+def test_structures_are_rotated_in_training_where_that_is_asked_for(make_model, batch, monkeypatch):
     monkeypatch.setattr(PotentialTask, "log", lambda *_, **__: None)
     monkeypatch.setattr(PotentialTask, "log_dict", lambda *_, **__: None)
     trainer = SimpleNamespace(optimizers=[SimpleNamespace(param_groups=[{"lr": 0.1}])])
     monkeypatch.setattr(PotentialTask, "trainer", trainer, raising=False)
     losses, places = [], []
-    for turns in (False, True):
+    for rotates in (False, True):
         model = make_model()
         model.register_forward_pre_hook(lambda _, given: places.append(given[0].pos))
-        task = PotentialTask(model=model, optimizer=torch.optim.SGD, random_rotations=turns)
+        task = PotentialTask(
+            model=model,
+            optimizer=torch.optim.SGD,
+            random_rotations=rotates,
+            early_energy_weight=None,
+        )
         losses.append(task.training_step(batch, 0).item())
     assert torch.equal(places[0], batch.pos)
     assert not torch.allclose(places[1], batch.pos)
-    # Labels turn too: the loss of an invariant model stays.
+    # Labels are rotated too, so the loss of an invariant model stays the same.
     assert losses[1] == pytest.approx(losses[0], rel=1e-4)
 
 
 def test_members_of_a_committee_learn_as_each_would_alone(make_model, batch):
     torch.manual_seed(0)
     optimizer = partial(torch.optim.SGD, lr=0.1)
-    task = PotentialTask(model=make_model(), optimizer=optimizer, members=3)
+    task = PotentialTask(
+        model=make_model(), optimizer=optimizer, members=3, early_energy_weight=None
+    )
     task.log = task.log_dict = lambda *_, **__: None
     task._trainer = SimpleNamespace(optimizers=[SimpleNamespace(param_groups=[{"lr": 0.1}])])
     task.training_step(batch, 0).backward()
