@@ -29,7 +29,7 @@ for name in ${RUNS:-3bpa rmd17 nbody superpixel affnist}; do
   case $name in
     3bpa) train gpu-3bpa 3bpa data.root="$DATA/3bpa" model.channels=256 model.convolution_channels=256
       ;;
-    rmd17) train gpu-rmd17 rmd17 data.root="$DATA/rmd17_aspirin" model.channels=128 model.layers=5 ;;
+    rmd17) train gpu-rmd17 rmd17 data.root="$DATA/rmd17_aspirin" model.channels=128 model.convolution_channels=192 ;;
     nbody) train gpu-nbody nbody model.channels=64 ;;
     superpixel) train gpu-superpixel superpixel data.root="$DATA/mnist" ;;
     affnist)
