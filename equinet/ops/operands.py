@@ -61,20 +61,22 @@ def check_degree(name: str, lmax: int) -> None:
         raise ValueError(f"{name} must be at least 0, found {lmax}")
 
 
-def check_index(name: str, index: Tensor, shape: str) -> None:
+def check_index(name: str, index: Tensor, *shape: int | str) -> None:
     """Refuse what cannot select rows.
 
     Args:
         name: Name of the argument.
         index: Index that is checked.
-        shape: Shape in the message that the index should have.
+        shape: Sizes that the message names. They are written out only when something is wrong,
+            because a compiler would take a size that becomes a text for constant.
 
     Raises:
         ValueError: The dtype is neither int32 nor int64.
     """
     if index.dtype not in {torch.int32, torch.int64}:
+        wanted = ", ".join(str(size) for size in shape)
         raise ValueError(
-            f"{name} must be int32 or int64 of shape {shape}, found {index.dtype} "
+            f"{name} must be int32 or int64 of shape [{wanted}], found {index.dtype} "
             f"{list(index.shape)}"
         )
 
@@ -85,7 +87,7 @@ def check_edge_index(edge_index: Tensor) -> None:
     Raises:
         ValueError: If ``edge_index`` has another shape or type.
     """
-    check_index("edge_index", edge_index, "[2, E]")
+    check_index("edge_index", edge_index, 2, "E")
     if edge_index.ndim != 2 or edge_index.shape[0] != 2:
         raise ValueError(
             "edge_index must be int32 or int64 of shape [2, E], found "

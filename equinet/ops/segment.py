@@ -140,6 +140,6 @@ def _check(src: Tensor, index: Tensor, num_segments: int) -> None:
             f"index must have shape [{src.shape[0]}], one segment for each row of src, "
             f"found {list(index.shape)}"
         )
-    check_index("index", index, f"[{src.shape[0]}]")
+    check_index("index", index, src.shape[0])
     if num_segments < 0:
         raise ValueError(f"num_segments must be at least 0, found {num_segments}")

@@ -34,7 +34,9 @@ def test_every_split_is_converted_described_and_checked(root, tmp_path, capsys):
     assert status == 0
     assert [line.split(" in ")[0] for line in lines] == [
         f"{stores}/s2ef_train: 4 frames",
+        f"{stores}/s2ef_train: labels of 4 frames: energy, forces, reference_energy",
         f"{stores}/s2ef_val_id: 1 frames",
+        f"{stores}/s2ef_val_id: labels of 1 frames: energy, forces, reference_energy",
     ]
     assert len(FrameStore(stores / "s2ef_val_id")) == 1
     again = command(capsys, "convert", root, stores, *options)

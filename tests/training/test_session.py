@@ -70,13 +70,13 @@ def test_energies_weigh_little_until_most_of_the_budget_is_spent(run_fit, monkey
 
     monkeypatch.setattr(LossWeights, "loss", seen)
     run = run_fit(max_steps=10, early_energy_weight=0.25)
-    assert weights == [0.25] * 7 + [1.0] * 3
+    assert weights == [0.25] * 7 + [1000.0] * 3
     # The loss that chooses the best checkpoint never changes its weights.
-    assert run.task.val_errors.weights.energy == 1.0
+    assert run.task.val_errors.weights.energy == 1000.0
     weights.clear()
     run_fit("resumed", max_steps=8, early_energy_weight=0.25)
     run_fit("resumed", max_steps=10, early_energy_weight=0.25)
-    assert weights[-2:] == [1.0, 1.0]
+    assert weights[-2:] == [1000.0, 1000.0]
 
 
 def test_an_early_weight_needs_a_budget(run_fit):

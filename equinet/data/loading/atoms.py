@@ -117,6 +117,11 @@ class AtomicDataModule(GraphDataModule[AtomicSets]):
         self.max_atoms = max_atoms
         self.max_edges = max_edges
 
+    @property
+    def cutoff(self) -> float:
+        """Cutoff radius of the graphs, Å."""
+        return self.neighborhood.cutoff
+
     @abstractmethod
     def read(self) -> Splits:
         """Read, download or make the frames.
@@ -147,7 +152,7 @@ class AtomicDataModule(GraphDataModule[AtomicSets]):
             )
         statistics = Statistics.of(train, splits.reference_energies)
         if any((splits.reference_energies or {}).values()) and abs(statistics.shift) > _NEGLIGIBLE:
-            _log.warning(
+            _log.info(
                 "an isolated atom will not have its reference energy: the model adds a shift of "
                 "%.3f eV to every atom, which is right for atoms with neighbors; where "
                 "dissociation matters, add isolated atoms to the training set",
