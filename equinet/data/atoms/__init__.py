@@ -4,6 +4,7 @@ Units are Å, eV, eV/Å and eV/Å³; all floats are float64 until a model casts 
 """
 
 from equinet.data.atoms.emt import make_molecules, make_relaxations, make_surfaces
+from equinet.data.atoms.fields import FRAME_FIELDS, LABELS, Field, Frame, declared_fields
 from equinet.data.atoms.formats import (
     Block,
     atoms_of_row,
@@ -12,18 +13,19 @@ from equinet.data.atoms.formats import (
     scan_frames,
 )
 from equinet.data.atoms.frames import (
-    Frame,
     ase_library,
     check_frame,
     fingerprint,
     frame_from_atoms,
     frame_to_atoms,
 )
-from equinet.data.atoms.graphs import AtomicDataset, to_graph
+from equinet.data.atoms.graphs import AtomicDataset, complete, to_graph
 from equinet.data.atoms.labels import (
     LabelKeys,
     LabelNames,
     full_stress,
+    further_labels,
+    further_names,
     label_keys,
     stored_values,
     unread,
@@ -32,8 +34,11 @@ from equinet.data.atoms.neighbors import neighbor_list
 from equinet.data.atoms.statistics import Statistics, fit_reference_energies, pairs_that_meet
 
 __all__ = [
+    "FRAME_FIELDS",
+    "LABELS",
     "AtomicDataset",
     "Block",
+    "Field",
     "Frame",
     "LabelKeys",
     "LabelNames",
@@ -41,11 +46,15 @@ __all__ = [
     "ase_library",
     "atoms_of_row",
     "check_frame",
+    "complete",
+    "declared_fields",
     "fingerprint",
     "fit_reference_energies",
     "frame_from_atoms",
     "frame_to_atoms",
     "full_stress",
+    "further_labels",
+    "further_names",
     "label_keys",
     "make_molecules",
     "make_relaxations",

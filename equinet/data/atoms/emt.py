@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from equinet.data.atoms.frames import Frame, ase_library, frames_from_atoms
+from equinet.data.atoms.fields import Frame
+from equinet.data.atoms.frames import ase_library, frames_from_atoms
 from equinet.data.atoms.slabs import FACETS, adsorb, metal_slab
 
 if TYPE_CHECKING:

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from equinet.data.atoms.frames import Frame, ase_library, frame_from_atoms
+from equinet.data.atoms.fields import Frame
+from equinet.data.atoms.frames import ase_library, frame_from_atoms
 from equinet.data.atoms.labels import LabelKeys, LabelNames, stored_values
 from equinet.errors import DataError
 from equinet.files import bounded

@@ -2,17 +2,18 @@
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
+from equinet.data.atoms.fields import FRAME_FIELDS, LABELS, Frame
 from equinet.data.atoms.labels import (
     LabelKeys,
     LabelNames,
     finite,
     full_stress,
+    further_labels,
     numeric,
     stored_values,
     unread,
@@ -21,45 +22,6 @@ from equinet.errors import BackendError, DataError
 
 if TYPE_CHECKING:
     import ase
-
-
-@dataclass(frozen=True, eq=False)
-class Frame:
-    """One configuration of atoms with whatever labels it has.
-
-    Attributes:
-        numbers: Atomic numbers of the atoms.
-        positions: Å; not wrapped into the cell.
-        cell: Rows are lattice vectors, Å; zeros where nothing is periodic.
-        pbc: Which lattice vectors are periodic.
-        energy: Total energy, eV.
-        forces: Raw forces, eV/Å: never zeroed by a constraint.
-        stress: Stress tensor with ASE's sign, eV/Å³.
-        tags: As in OC20: 0 fixed (bulk), 1 surface, 2 adsorbate.
-        fixed: Atoms that a constraint holds in place.
-        source: Name of the place that the frame came from, for error messages.
-        unread: Names of further values that the place holds and that are not part of the frame.
-
-    Example:
-        >>> water = frame_from_atoms(__import__("ase.build").build.molecule("H2O"))
-        >>> len(water), water.numbers.tolist(), water.energy is None
-        (3, [8, 1, 1], True)
-    """
-
-    numbers: Int64[np.ndarray, " atoms"]
-    positions: Float64[np.ndarray, "atoms 3"]
-    cell: Float64[np.ndarray, "3 3"]
-    pbc: Bool[np.ndarray, "3"]
-    energy: float | None = None
-    forces: Float64[np.ndarray, "atoms 3"] | None = None
-    stress: Float64[np.ndarray, "3 3"] | None = None
-    tags: Int64[np.ndarray, " atoms"] | None = None
-    fixed: Bool[np.ndarray, " atoms"] | None = None
-    source: str = "frame"
-    unread: tuple[str, ...] = ()
-
-    def __len__(self) -> int:
-        return len(self.numbers)
 
 
 def ase_library() -> Any:
@@ -117,6 +79,7 @@ def frame_from_atoms(
     check_cell(cell, pbc, source)
 
     values = {} if keys is None else stored_values(atoms, source)
+    further = further_labels(values, count, source)
     keys = keys or LabelKeys()
     energy = forces = stress = None
     if keys.energy is not None:
@@ -136,9 +99,20 @@ def frame_from_atoms(
     if keys.stress is not None:
         stress = full_stress(numeric(values, keys.stress, "stress", source), keys.stress, source)
     tags = np.array(atoms.get_tags(), dtype=np.int64) if atoms.has("tags") else None
-    fixed = _fixed_atoms(atoms)
-    others = unread(values, keys)
-    return Frame(numbers, positions, cell, pbc, energy, forces, stress, tags, fixed, source, others)
+    return Frame(
+        numbers,
+        positions,
+        cell,
+        pbc,
+        energy,
+        forces,
+        stress,
+        tags,
+        _fixed_atoms(atoms),
+        source=source,
+        unread=unread(values, keys),
+        **further,
+    )
 
 
 def frames_from_atoms(images: Iterable["ase.Atoms"], *, source: str = "frame") -> list[Frame]:
@@ -170,7 +144,8 @@ def frame_to_atoms(frame: Frame) -> "ase.Atoms":
         frame: Frame, labeled or not.
 
     Returns:
-        Atoms whose ``calc.results`` hold raw labels; fixed atoms carry ``FixAtoms``.
+        Atoms whose ``calc.results`` hold raw energy, forces and stress, and whose ``arrays`` or
+        ``info`` hold further labels; fixed atoms carry ``FixAtoms``.
     """
     ase = ase_library()
     from ase.calculators.singlepoint import SinglePointCalculator
@@ -183,8 +158,9 @@ def frame_to_atoms(frame: Frame) -> "ase.Atoms":
         atoms.set_tags(frame.tags)
     if frame.fixed is not None and frame.fixed.any():
         atoms.set_constraint(FixAtoms(mask=frame.fixed))
-    labels = {"energy": frame.energy, "forces": frame.forces, "stress": frame.stress}
-    results = {name: value for name, value in labels.items() if value is not None}
+    results = {name: getattr(frame, name) for name in LABELS if getattr(frame, name) is not None}
+    for name in set(results).difference(vars(LabelKeys())):
+        (atoms.arrays if LABELS[name].per_atom else atoms.info)[name] = results.pop(name)
     if results:
         atoms.calc = SinglePointCalculator(atoms, **results)
     return atoms
@@ -203,17 +179,13 @@ def check_frame(frame: Frame, *, allow_zero_forces: bool = False) -> None:
     """
     source = frame.source
     _check_numbers(frame.numbers, source)
-    finite(frame.positions, "positions", source)
-    finite(frame.cell, "cell", source)
+    for name, field in FRAME_FIELDS.items():
+        value = getattr(frame, name)
+        if value is not None and field.memory.kind == "f":
+            finite(np.asarray(value), name, source)
     check_cell(frame.cell, frame.pbc, source)
-    if frame.energy is not None:
-        finite(np.asarray(frame.energy), "energy", source)
-    if frame.stress is not None:
-        finite(frame.stress, "stress", source)
-    if frame.forces is not None:
-        finite(frame.forces, "forces", source)
-        if not allow_zero_forces:
-            _check_forces_there(frame.forces, "the forces", source)
+    if frame.forces is not None and not allow_zero_forces:
+        _check_forces_there(frame.forces, "the forces", source)
 
 
 def check_cell(
@@ -251,9 +223,10 @@ def fingerprint(frames: Sequence[Frame]) -> str:
     """
     digest = hashlib.sha256()
     for frame in frames:
-        for name in ("numbers", "positions", "cell", "pbc", "energy", "forces", "stress"):
+        for name, field in FRAME_FIELDS.items():
             value = getattr(frame, name)
-            if value is None:
+            # Tags and fixed atoms say how a structure is used, not what it is.
+            if value is None or (field.optional and name not in LABELS):
                 continue
             array = np.asarray(value)
             little = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))

@@ -1,7 +1,7 @@
 """Graphs of atoms for torch_geometric, and data sets of them."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard
 
@@ -10,8 +10,9 @@ import torch
 from jaxtyping import Int
 from torch_geometric.data import Data
 
+from equinet.data.atoms.fields import FRAME_FIELDS, Frame
 from equinet.data.atoms.formats import read_frames
-from equinet.data.atoms.frames import Frame, fingerprint, frames_from_atoms
+from equinet.data.atoms.frames import fingerprint, frames_from_atoms
 from equinet.data.atoms.neighbors import neighbor_list
 from equinet.data.graph_dataset import GraphDataset
 from equinet.errors import DataError
@@ -46,9 +47,9 @@ def to_graph(
 
     Returns:
         ``Data`` with ``atomic_numbers`` int64 [N], ``pos`` [N, 3], ``cell`` [1, 3, 3], ``pbc``
-        bool [1, 3], ``edge_index`` int64 [2, E], ``edge_shift`` [E, 3], and where known
-        ``energy`` [1], ``forces`` [N, 3], ``stress`` [1, 3, 3], ``tags`` int64 [N] and ``fixed``
-        bool [N]. All floats are float64; eV, Å.
+        bool [1, 3], ``edge_index`` int64 [2, E], ``edge_shift`` [E, 3], and where known the
+        optional fields of :class:`Frame`: ``energy`` [1], ``forces`` [N, 3], ``stress`` [1, 3, 3],
+        ``tags`` int64 [N] and ``fixed`` bool [N]. All floats are float64; eV, Å.
 
     Raises:
         DataError: Two atoms are at the same place, or the structure is too long or too dense for a
@@ -78,17 +79,34 @@ def to_graph(
         edge_index=torch.from_numpy(edge_index),
         edge_shift=torch.from_numpy(edge_shift),
     )
-    if frame.energy is not None:
-        graph.energy = torch.tensor([frame.energy], dtype=torch.float64)
-    if frame.forces is not None:
-        graph.forces = torch.from_numpy(frame.forces)
-    if frame.stress is not None:
-        graph.stress = torch.from_numpy(frame.stress)[None]
-    if frame.tags is not None:
-        graph.tags = torch.from_numpy(frame.tags)
-    if frame.fixed is not None:
-        graph.fixed = torch.from_numpy(frame.fixed)
+    for name, field in FRAME_FIELDS.items():
+        value = getattr(frame, name)
+        if field.optional and value is not None:
+            tensor = torch.from_numpy(np.asarray(value, dtype=field.memory))
+            graph[name] = tensor if field.per_atom else tensor[None]
     return graph
+
+
+def complete(graph: Data, mixed: Iterable[str]) -> None:
+    """Give a graph the fields that all graphs of its data set have, as batching needs.
+
+    Args:
+        graph: Graph, which is changed.
+        mixed: Names of the fields that only some structures of the data set have.
+
+    Example:
+        >>> graph = Data(atomic_numbers=torch.tensor([8, 1, 1]), stress=torch.zeros(1, 3, 3))
+        >>> complete(graph, {"tags", "stress"})
+        >>> graph.tags.tolist(), "stress" in graph
+        ([0, 0, 0], False)
+    """
+    for name, field in FRAME_FIELDS.items():
+        if name in mixed and field.fill is None:
+            graph.pop(name, None)
+        elif name in mixed and name not in graph:
+            shape = field.shape_for(len(graph.atomic_numbers))
+            tensor = torch.from_numpy(np.full(shape, field.fill, dtype=field.memory))
+            graph[name] = tensor if field.per_atom else tensor[None]
 
 
 class AtomicDataset(GraphDataset):
@@ -128,7 +146,7 @@ class AtomicDataset(GraphDataset):
             list(frames) if _all_frames(frames) else _from_ase(frames, name)
         )
         self.neighborhood = Neighborhood.of(cutoff, max_neighbors, tie_tolerance)
-        for label in ("energy", "forces"):
+        for label in (name for name, field in FRAME_FIELDS.items() if field.uniform):
             without = [f for f in self.frames if getattr(f, label) is None]
             if without and len(without) < len(self.frames):
                 raise DataError(
@@ -200,23 +218,18 @@ class AtomicDataset(GraphDataset):
 
     def _agree_on_fields(self) -> None:
         """Give all graphs the same fields, as batching needs."""
-        for field, fill in (("tags", 0), ("fixed", False)):
-            if any(field in graph for graph in self._graphs):
-                for graph in self._graphs:
-                    if field not in graph:
-                        graph[field] = torch.full_like(graph.atomic_numbers, fill).to(
-                            torch.bool if field == "fixed" else torch.int64
-                        )
-        without = [graph for graph in self._graphs if "stress" not in graph]
-        if without and len(without) < len(self._graphs):
-            _log.warning(
-                "%s: %d of %d frames have no stress, so the stress of the others is not used",
-                self.name,
-                len(without),
-                len(self._graphs),
-            )
-            for graph in self._graphs:
-                graph.pop("stress", None)
+        total, mixed = len(self._graphs), set()
+        for name, field in FRAME_FIELDS.items():
+            without = sum(getattr(frame, name) is None for frame in self.frames)
+            if 0 < without < total:
+                mixed.add(name)
+                if field.fill is None:
+                    _log.warning(
+                        "%s: %d of %d frames have no %s, so the %s of the others is not used",
+                        *(self.name, without, total, name, name),
+                    )
+        for graph in self._graphs:
+            complete(graph, mixed)
 
 
 def _all_frames(frames: "Sequence[Frame] | Sequence[ase.Atoms]") -> TypeGuard[Sequence[Frame]]:

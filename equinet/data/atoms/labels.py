@@ -1,4 +1,4 @@
-"""Names under which files keep energies, forces and stresses, and the values under them."""
+"""Names under which files keep labels, and the values under them."""
 
 import logging
 from collections.abc import Mapping
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float64
 
+from equinet.data.atoms.fields import LABELS
 from equinet.errors import DataError
 
 if TYPE_CHECKING:
@@ -15,14 +16,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-# Names are compared in lower case without separators, so "REF_energy" is "refenergy".
-# "free_energy" is left out on purpose: it is the Mermin functional, not the label of any
-# benchmark, and a file holding only that must say so with energy_key.
-_LABEL_NAMES = {
-    "energy": {"energy", "refenergy", "dftenergy", "energydft", "totenergy", "totalenergy"},
-    "forces": {"forces", "force", "refforces", "refforce", "dftforces", "dftforce", "forcesdft"},
-    "stress": {"stress", "refstress", "dftstress", "stressdft"},
-}
 _STRUCTURE = {"numbers", "positions", "tags", "initial_magmoms", "initial_charges", "unique_id"}
 
 
@@ -43,6 +36,10 @@ class LabelKeys:
     energy: str | None = None
     forces: str | None = None
     stress: str | None = None
+
+
+# Labels without an option that names them.
+_FURTHER = tuple(name for name in LABELS if name not in vars(LabelKeys()))
 
 
 class LabelNames:
@@ -128,12 +125,7 @@ class LabelNames:
             )
         if not names:
             return None
-        for other in names[1:]:
-            if not np.array_equal(np.asarray(values[names[0]]), np.asarray(values[other])):
-                raise DataError(
-                    f"{source}: {names[0]!r} and {other!r} both look like {kind} and differ; "
-                    f"choose one with {kind}_key"
-                )
+        _check_equal(names, values, kind, source, fix=f"choose one with {kind}_key")
         if self.settle and kind != "stress":
             self._settled.setdefault(kind, names[0])
         return names[0]
@@ -241,8 +233,57 @@ def unread(values: Mapping[str, Any], keys: LabelKeys) -> tuple[str, ...]:
         >>> unread({"numbers": [1], "energy": -13.6, "E_pbe": -13.5}, LabelKeys(energy="energy"))
         ('E_pbe',)
     """
-    known = _STRUCTURE | {keys.energy, keys.forces, keys.stress}
+    known = _STRUCTURE | {keys.energy, keys.forces, keys.stress} | further_names(values)
     return tuple(sorted(name for name in values if name not in known))
+
+
+def further_names(values: Mapping[str, Any]) -> set[str]:
+    """Names of the values that :func:`further_labels` takes.
+
+    Args:
+        values: All values of a frame by name.
+
+    Example:
+        >>> further_names({"energy": -13.6, "numbers": [1]})
+        set()
+    """
+    return {name for kind in _FURTHER for name in _fitting(kind, values)}
+
+
+def further_labels(values: Mapping[str, Any], atoms: int, source: str) -> dict[str, Any]:
+    """Take the labels beside energy, forces and stress, under the names declared for them.
+
+    Args:
+        values: All values of a frame by name.
+        atoms: Number of atoms.
+        source: Name of the frame in errors.
+
+    Returns:
+        Arrays of the frame by the names of its fields; a label that the frame lacks is left out.
+
+    Raises:
+        DataError: A label is not numeric or not finite, is not whole where its field is, has
+            another shape, or stands there twice with different values.
+
+    Example:
+        >>> further_labels({"energy": -13.6, "numbers": [1]}, 1, "frame")
+        {}
+    """
+    found: dict[str, Any] = {}
+    for kind in _FURTHER:
+        names, field = _fitting(kind, values), LABELS[kind]
+        if not names:
+            continue
+        _check_equal(names, values, kind, source, fix="leave one of them out")
+        value, shape = numeric(values, names[0], kind, source), field.shape_for(atoms)
+        if value.shape != shape and not (value.size == 1 and shape == ()):
+            raise DataError(f"{source}: {kind} {names[0]!r} has shape {value.shape}, not {shape}")
+        finite(value, kind, source)
+        array = value.astype(field.memory).reshape(shape)
+        if not np.array_equal(array, value.reshape(shape)):
+            raise DataError(f"{source}: {kind} {names[0]!r} holds numbers that are not whole")
+        found[kind] = array if shape else array.item()
+    return found
 
 
 def listed(values: Mapping[str, Any]) -> str:
@@ -336,7 +377,19 @@ def is_virial(name: str) -> bool:
     return "virial" in name.lower()
 
 
+def _check_equal(
+    names: list[str], values: Mapping[str, Any], kind: str, source: str, *, fix: str
+) -> None:
+    """Refuse several values that may be one label and differ."""
+    for other in names[1:]:
+        if not np.array_equal(np.asarray(values[names[0]]), np.asarray(values[other])):
+            raise DataError(
+                f"{source}: {names[0]!r} and {other!r} both look like {kind} and differ; {fix}"
+            )
+
+
 def _fitting(kind: str, values: Mapping[str, Any]) -> list[str]:
-    names = _LABEL_NAMES[kind]
+    # "REF_energy" is declared as "refenergy".
+    names = LABELS[kind].names
     fitting = [n for n in values if n.lower().replace("_", "").replace("-", "") in names]
     return sorted(fitting, key=lambda name: (name != kind, name))

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
-from equinet.data.atoms.frames import Frame
+from equinet.data.atoms.fields import Frame
 from equinet.data.atoms.graphs import AtomicDataset
 from equinet.errors import DataError
 

@@ -4,14 +4,13 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import overload
+from typing import Any, overload
 
 import numpy as np
-import torch
 from jaxtyping import Int
 from torch_geometric.data import Data
 
-from equinet.data.atoms import AtomicDataset, Frame, to_graph
+from equinet.data.atoms import FRAME_FIELDS, LABELS, AtomicDataset, Frame, complete, to_graph
 from equinet.data.graph_dataset import GraphDataset
 from equinet.data.store.frame_store import FrameStore
 from equinet.data.store.records import Record
@@ -63,7 +62,9 @@ class StoredFrames(Sequence[Frame]):
         record = self.record(index)
         if not self.relaxed:
             return record.frame
-        return replace(record.frame, energy=record.relaxed_energy, forces=None, stress=None)
+        # All labels are those of the structure before it was relaxed.
+        labels: dict[str, Any] = {**dict.fromkeys(LABELS), "energy": record.relaxed_energy}
+        return replace(record.frame, **labels)
 
     def record(self, index: int) -> Record:
         """Read a frame as the store has it, with its ids and what else belongs to it.
@@ -93,7 +94,11 @@ class StoredFrames(Sequence[Frame]):
         labels = self.store.labels
         if not self.relaxed:
             return labels
-        kept = {name: count for name, count in labels.items() if name in {"tags", "fixed"}}
+        kept = {
+            name: count
+            for name, count in labels.items()
+            if name in FRAME_FIELDS and name not in LABELS
+        }
         return {**kept, "energy": labels.get("relaxed_energy", 0)}
 
     @property
@@ -198,7 +203,7 @@ class StoredDataset(AtomicDataset):
         if not len(frames):
             raise DataError(f"{name}: there are no frames")
         labels, count = frames.labels, len(frames.store)
-        for label in ("energy", "forces"):
+        for label in (name for name, field in FRAME_FIELDS.items() if field.uniform):
             if 0 < labels.get(label, 0) < count:
                 raise DataError(
                     f"{name}: {count - labels[label]} of {count} frames of {frames.store.folder} "
@@ -270,7 +275,6 @@ class _Graphs(Sequence[Data]):
         self._neighborhood = neighborhood
         labels, count = frames.labels, len(frames.store)
         self._mixed = {name for name, there in labels.items() if there < count}
-        self._sometimes = self._mixed & {"tags", "fixed"}
 
     def __len__(self) -> int:
         return len(self._frames)
@@ -283,11 +287,5 @@ class _Graphs(Sequence[Data]):
         if isinstance(index, slice):
             return [self[place] for place in range(*index.indices(len(self)))]
         graph = to_graph(self._frames[index], self._neighborhood)
-        # All graphs of a batch must have the same fields.
-        if "tags" in self._sometimes and "tags" not in graph:
-            graph.tags = torch.zeros_like(graph.atomic_numbers)
-        if "fixed" in self._sometimes and "fixed" not in graph:
-            graph.fixed = torch.zeros_like(graph.atomic_numbers, dtype=torch.bool)
-        if "stress" in self._mixed:
-            graph.pop("stress", None)
+        complete(graph, self._mixed)
         return graph

@@ -1,5 +1,7 @@
 """What a store is made of: its fields, their units and types, and its header.
 
+The fields are those that :class:`Frame` and :class:`Record` declare, in the order of their places.
+
 A store is a folder of ``header.json``, ``atoms.npy`` (atoms of every frame), ``edges.npy`` where
 edges were counted, and ``shards/NNNNNN.safetensors``. A shard holds the arrays of some thousand
 frames one after another; ``offsets`` says where the atoms of each begin. The header is written
@@ -8,12 +10,13 @@ last: a folder without one is a conversion that has not ended.
 
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from equinet.data.atoms import FRAME_FIELDS, Field, declared_fields
+from equinet.data.store.records import Record
 from equinet.errors import DataError
 from equinet.files import read_sealed_json, reading
 
@@ -23,42 +26,9 @@ HEADER = "header.json"
 SHARDS = "shards"
 
 
-@dataclass(frozen=True)
-class Field:
-    """One array of a shard.
-
-    Attributes:
-        dtype: NumPy's name; "coordinate" stands for the precision chosen at conversion.
-        shape: Shape of one entry.
-        per_atom: One entry an atom, not one a frame.
-        optional: A frame may lack it.
-        unit: Unit of the numbers.
-    """
-
-    dtype: str
-    shape: tuple[int, ...] = ()
-    per_atom: bool = False
-    optional: bool = False
-    unit: str = ""
-
-
-FIELDS: Mapping[str, Field] = {
-    "numbers": Field("uint8", per_atom=True),
-    "positions": Field("coordinate", (3,), per_atom=True, unit="Å"),
-    "cell": Field("float64", (3, 3), unit="Å"),
-    "pbc": Field("bool", (3,)),
-    "energy": Field("float64", optional=True, unit="eV"),
-    "forces": Field("coordinate", (3,), per_atom=True, optional=True, unit="eV/Å"),
-    "stress": Field("float64", (3, 3), optional=True, unit="eV/Å³"),
-    "tags": Field("int8", per_atom=True, optional=True),
-    "fixed": Field("bool", per_atom=True, optional=True),
-    "reference_energy": Field("float64", optional=True, unit="eV"),
-    "relaxed_energy": Field("float64", optional=True, unit="eV"),
-    "relaxed_positions": Field("coordinate", (3,), per_atom=True, optional=True, unit="Å"),
-    "number": Field("int32"),
-    "system": Field("int64"),
-    "step": Field("int64"),
-}
+FIELDS: Mapping[str, Field] = dict(
+    sorted({**FRAME_FIELDS, **declared_fields(Record)}.items(), key=lambda item: item[1].place)
+)
 OPTIONAL = tuple(name for name, field in FIELDS.items() if field.optional)
 
 

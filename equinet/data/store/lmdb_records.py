@@ -16,11 +16,14 @@ import numpy as np
 from torch import Tensor
 
 from equinet.data.atoms import (
+    LABELS,
     Frame,
     LabelKeys,
     LabelNames,
     check_frame,
     full_stress,
+    further_labels,
+    further_names,
     unread,
 )
 from equinet.data.store.lmdb_pages import check_pages
@@ -209,8 +212,11 @@ def _record_of_data(data: Mapping[str, Value], number: int, place: str, keys: La
         stress,
         None if tags is None else tags.astype(np.int64),
         None if fixed is None else fixed != 0,
-        place,
-        tuple(sorted(set(data) - _FIELDS - {*energies, *forces, keys.stress})),
+        source=place,
+        unread=tuple(
+            sorted(set(data) - _FIELDS - {*energies, *forces, keys.stress} - further_names(data))
+        ),
+        **further_labels(data, len(numbers), place),
     )
     check_frame(frame)
     return Record(
@@ -309,8 +315,9 @@ def _frame_of_row(row: Mapping[str, Any], place: str, names: LabelNames) -> Fram
         None if stress is None else full_stress(stress, found.stress or "stress", place),
         None if tags is None else tags.astype(np.int64),
         _fixed(row.get("constraints") or [], count, place),
-        place,
-        unread(values, found),
+        source=place,
+        unread=unread(values, found),
+        **further_labels(values, count, place),
     )
     check_frame(frame)
     return frame
@@ -323,7 +330,7 @@ def _row_values(row: Mapping[str, Any], place: str) -> dict[str, Any]:
         for name, value in part.items() if isinstance(part, Mapping) else ():
             packed = isinstance(value, dict) and "__ndarray__" in value
             values[name] = _row_array(value, place) if packed else value
-    for name in ("energy", "forces", "stress"):
+    for name in LABELS:
         if row.get(name) is not None:
             values[name] = _row_array(row[name], place)
     return values

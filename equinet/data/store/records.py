@@ -1,11 +1,12 @@
 """What readers hand to the store: a frame with what belongs to it, or why there is none."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 from jaxtyping import Float64
 
-from equinet.data.atoms import Frame
+from equinet.data.atoms import Field, Frame
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,12 +24,15 @@ class Record:
     """
 
     frame: Frame
-    number: int
-    system: int = -1
-    step: int = -1
-    reference_energy: float | None = None
-    relaxed_energy: float | None = None
-    relaxed_positions: Float64[np.ndarray, "atoms 3"] | None = None
+    number: Annotated[int, Field(12, "int32")]
+    system: Annotated[int, Field(13, "int64")] = -1
+    step: Annotated[int, Field(14, "int64")] = -1
+    reference_energy: Annotated[float | None, Field(9, "float64", unit="eV")] = None
+    relaxed_energy: Annotated[float | None, Field(10, "float64", unit="eV")] = None
+    relaxed_positions: Annotated[
+        Float64[np.ndarray, "atoms 3"] | None,
+        Field(11, "coordinate", (3,), per_atom=True, unit="Å"),
+    ] = None
 
 
 @dataclass(frozen=True)

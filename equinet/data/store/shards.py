@@ -11,7 +11,7 @@ import numpy as np
 from safetensors import safe_open
 from safetensors.numpy import save
 
-from equinet.data.atoms import Frame, neighbor_list
+from equinet.data.atoms import FRAME_FIELDS, Field, Frame, neighbor_list
 from equinet.data.store.layout import FIELDS, OPTIONAL, checksum, dtype_of
 from equinet.data.store.records import Record
 from equinet.errors import DataError
@@ -92,14 +92,19 @@ def check_storable(record: Record) -> None:
         record: Record of the frame.
 
     Raises:
-        DataError: A tag is not between -128 and 127.
+        DataError: A whole number is beyond its field's type, as a tag that is not between -128 and
+            127.
     """
-    tags = record.frame.tags
-    if tags is not None and (tags.min() < -128 or tags.max() > 127):
-        raise DataError(
-            f"{record.frame.source}: tags run from {tags.min()} to {tags.max()}, beyond the "
-            "-128 to 127 that a store holds"
-        )
+    for name, field in FIELDS.items():
+        value = _value(record, name)
+        if value is None or field.memory.kind != "i":
+            continue
+        low, high, held = np.min(value), np.max(value), np.iinfo(field.dtype)
+        if low < held.min or high > held.max:
+            raise DataError(
+                f"{record.frame.source}: {name} run from {low} to {high}, beyond the "
+                f"{held.min} to {held.max} that a store holds"
+            )
 
 
 class Shard:
@@ -193,28 +198,11 @@ class Shard:
             if name not in absent
         }
 
-    def _record(self, found: dict[str, Any], place: str) -> Record:
-        frame = Frame(
-            numbers=found["numbers"].astype(np.int64),
-            positions=found["positions"].astype(np.float64, copy=False),
-            cell=found["cell"],
-            pbc=found["pbc"],
-            energy=_number(found.get("energy")),
-            forces=_double(found.get("forces")),
-            stress=found.get("stress"),
-            tags=found["tags"].astype(np.int64) if "tags" in found else None,
-            fixed=found.get("fixed"),
-            source=f"{place} ({Path(self.origin).name}, frame {found['number']})",
-        )
-        return Record(
-            frame,
-            int(found["number"]),
-            int(found["system"]),
-            int(found["step"]),
-            _number(found.get("reference_energy")),
-            _number(found.get("relaxed_energy")),
-            _double(found.get("relaxed_positions")),
-        )
+    def _record(self, found: Mapping[str, Any], place: str) -> Record:
+        values = {name: _in_memory(value, FIELDS[name]) for name, value in found.items()}
+        of_frame = {name: values.pop(name) for name in FRAME_FIELDS if name in values}
+        source = f"{place} ({Path(self.origin).name}, frame {values['number']})"
+        return Record(Frame(**of_frame, source=source), **values)
 
     def _whole(self, name: str) -> np.ndarray:
         """Read an array and compare it with its checksum."""
@@ -295,9 +283,7 @@ def _value(record: Record, name: str) -> Any:
     return getattr(record, name) if hasattr(record, name) else getattr(record.frame, name)
 
 
-def _number(value: Any) -> float | None:
-    return None if value is None else float(value)
-
-
-def _double(value: np.ndarray | None) -> np.ndarray | None:
-    return None if value is None else value.astype(np.float64, copy=False)
+def _in_memory(value: np.ndarray | np.generic, field: Field) -> Any:
+    """Turn a stored value into the type that frames and records have: one number is Python's."""
+    array = value.astype(field.memory, copy=False)
+    return array if field.per_atom or field.shape else array.item()
