@@ -21,6 +21,7 @@ from equinet.data.atoms import LabelKeys
 from equinet.data.store.layout import (
     FORMAT,
     HEADER,
+    OPTIONAL,
     SHARDS,
     VERSION,
     checksum,
@@ -400,7 +401,8 @@ def _finish(folder: Path, plan: dict[str, Any], parts: int, options: Options) ->
     unread: Counter[str] = Counter()
     for shard in shards:
         unread.update(shard.pop("unread", {}))
-    labels = {name: sum(shard["labels"][name] for shard in shards) for name in shards[0]["labels"]}
+    # Shards of an earlier version may have been written before a label was declared.
+    labels = {name: sum(shard["labels"].get(name, 0) for shard in shards) for name in OPTIONAL}
     header = {
         "format": FORMAT,
         "version": VERSION,

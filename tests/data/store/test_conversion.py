@@ -18,6 +18,7 @@ from safetensors.numpy import load, save
 from equinet.data import fingerprint, neighbor_list, read_frames, read_s2ef
 from equinet.data.store import FrameStore, Options, conversion, convert, find_parts, find_splits
 from equinet.errors import ConfigError, DataError
+from equinet.files import read_sealed_json, write_sealed_json
 
 
 @pytest.fixture
@@ -298,6 +299,22 @@ def test_damaged_notes_are_made_anew(pairs, tmp_path, caplog, name, content):
     assert "making it anew" in caplog.text
     run(pairs, tmp_path / "undisturbed")
     assert content_of(store) == content_of(tmp_path / "undisturbed")
+
+
+def test_a_label_declared_since_the_conversion_began_is_counted(pairs, tmp_path):
+    store = tmp_path / "store"
+    steps = convert(pairs, store)
+    next(steps)
+    next(steps)
+    steps.close()
+    path = store / "shards" / "000000.json"
+    note = read_sealed_json(path, "a note")
+    lost = note["labels"].pop("reference_energy")
+    write_sealed_json(note, path)
+    run(pairs, store)
+    found = FrameStore(store)
+    assert lost > 0
+    assert found.labels["reference_energy"] == len(found) - lost
 
 
 def test_notes_of_another_plan_do_not_count(pairs, tmp_path):
