@@ -5,7 +5,7 @@ the fields of graphs, and the layout of the store. A new label takes one entry t
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import KW_ONLY, dataclass, field, fields, replace
 from typing import Annotated, Any, get_type_hints
 
 import numpy as np
@@ -147,6 +147,7 @@ class Frame:
     fixed: Annotated[
         Bool[np.ndarray, " atoms"] | None, Field(8, "bool", per_atom=True, fill=False)
     ] = None
+    _: KW_ONLY  # a further label goes before this line
     source: str = "frame"
     unread: tuple[str, ...] = ()
 

@@ -182,7 +182,7 @@ def parse_block(block: Block, place: str, reference_energy: float = 0.0) -> Fram
         None,
         tags.astype(np.int64),
         ~free,
-        place,
+        source=place,
     )
     check_frame(frame)
     return frame
