@@ -66,7 +66,7 @@ def learning_curve(
 
     Args:
         rows: Rows of ``metrics.csv``.
-        curves: Labels of the errors to draw, by column without its split.
+        curves: Labels of the errors to draw, by column without its split; empty for the loss.
         path: PNG file to write.
 
     Example:
@@ -75,6 +75,7 @@ def learning_curve(
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     learning_curve(rows, {"mse": "MSE"}, Path(folder, "curves.png"))
     """
+    curves = curves or {"loss": "loss"}
     figure, axes = _figure(len(curves))
     for axis, (name, label) in zip(axes, curves.items(), strict=True):
         for split, color in (("train", _TRAIN), ("val", _VAL)):

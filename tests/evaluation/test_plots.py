@@ -20,6 +20,11 @@ def test_learning_curve(tmp_path):
         assert (tmp_path / f"{name}.png").read_bytes().startswith(_PNG)
 
 
+def test_a_task_without_curves_shows_its_loss(tmp_path):
+    learning_curve([{"step": 1, "train_loss": 2.0}], {}, tmp_path / "loss.png")
+    assert (tmp_path / "loss.png").read_bytes().startswith(_PNG)
+
+
 def test_parity(tmp_path):
     rng = np.random.default_rng(0)
     energies, forces = rng.normal(size=(2, 5)), rng.normal(size=(2, 50_000))
