@@ -156,7 +156,7 @@ class FirstBatchCheck(Callback):
         trainer: Trainer,
         pl_module: Any,
         batch: Any,
-        batch_idx: int,  # noqa: ARG002
+        batch_idx: int,
     ) -> None:
         """Check the smallest structure of the first batch of this session.
 

@@ -84,11 +84,11 @@ class RunCheckpoint(Checkpoint):
         """Path of the checkpoint with the lowest monitored metric."""
         return self.folder / "best.ckpt"
 
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:  # noqa: ARG002
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Write temporary files beside checkpoints instead of in ``$TMPDIR``, as Lightning does."""
         trainer.strategy.checkpoint_io = _WholeFiles()
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Handle Ctrl-C and SIGTERM, since Lightning's handlers would not write a checkpoint."""
         self._written = time.monotonic()
         self._step = trainer.global_step if self.last_path.is_file() else None
@@ -96,7 +96,7 @@ class RunCheckpoint(Checkpoint):
             for number in _SIGNALS:
                 self._previous[number] = signal.signal(number, self._request_stop)
 
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Validate after the last epoch."""
         if trainer.current_epoch + 1 == trainer.max_epochs and trainer.check_val_every_n_epoch:
             trainer.check_val_every_n_epoch = 1
@@ -104,8 +104,8 @@ class RunCheckpoint(Checkpoint):
     def on_train_batch_start(
         self,
         trainer: Trainer,
-        pl_module: LightningModule,  # noqa: ARG002
-        batch: Any,  # noqa: ARG002
+        pl_module: LightningModule,
+        batch: Any,
         batch_idx: int,
     ) -> None:
         """Write between two steps if it is time, and stop after a signal.
@@ -129,10 +129,10 @@ class RunCheckpoint(Checkpoint):
     def on_train_batch_end(
         self,
         trainer: Trainer,
-        pl_module: LightningModule,  # noqa: ARG002
-        outputs: Any,  # noqa: ARG002
-        batch: Any,  # noqa: ARG002
-        batch_idx: int,  # noqa: ARG002
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
     ) -> None:
         """Make Lightning validate before it stops at its limit of steps or time."""
         if 0 < trainer.max_steps <= trainer.global_step:
@@ -140,7 +140,7 @@ class RunCheckpoint(Checkpoint):
         if trainer.should_stop and trainer.check_val_every_n_epoch:
             trainer.check_val_every_n_epoch = 1
 
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the best checkpoint if the monitored metric is the lowest so far."""
         score = trainer.callback_metrics.get(self.monitor)
         if score is None or trainer.state.fn != "fit":
@@ -149,11 +149,11 @@ class RunCheckpoint(Checkpoint):
             self.best_score = float(score)
             self._write(trainer, self.best_path)
 
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write at the end of an epoch, also of one that a limit ends early."""
         self._write_last(trainer)
 
-    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:  # noqa: ARG002
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Restore the previous signal handlers."""
         for number, handler in self._previous.items():
             signal.signal(number, handler)
@@ -170,13 +170,13 @@ class RunCheckpoint(Checkpoint):
     def on_save_checkpoint(
         self,
         trainer: Trainer,
-        pl_module: LightningModule,  # noqa: ARG002
+        pl_module: LightningModule,
         checkpoint: dict[str, Any],
     ) -> None:
         """Rewrite Lightning's loop counters as "epoch e with k batches done"."""
         checkpoint["loops"]["fit_loop"] = _between_batches(trainer, checkpoint["loops"]["fit_loop"])
 
-    def _request_stop(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
+    def _request_stop(self, number: int, frame: FrameType | None) -> None:
         if self.stop_requested:
             raise KeyboardInterrupt
         self.stop_requested = True
@@ -206,7 +206,7 @@ class _WholeFiles(TorchCheckpointIO):
         self,
         checkpoint: dict[str, Any],
         path: str | Path,
-        storage_options: Any | None = None,  # noqa: ARG002
+        storage_options: Any | None = None,
     ) -> None:
         """Write a checkpoint; the one that it replaces is kept as ``previous.ckpt``."""
         place = Path(path)
@@ -262,8 +262,8 @@ class StepSeed(Callback):
     def on_train_batch_start(
         self,
         trainer: Trainer,
-        pl_module: LightningModule,  # noqa: ARG002
-        batch: Any,  # noqa: ARG002
+        pl_module: LightningModule,
+        batch: Any,
         batch_idx: int,
     ) -> None:
         """Seed torch for the next step."""

@@ -183,8 +183,8 @@ class _Meter(Callback):
 
     def on_train_batch_start(
         self,
-        trainer: Trainer,  # noqa: ARG002
-        pl_module: pl.LightningModule,  # noqa: ARG002
+        trainer: Trainer,
+        pl_module: pl.LightningModule,
         batch: Any,
         batch_idx: int,
     ) -> None:
@@ -198,9 +198,9 @@ class _Meter(Callback):
     def on_train_batch_end(
         self,
         trainer: Trainer,
-        pl_module: pl.LightningModule,  # noqa: ARG002
-        outputs: Any,  # noqa: ARG002
-        batch: Any,  # noqa: ARG002
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
         batch_idx: int,
     ) -> None:
         """Record the time at the end of a step."""
@@ -210,7 +210,7 @@ class _Meter(Callback):
         self._steps.append(now - self._last)
         self._last = now
 
-    def on_validation_start(self, trainer: Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
+    def on_validation_start(self, trainer: Trainer, pl_module: pl.LightningModule) -> None:
         """Read the peak memory of training, and reset it."""
         self._memory = _peak(trainer)
         self._validation = _now(trainer)
@@ -218,11 +218,11 @@ class _Meter(Callback):
     def on_validation_batch_end(
         self,
         trainer: Trainer,
-        pl_module: pl.LightningModule,  # noqa: ARG002
-        outputs: Any,  # noqa: ARG002
+        pl_module: pl.LightningModule,
+        outputs: Any,
         batch: Any,
-        batch_idx: int,  # noqa: ARG002
-        dataloader_idx: int = 0,  # noqa: ARG002
+        batch_idx: int,
+        dataloader_idx: int = 0,
     ) -> None:
         """Count the validated structures, and measure the time."""
         self._validated += _counts(batch)["frames"]
@@ -230,7 +230,7 @@ class _Meter(Callback):
             _now(trainer) - self._validation
         ) / self._validated
 
-    def on_train_end(self, trainer: Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
+    def on_train_end(self, trainer: Trainer, pl_module: pl.LightningModule) -> None:
         """Take the longest times and the largest memory over all processes."""
         device = trainer.strategy.root_device
         peak = _peak(trainer)

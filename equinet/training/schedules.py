@@ -89,7 +89,7 @@ class Cosine(Callback):
         fall = 0.5 * (1 + math.cos(math.pi * min(spent, 1.0)))
         return rise * (self.final_fraction + (1 - self.final_fraction) * fall)
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Refuse a training without a budget.
 
         Raises:
@@ -105,9 +105,9 @@ class Cosine(Callback):
     def on_train_batch_start(
         self,
         trainer: Trainer,
-        pl_module: LightningModule,  # noqa: ARG002
-        batch: Any,  # noqa: ARG002
-        batch_idx: int,  # noqa: ARG002
+        pl_module: LightningModule,
+        batch: Any,
+        batch_idx: int,
     ) -> None:
         """Set the rate for the next step."""
         factor = self.factor(progress(trainer) or 0.0, trainer.global_step)
@@ -153,7 +153,7 @@ class Plateau(Callback):
         self._schedulers: list[ReduceLROnPlateau] = []
         self._loaded: list[dict[str, Any]] = []
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Attach to the optimizers, and continue with the counters of a checkpoint if any."""
         self._schedulers = [
             ReduceLROnPlateau(
@@ -164,7 +164,7 @@ class Plateau(Callback):
         for scheduler, state in zip(self._schedulers, self._loaded, strict=False):
             scheduler.load_state_dict(state)
 
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Update the schedule with the metric of the validation that just ended."""
         if self.monitor in trainer.callback_metrics:
             for scheduler in self._schedulers:

@@ -142,11 +142,11 @@ class ImageClassification(Task):
         work = multiply_adds(self.model, image)
         _log.info("Work     %.1f million multiply-adds per image", work / 1e6)
 
-    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:  # noqa: ARG002
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Record the time at the start of a step."""
         self._started = time.perf_counter()
 
-    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:  # noqa: ARG002
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Add the time of the step and the number of its images."""
         self._seconds += time.perf_counter() - self._started
         self._images += len(batch[0])
@@ -176,7 +176,7 @@ class ImageClassification(Task):
             predicted={"logits": logits},
         )
 
-    def validation_step(self, batch: Any, batch_idx: int) -> None:  # noqa: ARG002
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Add the errors of one validation batch."""
         self.val_errors.update(self(batch[0]), batch[1])
 

@@ -77,7 +77,7 @@ class RelaxedEnergyTask(Task):
             predicted={"energy": energy},
         )
 
-    def validation_step(self, graph: Any, batch_idx: int) -> None:  # noqa: ARG002
+    def validation_step(self, graph: Any, batch_idx: int) -> None:
         """Add the errors of one validation batch."""
         self.val_errors.update(self(graph), graph.energy)
 
@@ -100,7 +100,7 @@ class RelaxedEnergyTask(Task):
         parity = Parity("energy of the relaxed structure (eV)", *pair)
         return Evaluation(len(pair[0]), values, (parity,))
 
-    def check_data(self, *sets: Any) -> None:  # noqa: ARG002
+    def check_data(self, *sets: Any) -> None:
         """Refuse a model with parameters that only forces train."""
         if not getattr(self.model, "conservative", True):
             raise ConfigError(

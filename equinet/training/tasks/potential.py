@@ -173,7 +173,7 @@ class PotentialTask(Task):
             predicted=apart,
         )
 
-    def validation_step(self, graph: Any, batch_idx: int) -> None:  # noqa: ARG002
+    def validation_step(self, graph: Any, batch_idx: int) -> None:
         """Add the errors of one validation batch."""
         self.val_errors.update(self.errors(graph))
 

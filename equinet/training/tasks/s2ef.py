@@ -119,7 +119,7 @@ class S2EFTask(PotentialTask):
                     f"elements {where} to draw from; set task.transmuted_{option}=0"
                 )
 
-    def validation_step(self, graph: Any, batch_idx: int) -> None:  # noqa: ARG002
+    def validation_step(self, graph: Any, batch_idx: int) -> None:
         """Add the errors of one validation batch."""
         predicted = self(graph)
         errors = residuals(predicted, graph, free_atoms_only=self.free_atoms_only)

@@ -153,7 +153,7 @@ class Task(pl.LightningModule):
         if own is not None:
             own(graph)
 
-    def next_step(self, run: str, data: Any) -> str:  # noqa: ARG002
+    def next_step(self, run: str, data: Any) -> str:
         """Return the command that uses the model of a finished run.
 
         Args:
