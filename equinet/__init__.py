@@ -7,7 +7,7 @@ __version__ = "0.1.0"
 
 _ROOMS = ("data", "errors", "integrations", "lie", "models", "nn", "o3", "ops", "testing", "zoo")
 
-__all__ = ["__version__", *_ROOMS]  # noqa: PLE0604
+__all__ = ["__version__", *_ROOMS]  # noqa: PLE0604 - a tuple of names
 
 
 def __getattr__(name: str) -> ModuleType:

@@ -290,7 +290,7 @@ def open_log(path: Path) -> logging.Handler:
 class _LogFile(logging.FileHandler):
     """Log file that skips messages while the disk is full; the failing write reports the reason."""
 
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the name is fixed by logging
         """Ignore a message that cannot be written."""
         if not isinstance(sys.exc_info()[1], OSError):
             super().handleError(record)

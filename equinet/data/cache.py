@@ -96,7 +96,7 @@ def fetch(
     remove_partials(path.parent)
     with whole_file(path) as partial:
         with (
-            urllib.request.urlopen(url, timeout=timeout) as answer,  # noqa: S310
+            urllib.request.urlopen(url, timeout=timeout) as answer,  # noqa: S310 - the address was checked to be https
             partial.open("wb") as file,
         ):
             found = _copied(answer, file, url, largest)

@@ -128,7 +128,7 @@ def predict(
     }
     before = 0
     for graph in loader:
-        graph = graph.to(device)  # noqa: PLW2901
+        graph = graph.to(device)  # noqa: PLW2901 - the same batch elsewhere
         wanted = "stress" in graph and getattr(model, "conservative", True)
         options = {"stress": True} if wanted else {}
         with torch.no_grad():  # models that differentiate their energy enable gradients themselves

@@ -66,9 +66,9 @@ class EquinetCalculator(Calculator):
         (2, 3)
     """
 
-    implemented_properties = ["energy", "free_energy", "forces", "stress"]  # noqa: RUF012
+    implemented_properties = ["energy", "free_energy", "forces", "stress"]
     # No model reads charges or magnetic moments, so their changes need no new evaluation.
-    ignored_changes = {"initial_charges", "initial_magmoms"}  # noqa: RUF012
+    ignored_changes = {"initial_charges", "initial_magmoms"}
 
     def __init__(
         self,

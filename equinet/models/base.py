@@ -25,7 +25,7 @@ class Model(nn.Module):
 
     arguments: dict[str, Any]
 
-    def __new__(cls, *_: Any, **arguments: Any) -> "Model":  # noqa: PYI034
+    def __new__(cls, *_: Any, **arguments: Any) -> "Model":  # noqa: PYI034 - subclasses are made by it
         """Create the instance and keep the keywords before the constructor runs."""
         check_arguments(cls, arguments)
         self = super().__new__(cls)

@@ -112,8 +112,8 @@ class Potential(Model):
         species: Int[Tensor, " node"],
         vectors: Float[Tensor, "edge 3"],
         edge_index: Int[Tensor, "2 edge"],
-        batch: Int[Tensor, " node"],  # noqa: ARG002
-        num_graphs: int,  # noqa: ARG002
+        batch: Int[Tensor, " node"],  # noqa: ARG002 - for subclasses with direct forces
+        num_graphs: int,  # noqa: ARG002 - for subclasses with direct forces
     ) -> tuple[Float[Tensor, " node"], Float[Tensor, "node 3"] | None]:
         """Return atomic energies, and forces if the model is not conservative, both in ``scale``.
 

@@ -30,7 +30,7 @@ def solid_harmonics(lmax: int, vectors: Tensor, *, on_sphere: bool) -> Tensor:
     """
     # Compilers fuse operations, and the forward mode could not differentiate what it differentiates
     # here a second time: both get the recurrence.
-    if torch.compiler.is_compiling() or forward_ad._current_level >= 0:  # noqa: SLF001
+    if torch.compiler.is_compiling() or forward_ad._current_level >= 0:
         return _recur(lmax, vectors, on_sphere=on_sphere)
     harmonics: Tensor = _SolidHarmonics.apply(vectors, lmax, on_sphere)
     return harmonics
@@ -73,7 +73,7 @@ class _Slopes(torch.autograd.Function):
             return (matrix.T if is_transposed else matrix) @ rows
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ARG004
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ARG004 - the signature is fixed
         _, ctx.lmax, ctx.is_transposed = inputs
 
     @staticmethod

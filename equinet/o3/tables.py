@@ -54,7 +54,7 @@ def constant_table(build: Callable[..., np.ndarray]) -> Table:
         tensor = torch.tensor(build(*arguments), dtype=dtype, device=device)
         # What torch._dynamo.mark_static sets: a table has the same shape in every call, even
         # if torch.compile treats shapes as dynamic.
-        tensor._dynamo_static_indices = set(range(tensor.ndim))  # type: ignore[attr-defined]  # noqa: SLF001
+        tensor._dynamo_static_indices = set(range(tensor.ndim))  # type: ignore[attr-defined]
         return tensor
 
     # Returns a tuple: given bare tensors, torch.compile confuses two tables of one function.
@@ -70,7 +70,7 @@ def constant_table(build: Callable[..., np.ndarray]) -> Table:
         return (tensors[key],)
 
     # What torch.compiler.assume_constant_result sets, without its 1.5 s import of the compiler.
-    lookup._dynamo_marked_constant = True  # type: ignore[attr-defined]  # noqa: SLF001
+    lookup._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
     @functools.wraps(build)
     def table(*arguments: int, dtype: torch.dtype, device: torch.device) -> Tensor:

@@ -107,7 +107,7 @@ def measure(
     has_mirrors = getattr(exact, "mirror_symmetric", True)
     is_conservative = getattr(exact, "conservative", True)
     for rotation in _operations(getattr(exact, "symmetry", None), has_mirrors, generator):
-        rotation = rotation.to(forces)  # noqa: PLW2901
+        rotation = rotation.to(forces)  # noqa: PLW2901 - the same rotation in another dtype
         other_energy, other_forces = _evaluate(exact, rotated(graph, rotation))
         energy_changes.append(other_energy - energy)
         force_changes.append(_largest(other_forces - forces @ rotation.T))

@@ -8,7 +8,7 @@ from equinet.zoo.card import load_card, to_json
 from equinet.zoo.exporting import export
 from equinet.zoo.finite import not_finite
 from equinet.zoo.index import Entry
-from equinet.zoo.index import entries as list  # noqa: A004
+from equinet.zoo.index import entries as list  # noqa: A004 - zoo.list() is the public name
 from equinet.zoo.saving import load, save
 
 __all__ = ["Entry", "export", "list", "load", "load_card", "not_finite", "save", "to_json"]

@@ -37,7 +37,7 @@ class AtomisticFiles(AtomicDataModule):
         self,
         *,
         train: str | Path,
-        val: str | Path | float | int = 0.1,  # noqa: PYI041
+        val: str | Path | float | int = 0.1,
         test: Mapping[str, str | Path] | str | Path | None = None,
         root: str | Path | None = None,
         isolated_atoms: str | Path | None = None,

@@ -94,7 +94,7 @@ class OC20(AtomicDataModule):
         train: str | None = None,
         val: str | None = None,
         test: Sequence[str] | str | None = None,
-        val_size: float | int = 100,  # noqa: PYI041
+        val_size: float | int = 100,
         test_size: int | None = 10_000,
         skip_bad: bool = False,
         fit_references: bool = True,

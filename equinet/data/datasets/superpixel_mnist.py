@@ -80,7 +80,7 @@ class SuperpixelMNIST(GraphDataModule[GraphSets]):
         root: str | Path | None = None,
         neighbors: int = 8,
         train_size: int | None = None,
-        val_size: float | int = 0.03,  # noqa: PYI041
+        val_size: float | int = 0.03,
         test_size: int | None = None,
         batch_size: int = 96,
         eval_batch_size: int = 200,

@@ -60,7 +60,7 @@ class ThreeBPA(AtomicDataModule):
         *,
         root: str | Path | None = None,
         train_file: str = "train_300K.xyz",
-        val_size: float | int = 50,  # noqa: PYI041
+        val_size: float | int = 50,
         cutoff: float = 5.0,
         batch_size: int = 5,
         eval_batch_size: int = 32,

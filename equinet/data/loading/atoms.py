@@ -224,7 +224,7 @@ class AtomicDataModule(GraphDataModule[AtomicSets]):
 
 def split_frames(
     frames: Sequence[Frame],
-    amount: float | int,  # noqa: PYI041
+    amount: float | int,
     seed: int,
 ) -> tuple[list[Frame], list[Frame]]:
     """Set a random part of the frames aside; both parts keep their order.
@@ -246,7 +246,7 @@ def split_frames(
 
 def split_indices(
     count: int,
-    amount: float | int,  # noqa: PYI041
+    amount: float | int,
     seed: int,
 ) -> tuple[Int[np.ndarray, " rest"], Int[np.ndarray, " aside"]]:
     """Set a random part of some frames aside.

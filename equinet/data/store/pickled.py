@@ -77,7 +77,7 @@ class _Restricted(pickle.Unpickler):
         except KeyError:
             raise DataError(f"the pickle names {module}.{name}, which no data need") from None
 
-    def persistent_load(self, pid: Any) -> Any:  # noqa: ARG002
+    def persistent_load(self, pid: Any) -> Any:  # noqa: ARG002 - the signature is fixed
         raise DataError("the pickle refers to objects outside of it")
 
 
@@ -199,7 +199,7 @@ def _storage(content: object) -> _Row:
     if isinstance(loaded, torch.storage.TypedStorage):
         # Its own way to a tensor warns that it is deprecated.
         row = torch.empty(0, dtype=loaded.dtype)
-        return _Row(row.set_(loaded._untyped_storage))  # noqa: SLF001
+        return _Row(row.set_(loaded._untyped_storage))  # noqa: SLF001 - torch has no public name for it
     raise DataError(f"the pickle holds a {type(loaded).__name__} for a storage")
 
 

@@ -60,7 +60,7 @@ def harmonic_degrees(n: int, degree: int) -> Float[Tensor, " harmonic"]:
         >>> harmonic_degrees(2, 2), harmonic_degrees(3, 1)
         (tensor([0., 1., 1., 2., 2.]), tensor([0., 1., 1., 1.]))
     """
-    counts = [2 * l + 1 if n == 3 else min(l, 1) + 1 for l in range(degree + 1)]  # noqa: E741
+    counts = [2 * l + 1 if n == 3 else min(l, 1) + 1 for l in range(degree + 1)]
     return torch.repeat_interleave(torch.arange(degree + 1.0), torch.tensor(counts))
 
 
@@ -173,7 +173,7 @@ def group_features(
         matrices = wigner_d(degree, rotation_exp(turn))
         blocks = [
             matrices[..., l * l : (l + 1) ** 2, l * l : (l + 1) ** 2].flatten(-2)
-            for l in range(degree + 1)  # noqa: E741
+            for l in range(degree + 1)
         ]
         harmonics = torch.cat(blocks, dim=-1)
     return (features.unsqueeze(-1) * harmonics.unsqueeze(-2)).flatten(-2)

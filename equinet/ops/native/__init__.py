@@ -64,7 +64,7 @@ def unavailable(op: str, device: str = "cpu") -> str:
 
 # What torch.compiler.assume_constant_result sets, without its 1.5 s import of the compiler: neither
 # files nor the linker are a compiled program's business.
-unavailable._dynamo_marked_constant = True  # type: ignore[attr-defined]  # noqa: SLF001
+unavailable._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 @functools.cache
@@ -115,7 +115,7 @@ def _find_reason(op: str, device: str) -> str:
         return reason
     name, key = (CUDA_LIBRARY, "CUDA") if device == "cuda" else (LIBRARY, "CPU")
     is_there = op in _OPS and hasattr(torch.ops.equinet, op)
-    if is_there and torch._C._dispatch_has_kernel_for_dispatch_key(f"equinet::{op}", key):  # noqa: SLF001
+    if is_there and torch._C._dispatch_has_kernel_for_dispatch_key(f"equinet::{op}", key):
         return ""
     return f"{FOLDER / name} has no kernel of {op!r}; {_ADVICE}"
 

@@ -66,13 +66,13 @@ _LIBRARY = torch.library.Library("equinet", "IMPL")
 
 def _allocate_sum(
     harmonics: Tensor,
-    radial: Tensor,  # noqa: ARG001
-    other_harmonics: Tensor | None,  # noqa: ARG001
-    other_radial: Tensor | None,  # noqa: ARG001
+    radial: Tensor,
+    other_harmonics: Tensor | None,
+    other_radial: Tensor | None,
     samples: Tensor,
     table: Tensor | None,
-    source: Tensor,  # noqa: ARG001
-    target: Tensor,  # noqa: ARG001
+    source: Tensor,
+    target: Tensor,
     targets: int | torch.SymInt,
 ) -> Tensor:
     points = samples.shape[1]
@@ -85,10 +85,10 @@ def _allocate_correlation(
     harmonics: Tensor | None,
     radial: Tensor | None,
     u: Tensor,
-    v: Tensor,  # noqa: ARG001
-    table: Tensor | None,  # noqa: ARG001
+    v: Tensor,
+    table: Tensor | None,
     source: Tensor,
-    target: Tensor,  # noqa: ARG001
+    target: Tensor,
 ) -> tuple[Tensor, Tensor]:
     edges = source.shape[0]
     by_harmonics = u.new_empty(0 if radial is None else (edges, radial.shape[1] ** 2))
@@ -153,12 +153,12 @@ def _records(arguments: tuple[Any, ...]) -> bool:
 
 
 def _sum(*arguments: Any) -> Tensor:
-    with torch._C._AutoDispatchBelowAutograd():  # noqa: SLF001
+    with torch._C._AutoDispatchBelowAutograd():
         return torch.ops.equinet.filter_sum.default(*arguments)
 
 
 def _correlation(*arguments: Any) -> tuple[Tensor, Tensor]:
-    with torch._C._AutoDispatchBelowAutograd():  # noqa: SLF001
+    with torch._C._AutoDispatchBelowAutograd():
         return torch.ops.equinet.filter_correlation.default(*arguments)
 
 

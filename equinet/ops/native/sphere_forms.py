@@ -82,11 +82,11 @@ def _flat(x: Tensor) -> Tensor:
 
 
 def _evaluate(functions: Sequence[Tensor], forms: str, lmax_out: Sequence[int]) -> list[Tensor]:
-    with torch._C._AutoDispatchBelowAutograd():  # noqa: SLF001
+    with torch._C._AutoDispatchBelowAutograd():
         return torch.ops.equinet.sphere_forms.default(functions, forms, lmax_out)
 
 
-def _allocate(functions: Sequence[Tensor], forms: str, lmax_out: Sequence[int]) -> list[Tensor]:  # noqa: ARG001
+def _allocate(functions: Sequence[Tensor], forms: str, lmax_out: Sequence[int]) -> list[Tensor]:
     batch, _, channels = functions[0].shape
     return [functions[0].new_empty(batch, (lmax + 1) ** 2, channels) for lmax in lmax_out]
 
