@@ -18,6 +18,5 @@ def is_transformed() -> bool:
     if torch.compiler.is_compiling():
         return False
     return (
-        forward_ad._current_level >= 0
-        or torch._C._functorch.peek_interpreter_stack() is not None
+        forward_ad._current_level >= 0 or torch._C._functorch.peek_interpreter_stack() is not None
     )
