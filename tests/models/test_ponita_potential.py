@@ -164,4 +164,5 @@ def test_saved_and_loaded(tmp_path):
     zoo.save(made, tmp_path, {"data": "none"})
     loaded = zoo.load(tmp_path)
     assert isinstance(loaded, PonitaPotential)
-    assert torch.equal(loaded(molecule())["energy"], made(molecule())["energy"])
+    # Tables are made in float64, and the cast of a whole model rounds them: cast both.
+    assert torch.equal(loaded.float()(molecule())["energy"], made(molecule())["energy"])
