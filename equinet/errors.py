@@ -18,7 +18,7 @@ class ConfigError(EquinetError, ValueError):
     """A configuration names an unknown target or option, or contradicts itself.
 
     Example:
-        >>> from equinet.config import locate
+        >>> from equinet.configuration import locate
         >>> locate("os.system")  # doctest: +ELLIPSIS
         Traceback (most recent call last):
         ...

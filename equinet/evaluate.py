@@ -8,8 +8,9 @@ from typing import Any, Literal
 
 import torch
 
-from equinet import config, hydra_command, zoo
+from equinet import configuration, zoo
 from equinet.arguments import Count
+from equinet.configuration import RunDirectory, relative, write_json
 from equinet.data import AtomicDataset, Frame, evaluation_loader, frame_to_atoms, official_3bpa_file
 from equinet.elements import symbol
 from equinet.errors import ConfigError, DataError
@@ -24,7 +25,6 @@ from equinet.evaluation import (
 )
 from equinet.files import hold, remove_partials, whole_file, writing
 from equinet.models import Potential
-from equinet.run_directory import RunDirectory, relative, write_json
 from equinet.training import Predictions, predict, table
 
 _log = logging.getLogger("equinet.evaluate")
@@ -50,10 +50,10 @@ def run(tree: Mapping[str, Any]) -> dict[str, Any]:
         DataError: The file cannot be used, or holds elements that the model was not trained for.
         EquinetError: A prediction is not finite.
     """
-    config.check_kind(tree["batch_size"], Count, "batch_size")
-    config.check_kind(tree["dtype"], Literal["float32", "float64"], "dtype")
-    config.check_kind(tree["free_atoms_only"], bool, "free_atoms_only")
-    config.check_kind(tree["data"]["allow_zero_forces"], bool, "data.allow_zero_forces")
+    configuration.check_kind(tree["batch_size"], Count, "batch_size")
+    configuration.check_kind(tree["dtype"], Literal["float32", "float64"], "dtype")
+    configuration.check_kind(tree["free_atoms_only"], bool, "free_atoms_only")
+    configuration.check_kind(tree["data"]["allow_zero_forces"], bool, "data.allow_zero_forces")
     name, file = str(tree["checkpoint"]), Path(str(tree["data"]["file"])).expanduser()
     directory = _run_directory(name)
     model = _load(name, directory, tree["dtype"])
@@ -68,7 +68,7 @@ def run(tree: Mapping[str, Any]) -> dict[str, Any]:
     _refuse_unseen(dataset, model, file)
     free_atoms_only = tree["free_atoms_only"]
     if free_atoms_only is None and directory and directory.config.is_file():
-        free_atoms_only = config.load_yaml(directory.config)["task"].get("free_atoms_only")
+        free_atoms_only = configuration.load_yaml(directory.config)["task"].get("free_atoms_only")
     output = _output(tree["output"], directory, file)
     with hold(output, "evaluates"), writing(output):
         remove_partials(output, held=True)
@@ -194,7 +194,7 @@ def _job(tree: dict[str, Any]) -> None:
 
 def main() -> None:
     """Run the command line and exit with 0, 1 (data, model), 2 (configuration) or 130 (Ctrl-C)."""
-    sys.exit(hydra_command.command("evaluate", _job))
+    sys.exit(configuration.command("evaluate", _job))
 
 
 if __name__ == "__main__":

@@ -18,12 +18,10 @@ from hydra.core.hydra_config import HydraConfig
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Timer
 
-from equinet import config, hydra_command, targets, training
+from equinet import configuration, training
 from equinet.arguments import Count, NotNegative, Positive
+from equinet.configuration import RunDirectory, process_rank
 from equinet.errors import ConfigError
-from equinet.hydra_command import process_rank
-from equinet.run_directory import RunDirectory, close_log, open_log
-from equinet.stamp import stamp as make_stamp
 
 _log = logging.getLogger(__name__)
 
@@ -43,35 +41,35 @@ def check(tree: Mapping[str, Any]) -> None:
             type or is out of range, or a device does not exist.
 
     Example:
-        >>> check(hydra_command.compose("train", ["+experiment=nbody"]))
+        >>> check(configuration.compose("train", ["+experiment=nbody"]))
     """
     for name in ("data", "model", "task", "optim", "trainer"):
         if not isinstance(tree.get(name), Mapping) or not tree[name].get("_target_"):
             raise ConfigError(f"{name}: a run needs one; choose {name}=NAME")
     _check_own(tree)
-    config.check(tree["data"], "data")
-    config.check(tree["model"], "model", provided=config.told_by_data(tree))
-    config.check(tree["optim"], "optim")
-    config.check(tree.get("schedule"), "schedule")
-    config.check(tree["task"], "task", provided=("model", "optimizer"))
+    configuration.check(tree["data"], "data")
+    configuration.check(tree["model"], "model", provided=configuration.told_by_data(tree))
+    configuration.check(tree["optim"], "optim")
+    configuration.check(tree.get("schedule"), "schedule")
+    configuration.check(tree["task"], "task", provided=("model", "optimizer"))
     for name, node in (tree.get("callbacks") or {}).items():
         _check_target(node, f"callbacks.{name}")
-        config.check(node, f"callbacks.{name}")
+        configuration.check(node, f"callbacks.{name}")
     for name, node in (tree.get("logger") or {}).items():
         _check_target(node, f"logger.{name}")
-        config.check(node, f"logger.{name}", provided=("save_dir",))
+        configuration.check(node, f"logger.{name}", provided=("save_dir",))
     _check_trainer(tree["trainer"])
 
 
 def _check_own(tree: Mapping[str, Any]) -> None:
     """Check the options that belong to no constructor."""
-    config.check_kind(tree["seed"], int, "seed")
+    configuration.check_kind(tree["seed"], int, "seed")
     if not 0 <= tree["seed"] < 2**32:
         raise ConfigError(f"seed: {tree['seed']} is not between 0 and 2**32 - 1")
-    config.check_kind(tree["run"]["tf32"], bool, "run.tf32")
-    config.check_kind(tree["run"]["probe"], Count, "run.probe")
-    config.check_kind(tree["run"]["checkpoint_minutes"], Positive, "run.checkpoint_minutes")
-    config.check_kind(tree["run"]["log_seconds"], NotNegative, "run.log_seconds")
+    configuration.check_kind(tree["run"]["tf32"], bool, "run.tf32")
+    configuration.check_kind(tree["run"]["probe"], Count, "run.probe")
+    configuration.check_kind(tree["run"]["checkpoint_minutes"], Positive, "run.checkpoint_minutes")
+    configuration.check_kind(tree["run"]["log_seconds"], NotNegative, "run.log_seconds")
 
 
 def _check_target(node: object, path: str) -> None:
@@ -80,8 +78,8 @@ def _check_target(node: object, path: str) -> None:
 
 
 def _check_trainer(settings: Mapping[str, Any]) -> None:
-    config.check(settings, "trainer")
-    for name, advice in targets.SET_BY_PROGRAM.items():
+    configuration.check(settings, "trainer")
+    for name, advice in configuration.SET_BY_PROGRAM.items():
         if name in settings:
             raise ConfigError(f"trainer.{name}: the program sets this itself; {advice}")
     if (settings.get("gradient_clip_val") or 0) < 0:
@@ -157,7 +155,7 @@ def run(tree: Mapping[str, Any]) -> dict[str, Any]:
         EquinetError: Data, model or checkpoint cannot be used; the message says why.
     """
     check(tree)
-    tree = config.complete(tree)
+    tree = configuration.complete(tree)
     directory = RunDirectory(Path(tree["run"]["dir"]).resolve())
     if tree["run"]["probe"] is not None:
         return _probe(tree, directory)
@@ -166,28 +164,28 @@ def run(tree: Mapping[str, Any]) -> dict[str, Any]:
     # The first process holds the directory on behalf of all processes of the run.
     with directory.held():
         directory.claim(tree, _previous(directory))
-        config.save_yaml(tree, directory.config)
-        handler = open_log(directory.log)
+        configuration.save_yaml(tree, directory.config)
+        handler = configuration.open_log(directory.log)
         try:
             return _train(tree, directory)
         except BaseException:
             _log.debug("%s", traceback.format_exc())
             raise
         finally:
-            close_log(handler)
+            configuration.close_log(handler)
 
 
 def _previous(directory: RunDirectory) -> dict[str, Any] | None:
     """Return the configuration in a run directory, completed with options that were added since."""
     if not directory.config.is_file():
         return None
-    return config.complete(config.load_yaml(directory.config))
+    return configuration.complete(configuration.load_yaml(directory.config))
 
 
 def _train(tree: Mapping[str, Any], directory: RunDirectory) -> dict[str, Any]:
     seed, options = tree["seed"], tree["run"]
     data = _data(tree)
-    stamp = make_stamp(seed=seed, fingerprint=data.fingerprint())
+    stamp = configuration.make_stamp(seed=seed, fingerprint=data.fingerprint())
     if process_rank() == 0:
         directory.write_stamp(stamp)
     task = _task(tree, data)
@@ -229,20 +227,22 @@ def _probe(tree: Mapping[str, Any], directory: RunDirectory) -> dict[str, Any]:
 def _data(tree: Mapping[str, Any]) -> Any:
     """Seed all random numbers, then build the data module and prepare its data."""
     training.seed_everything(tree["seed"], tf32=tree["run"]["tf32"])
-    data = config.instantiate(tree["data"], "data")
+    data = configuration.instantiate(tree["data"], "data")
     data.prepare()
     return data
 
 
 def _task(tree: Mapping[str, Any], data: Any) -> Any:
-    model = config.instantiate(tree["model"], "model", **data.model_arguments())
-    optimizer = config.instantiate(tree["optim"], "optim")
-    return config.instantiate(tree["task"], "task", model=model, optimizer=optimizer)
+    model = configuration.instantiate(tree["model"], "model", **data.model_arguments())
+    optimizer = configuration.instantiate(tree["optim"], "optim")
+    return configuration.instantiate(tree["task"], "task", model=model, optimizer=optimizer)
 
 
 def _callbacks(tree: Mapping[str, Any]) -> list[Any]:
     nodes = {**(tree.get("callbacks") or {}), "schedule": tree.get("schedule")}
-    return [config.instantiate(node, f"callbacks.{name}") for name, node in nodes.items() if node]
+    return [
+        configuration.instantiate(node, f"callbacks.{name}") for name, node in nodes.items() if node
+    ]
 
 
 def _trainer_settings(tree: Mapping[str, Any]) -> dict[str, Any]:
@@ -256,7 +256,7 @@ def _make_trainer(
     try:
         # The times in metrics.csv and the cosine schedule read this timer, with or without a limit.
         timer = Timer(duration=duration(settings.pop("max_time", None)), verbose=False)
-        return config.instantiate(
+        return configuration.instantiate(
             settings,
             "trainer",
             callbacks=[timer, *callbacks],
@@ -273,7 +273,7 @@ def _make_trainer(
 
 def _logger(node: Mapping[str, Any], name: str, directory: RunDirectory) -> Any:
     try:
-        return config.instantiate(node, f"logger.{name}", save_dir=directory.path)
+        return configuration.instantiate(node, f"logger.{name}", save_dir=directory.path)
     except ModuleNotFoundError:
         _log.info("Logger   %s is not installed and left out: pip install 'equinet[log]'", name)
         return None
@@ -302,7 +302,7 @@ def _job(tree: dict[str, Any]) -> None:
 
 def main() -> None:
     """Run the command line and exit with 0, 1 (data, model), 2 (configuration) or 130 (Ctrl-C)."""
-    sys.exit(hydra_command.command("train", _job))
+    sys.exit(configuration.command("train", _job))
 
 
 if __name__ == "__main__":

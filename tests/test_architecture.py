@@ -28,22 +28,20 @@ ROOMS = {
     "integrations": {"zoo", "models", "data"},
     "testing": {"ops", "o3", "lie"},
     "bench": {"ops", "o3", "testing"},
-    "evaluation": {"models", "data", "ops", "o3", "run_directory"},
+    "configuration": {"zoo"},
+    "evaluation": {"models", "data", "ops", "o3"},
     "training": {
         *("evaluation", "models", "data", "zoo", "nn", "ops", "o3", "lie"),
-        *("run_directory", "config"),
+        "configuration",
     },
 }
 # The entries and what they are made of see every room.
-ENTRIES = {
-    *("command_line", "train.py", "evaluate.py", "config.py", "run_directory.py"),
-    *("hydra_command.py", "help_page.py", "targets.py", "stamp.py", "__main__.py", "__init__.py"),
-}
+ENTRIES = {"command_line", "train.py", "evaluate.py", "__main__.py", "__init__.py"}
 # Third parties that are confined to a few rooms.
 CONFINED = {
     "lightning": {"training", "train.py"},
-    "hydra": {"help_page.py", "hydra_command.py", "train.py"},
-    "omegaconf": {"config.py", "help_page.py", "hydra_command.py"},
+    "hydra": {"configuration", "train.py"},
+    "omegaconf": {"configuration"},
     "ase": {"data", "integrations"},
     "e3nn": {"o3", "bench"},
 }

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from equinet import config, hydra_command, plugins, train, zoo
+from equinet import plugins, train, zoo
+from equinet.configuration import config, hydra_command
 from equinet.errors import ConfigError, DataError
 
 SOURCE = '''

@@ -157,7 +157,7 @@ def make_record(
     """
     from equinet.bench import MEANING
     from equinet.command_line import environment
-    from equinet.stamp import stamp as make_stamp
+    from equinet.configuration import make_stamp
 
     stamp = make_stamp(seed=0, fingerprint="")
     versions = stamp["versions"] | {

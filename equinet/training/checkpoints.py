@@ -16,10 +16,10 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
+from equinet.configuration import RunDirectory
 from equinet.data import check_archive
 from equinet.errors import DataError, EquinetError, WriteError
 from equinet.files import reading, whole_file
-from equinet.run_directory import RunDirectory
 from equinet.training.processes import mean_over_processes
 
 _log = logging.getLogger(__name__)

@@ -96,7 +96,7 @@ def probe(
         EquinetError: The largest batch does not fit into the GPU; its size is named.
 
     Example:
-        >>> from equinet.hydra_command import compose
+        >>> from equinet.configuration import compose
         >>> from equinet.train import run
         >>> tree = compose("train", ["+experiment=nbody", "run.probe=5"])
         >>> run(tree)["typical_seconds"]  # doctest: +SKIP

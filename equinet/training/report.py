@@ -10,6 +10,7 @@ import torch
 from lightning.pytorch import Trainer
 
 from equinet import zoo
+from equinet.configuration import RunDirectory, relative, write_json
 from equinet.errors import EquinetError
 from equinet.evaluation import (
     classified,
@@ -21,7 +22,6 @@ from equinet.evaluation import (
 )
 from equinet.models import Model, Potential
 from equinet.ops import available_backends, resolve_backend
-from equinet.run_directory import RunDirectory, relative, write_json
 from equinet.training.checkpoints import RunCheckpoint, load_weights
 from equinet.training.progress import clock, elapsed, read_metrics
 from equinet.training.schedules import timers

@@ -11,9 +11,9 @@ import torch
 from lightning.fabric.utilities.warnings import PossibleUserWarning
 from lightning.pytorch import Callback, Trainer
 
+from equinet.configuration import RunDirectory, relative
 from equinet.errors import ConfigError, EquinetError
 from equinet.models import Model, name_of_model
-from equinet.run_directory import RunDirectory, relative
 from equinet.training.checkpoints import (
     RunCheckpoint,
     StepSeed,
@@ -50,7 +50,7 @@ def fit(
         make_trainer: Function that builds the trainer from a list of callbacks.
         callbacks: Callbacks of the user; checkpoints, table, seeds and progress are added to them.
         directory: Directory of the run, already claimed.
-        stamp: Record of the run, see :func:`equinet.stamp.stamp`.
+        stamp: Record of the run, see :func:`equinet.configuration.make_stamp`.
         seed: Seed of the random numbers in all steps.
         checkpoint_minutes: Longest time between two checkpoints, minutes.
         log_seconds: Shortest time between two lines in the log, s.
@@ -69,7 +69,7 @@ def fit(
             of the trained model is not finite.
 
     Example:
-        >>> from equinet.hydra_command import compose
+        >>> from equinet.configuration import compose
         >>> from equinet.train import run
         >>> tree = compose("train", ["+experiment=nbody", "trainer.max_epochs=1"])
         >>> run(tree)["sets"]["val"]  # doctest: +SKIP

@@ -25,7 +25,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 from torch_geometric.data import Batch
 
-from equinet import config, hydra_command
+from equinet.configuration import compose, instantiate
 from equinet.data import read_s2ef, to_graph
 from equinet.training import LossWeights, residuals
 
@@ -71,8 +71,8 @@ def size(tensor: torch.Tensor) -> int:
 
 def count(overrides: list[str], graph: Any) -> dict[str, float]:
     """Operations and bytes of a step on one frame."""
-    tree = hydra_command.compose("train", ["+experiment=oc20", *overrides])
-    model = config.instantiate(
+    tree = compose("train", ["+experiment=oc20", *overrides])
+    model = instantiate(
         {**tree["model"], "alpha_dropout": 0.0, "drop_path": 0.0},
         "model",
         elements=list(range(1, 91)),

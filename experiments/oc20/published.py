@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 from torch_geometric.data import Batch, Data
 
-from equinet import config, hydra_command
+from equinet.configuration import compose, instantiate
 from equinet.data import read_frames, to_graph
 from equinet.training import LossWeights, residuals
 
@@ -43,8 +43,8 @@ def step(name: str, folder: Path, frames: int, overrides: list[str]) -> str:
     found = read_frames(min(folder.glob("*.extxyz*")), energy_key="energy")[:frames]
     batch = Batch.from_data_list([nearest(to_graph(frame, CUTOFF)) for frame in found])
     batch.energy = torch.zeros_like(batch.energy)  # raw totals; of a step only the cost matters
-    tree = hydra_command.compose("train", ["+experiment=oc20", f"model={name}", *overrides])
-    model = config.instantiate(
+    tree = compose("train", ["+experiment=oc20", f"model={name}", *overrides])
+    model = instantiate(
         tree["model"],
         "model",
         elements=list(range(1, 91)),

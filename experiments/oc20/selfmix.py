@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 
-from equinet import config, hydra_command
+from equinet.configuration import compose, instantiate
 
 SETTINGS = ("none", "cg", "gaunt", "gaunt+odd")
 # Enough for a count; every kind of atom adds the same to all settings.
@@ -29,7 +29,7 @@ MEASURED = {"elements": [1], "cutoff": 5.0, "reference_energies": [0.0], "averag
 
 def model_options(overrides: Sequence[str]) -> dict[str, Any]:
     """Options of the model that the command would build."""
-    tree = hydra_command.compose("train", ["+experiment=oc20", *overrides])
+    tree = compose("train", ["+experiment=oc20", *overrides])
     options: dict[str, Any] = tree["model"]
     return options
 
@@ -37,7 +37,7 @@ def model_options(overrides: Sequence[str]) -> dict[str, Any]:
 def parameters(options: dict[str, Any]) -> int:
     """Number of parameters, without building them."""
     with torch.device("meta"):
-        model = config.instantiate(options, "model", **MEASURED)
+        model = instantiate(options, "model", **MEASURED)
     return sum(parameter.numel() for parameter in model.parameters())
 
 

@@ -26,6 +26,7 @@ import torch
 from oc20_files import data_of, extxyz, slab, write_lmdb, write_pair
 
 from equinet import zoo
+from equinet.configuration import RunDirectory
 from equinet.data import read_frames
 from equinet.data.arrays import read_array
 from equinet.data.cache import cached_splits
@@ -35,7 +36,6 @@ from equinet.data.store import FrameStore, Refusal, convert, find_parts
 from equinet.errors import DataError, EquinetError
 from equinet.evaluation.oc20.s2ef_submission import read_splits
 from equinet.models import MACEGaunt
-from equinet.run_directory import RunDirectory
 from equinet.training.checkpoints import load_weights
 from equinet.training.progress import read_metrics
 from equinet.zoo import index

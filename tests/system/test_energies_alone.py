@@ -2,7 +2,8 @@
 
 import pytest
 
-from equinet import evaluate, hydra_command, train
+from equinet import evaluate, train
+from equinet.configuration import hydra_command
 from equinet.errors import DataError
 
 TINY = (

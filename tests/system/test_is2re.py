@@ -9,7 +9,8 @@ import torch
 from oc20_files import data_of, slab, write_lmdb
 
 from equinet import __main__ as entry
-from equinet import hydra_command, train, zoo
+from equinet import train, zoo
+from equinet.configuration import hydra_command
 from equinet.data import IS2RE, FrameStore
 from equinet.errors import ConfigError
 from equinet.evaluation.oc20.is2re_submission import read_is2re_submission, read_is2rs_submission

@@ -8,7 +8,8 @@ from oc20_files import slab, write_pair
 from torch_geometric.data import Batch
 
 from equinet import __main__ as entry
-from equinet import evaluate, hydra_command, train, zoo
+from equinet import evaluate, train, zoo
+from equinet.configuration import hydra_command
 from equinet.data import frame_to_atoms, read_s2ef, to_graph
 from equinet.integrations.ase import EquinetCalculator
 from equinet.models import MACEGaunt, PonitaPotential

@@ -8,7 +8,8 @@ import pytest
 from oc20_files import slab, write_pair
 
 from equinet import __main__ as entry
-from equinet import hydra_command, train
+from equinet import train
+from equinet.configuration import hydra_command
 from equinet.data import read_s2ef
 from equinet.data.store import FrameStore
 from equinet.evaluation.oc20.s2ef_submission import SPLITS

@@ -20,7 +20,8 @@ import torch
 from labeled_files import write_clusters
 from torch_geometric.data import Batch, Data
 
-from equinet import config, hydra_command, train, zoo
+from equinet import train, zoo
+from equinet.configuration import config, hydra_command
 from equinet.data import Frame, NBody, SuperpixelGraphs, Superpixels
 from equinet.data.datasets.superpixel_mnist import SuperpixelMNIST
 from equinet.data.loading.atoms import split_frames

@@ -19,7 +19,7 @@ from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 from labeled_files import write_clusters
 
-from equinet import config, hydra_command, train, zoo
+from equinet import configuration, train, zoo
 from equinet.errors import ConfigError, DataError
 from equinet.files import hold
 
@@ -50,7 +50,7 @@ def data(tmp_path_factory) -> tuple[str, ...]:
 
 
 def compose(*overrides: str, name: str = "train") -> dict[str, Any]:
-    return hydra_command.compose(name, list(overrides))
+    return configuration.compose(name, list(overrides))
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def test_what_a_run_records(finished):
     stamp = json.loads((finished / "stamp.json").read_text())
     assert stamp["seed"] == 0
     assert len(stamp["data_fingerprint"]) == 64
-    assert config.load_yaml(finished / "config.yaml")["trainer"]["max_epochs"] == 2
+    assert configuration.load_yaml(finished / "config.yaml")["trainer"]["max_epochs"] == 2
     log = (finished / "train.log").read_text()
     for word in ("Model    MACEGaunt", "Device   cpu", "Checks   rotation", "Stop     Ctrl-C"):
         assert word in log
@@ -111,7 +111,7 @@ def test_the_same_command_again_continues_and_another_is_refused(run, tmp_path):
         run(tmp_path / "r", "model.channels=3")
     with pytest.raises(ConfigError, match=r"other settings \(data.train\)"):
         run(tmp_path / "r", "data.train=test.xyz")
-    assert config.load_yaml(tmp_path / "r" / "config.yaml")["model"]["channels"] == 2
+    assert configuration.load_yaml(tmp_path / "r" / "config.yaml")["model"]["channels"] == 2
     assert len(json.loads((tmp_path / "r" / "stamp.json").read_text())["resumed"]) == 1
 
 
@@ -208,14 +208,14 @@ def test_early_stopping_stops(run, tmp_path):
 
 
 def test_absent_tensorboard_is_left_out_with_one_line(run, tmp_path, monkeypatch, caplog):
-    build = config.instantiate
+    build = configuration.instantiate
 
     def without(node, path="config", **extra):
         if path == "logger.tensorboard":
             raise ModuleNotFoundError(path)
         return build(node, path, **extra)
 
-    monkeypatch.setattr(config, "instantiate", without)
+    monkeypatch.setattr(configuration, "instantiate", without)
     with caplog.at_level("INFO", "equinet"):
         run(tmp_path / "r", "logger=[tensorboard]", "trainer.max_steps=1")
     assert caplog.text.count("tensorboard is not installed") == 1

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from equinet import hydra_command, train, zoo
+from equinet import train, zoo
+from equinet.configuration import hydra_command
 from equinet.data import AffNIST
 from equinet.data.datasets import digits
 from equinet.training import ImageClassification

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from equinet import evaluate, hydra_command, train, zoo
+from equinet import evaluate, train, zoo
+from equinet.configuration import hydra_command
 from equinet.data import NBody
 from equinet.errors import ConfigError
 from equinet.training import PositionTask

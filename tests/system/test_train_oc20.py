@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from equinet import config, hydra_command, train, zoo
+from equinet import train, zoo
+from equinet.configuration import config, hydra_command
 from equinet.errors import ConfigError
 
 SMALL = (

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from labeled_files import write_clusters
 
-from equinet import hydra_command, train
+from equinet import train
+from equinet.configuration import hydra_command
 
 TINY = (
     *("model.channels=2", "model.layers=1", "model.lmax_filter=1", "model.lmax_hidden=1"),

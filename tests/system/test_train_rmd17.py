@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from labeled_files import write_clusters
 
-from equinet import hydra_command, train, zoo
+from equinet import train, zoo
+from equinet.configuration import hydra_command
 from equinet.models import MACEGaunt, PonitaPotential
 
 SMALL = ("model.channels=4", "model.layers=1", "data.batch_size=3", "logger=csv")

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from equinet import hydra_command, train, zoo
+from equinet import train, zoo
+from equinet.configuration import hydra_command
 from equinet.data import SuperpixelMNIST
 from equinet.training import ClassificationTask
 

@@ -11,8 +11,8 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import EMAWeightAveraging, Timer
 from springs import TinyData, batch, make_model, tiny_data  # noqa: F401
 
+from equinet.configuration import RunDirectory
 from equinet.models import MACEGaunt
-from equinet.run_directory import RunDirectory
 from equinet.training import Cosine, PotentialTask, fit
 
 

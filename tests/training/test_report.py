@@ -11,9 +11,9 @@ import torch
 from torch_geometric.data import Batch
 
 from equinet import zoo
+from equinet.configuration import relative
 from equinet.errors import EquinetError
 from equinet.ops import native
-from equinet.run_directory import relative
 from equinet.training import PotentialTask
 
 

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from equinet.arguments import Count, Fraction, NotNegative, Positive
+from equinet.configuration import relative
 from equinet.errors import ConfigError, DataError
 from equinet.evaluation import (
     POTENTIAL_ERRORS,
@@ -22,7 +23,6 @@ from equinet.evaluation import (
 )
 from equinet.lie import random_rotations
 from equinet.models import Committee, Potential
-from equinet.run_directory import relative
 from equinet.training.processes import mean_over_processes
 from equinet.training.schedules import progress
 from equinet.training.tasks.rotations import rotate_graphs

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from equinet import hydra_command
+from equinet.configuration import hydra_command
 from equinet.errors import ConfigError, EquinetError
 
 

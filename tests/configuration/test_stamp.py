@@ -3,19 +3,19 @@
 import sys
 from types import SimpleNamespace
 
-from equinet.stamp import stamp
+from equinet.configuration import make_stamp
 
 
 def test_stamp_repeats_the_command_as_typed(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["/somewhere/equinet/train.py", "+experiment=3bpa"])
     started = SimpleNamespace(__spec__=SimpleNamespace(name="equinet.train"))
     monkeypatch.setitem(sys.modules, "__main__", started)
-    command = stamp(seed=0, fingerprint="")["command"]
+    command = make_stamp(seed=0, fingerprint="")["command"]
     assert command == ["python", "-m", "equinet.train", "+experiment=3bpa"]
 
 
 def test_stamp_says_what_a_result_depends_on():
-    record = stamp(seed=3, fingerprint="abc")
+    record = make_stamp(seed=3, fingerprint="abc")
     assert record["seed"] == 3
     assert record["data_fingerprint"] == "abc"
     assert {"python", "equinet", "torch", "lightning"} <= record["versions"].keys()

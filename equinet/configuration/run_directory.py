@@ -165,7 +165,7 @@ class RunDirectory:
         A damaged record is replaced, with a warning.
 
         Args:
-            stamp: Record of this session, as :func:`equinet.stamp.stamp` makes it.
+            stamp: Record of this session, as :func:`equinet.configuration.make_stamp` makes it.
 
         Raises:
             ConfigError: The run resumes, and its data differ from those it began with.

@@ -6,14 +6,14 @@ import os
 
 import pytest
 
-from equinet.errors import ConfigError
-from equinet.run_directory import (
+from equinet.configuration.run_directory import (
     RunDirectory,
     close_log,
     differences,
     open_log,
     write_json,
 )
+from equinet.errors import ConfigError
 
 _TREE = {"seed": 0, "model": {"channels": 4}, "trainer": {"max_epochs": 3}, "run": {"dir": "a"}}
 

@@ -15,7 +15,7 @@ _HERE = Path(__file__).resolve().parent
 _PACKAGES = ("torch", "lightning", "numpy", "e3nn", "torch-geometric", "hydra-core", "ase")
 
 
-def stamp(*, seed: int, fingerprint: str) -> dict[str, Any]:
+def make_stamp(*, seed: int, fingerprint: str) -> dict[str, Any]:
     """Record what a result depends on beside its configuration.
 
     Args:
@@ -27,7 +27,7 @@ def stamp(*, seed: int, fingerprint: str) -> dict[str, Any]:
         uncommitted changes (``None`` outside a git checkout), seed, checksum of the data.
 
     Example:
-        >>> stamp(seed=0, fingerprint="abc")["data_fingerprint"]
+        >>> make_stamp(seed=0, fingerprint="abc")["data_fingerprint"]
         'abc'
     """
     versions = {"python": platform.python_version(), "equinet": _equinet_version()}

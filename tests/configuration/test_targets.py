@@ -11,7 +11,8 @@ import hydra.utils
 import pytest
 import torch
 
-from equinet import config, plugins, targets
+from equinet import plugins
+from equinet.configuration import config, targets
 from equinet.errors import ConfigError
 
 PACKAGES = ("equinet", "torch.nn", "torch.optim", "lightning", "torchmetrics")

@@ -8,8 +8,8 @@ from typing import Any
 import hydra
 from omegaconf import OmegaConf
 
-from equinet import config, targets
 from equinet.arguments import described
+from equinet.configuration import config, targets
 
 _USAGE = {
     "train": """Train a model.

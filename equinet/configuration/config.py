@@ -2,7 +2,7 @@
 
 The signature of a constructor is its schema. :func:`check` compares a configuration with the
 signatures it names, :func:`complete` adds the options that it leaves at their defaults, and only
-classes in the table of :mod:`equinet.targets` are built.
+classes in the table of :mod:`equinet.configuration.targets` are built.
 """
 
 import functools
@@ -15,14 +15,15 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from equinet import targets
 from equinet.arguments import refusal, takes_none
+from equinet.configuration import targets
 from equinet.errors import ConfigError, EquinetError
 from equinet.files import write_bytes
 from equinet.names import did_you_mean
 
-_HERE = Path(__file__).resolve().parent
-CONFIG_DIR = _HERE / "configs" if (_HERE / "configs").is_dir() else _HERE.parent / "configs"
+_PACKAGE = Path(__file__).resolve().parents[1]
+_INSTALLED = _PACKAGE / "configs"
+CONFIG_DIR = _INSTALLED if _INSTALLED.is_dir() else _PACKAGE.parent / "configs"
 """The configuration tree: beside the package in a checkout, inside it in a wheel."""
 
 _KEYWORDS = ("_target_", "_partial_")

@@ -7,7 +7,8 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from equinet import config, hydra_command, train
+from equinet import train
+from equinet.configuration import config, hydra_command
 from equinet.errors import ConfigError
 
 NAMES = {
@@ -61,17 +62,17 @@ def test_command_of_the_readme_sets_the_budget():
         "equinet",
         "equinetx.steal",
         "torch.nnx.Linear",
-        "equinet.config.os.system",
-        "equinet.config.shutil.rmtree",
-        "equinet.config.subprocess.run",
-        "equinet.config.importlib.import_module",
+        "equinet.configuration.config.os.system",
+        "equinet.configuration.config.shutil.rmtree",
+        "equinet.configuration.config.subprocess.run",
+        "equinet.configuration.config.importlib.import_module",
         "lightning.pytorch.trainer.trainer.os.remove",
         "torch.optim.adam.torch.load",
         "torch.nn.modules.module.torch.load",
-        "equinet.config._build",
-        "equinet.config.__builtins__",
+        "equinet.configuration.config._build",
+        "equinet.configuration.config.__builtins__",
         "torch.nn.Linear.__init__.__globals__",
-        "equinet.config.ALLOWED",
+        "equinet.configuration.config.ALLOWED",
         "equinet.data",
         7,
         ["equinet.models.MACEGaunt"],

@@ -18,8 +18,8 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from tqdm import tqdm
 
-from equinet import config, help_page
-from equinet.config import CONFIG_DIR, first_line
+from equinet.configuration import config, help_page
+from equinet.configuration.config import CONFIG_DIR, first_line
 from equinet.errors import ConfigError, EquinetError
 from equinet.names import did_you_mean
 
