@@ -188,13 +188,18 @@ def _write_predictions(frames: Sequence[Frame], found: Predictions, path: Path) 
             atoms.write(partial, format="extxyz", append=True)
 
 
-def _job(tree: dict[str, Any]) -> None:
+def job(tree: dict[str, Any]) -> None:
+    """Evaluate as the command line does, see :func:`run`.
+
+    Args:
+        tree: Plain configuration, see :func:`run`.
+    """
     run(tree)
 
 
 def main() -> None:
     """Run the command line and exit with 0, 1 (data, model), 2 (configuration) or 130 (Ctrl-C)."""
-    sys.exit(configuration.command("evaluate", _job))
+    sys.exit(configuration.command("evaluate", job))
 
 
 if __name__ == "__main__":

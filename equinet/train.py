@@ -279,7 +279,15 @@ def _logger(node: Mapping[str, Any], name: str, directory: RunDirectory) -> Any:
         return None
 
 
-def _job(tree: dict[str, Any]) -> None:
+def job(tree: dict[str, Any]) -> None:
+    """Train as the command line does, in the directory that Hydra made.
+
+    Args:
+        tree: Plain configuration, see :func:`run`.
+
+    Raises:
+        EquinetError: See :func:`run`; or several processes do not agree on a directory.
+    """
     # Hydra's directory instead of run.dir: in a sweep Hydra numbers it, and Lightning passes the
     # directory of the first process to the others.
     chosen = Path(HydraConfig.get().runtime.output_dir).resolve()
@@ -302,7 +310,7 @@ def _job(tree: dict[str, Any]) -> None:
 
 def main() -> None:
     """Run the command line and exit with 0, 1 (data, model), 2 (configuration) or 130 (Ctrl-C)."""
-    sys.exit(configuration.command("train", _job))
+    sys.exit(configuration.command("train", job))
 
 
 if __name__ == "__main__":

@@ -321,7 +321,9 @@ def keys(tree: Any, prefix: str = "") -> list[str]:
     return found
 
 
-def command(name: str, job: Callable[[dict[str, Any]], None]) -> int:
+def command(
+    name: str, job: Callable[[dict[str, Any]], None], words: Sequence[str] | None = None
+) -> int:
     """Compose ``configs/<name>.yaml`` with the command line, run a job on it, return an exit code.
 
     A mistake that a user can mend is reported in one sentence on standard error, without traceback.
@@ -329,6 +331,7 @@ def command(name: str, job: Callable[[dict[str, Any]], None]) -> int:
     Args:
         name: Name of the configuration, ``train`` or ``evaluate``.
         job: Function that is called with the plain configuration.
+        words: Arguments of the command; None takes those of this process.
 
     Returns:
         0 on success, 2 for a mistake in the configuration, 1 for any other
@@ -343,7 +346,7 @@ def command(name: str, job: Callable[[dict[str, Any]], None]) -> int:
     started = False
 
     try:
-        words = _with_places(name, typed[1:])
+        words = _with_places(name, typed[1:] if words is None else words)
         if {"-h", "--help"} & {*words}:
             sys.stdout.write(help_page.write(name, _overrides(words)))
             return 0

@@ -54,7 +54,7 @@ def _command_line() -> list[str]:
     """Return the command as typed; ``python -m`` replaces its module's name by a path."""
     spec = getattr(sys.modules["__main__"], "__spec__", None)
     if spec is None:
-        return list(sys.argv)
+        return [Path(sys.argv[0]).name, *sys.argv[1:]]
     return ["python", "-m", spec.name.removesuffix(".__main__"), *sys.argv[1:]]
 
 

@@ -3,7 +3,10 @@
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+from ase.build import molecule
+from ase.calculators.singlepoint import SinglePointCalculator
 
 import equinet
 from equinet import __main__ as entry
@@ -167,7 +170,35 @@ def test_wrong_usage_exits_with_2(arguments, capsys):
     with pytest.raises(SystemExit) as caught:
         entry.main(arguments)
     assert caught.value.code == 2
-    assert "usage: python -m equinet" in capsys.readouterr().err
+    assert "usage: equinet" in capsys.readouterr().err
+
+
+def test_training_is_a_verb_that_answers_a_typo_without_importing_the_training():
+    code = (
+        "import sys; from equinet.__main__ import main; "
+        "code = main(['train', '+experiment=3bpx']); "
+        "sys.exit(code + 10 * ('lightning' in sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "did you mean '3bpa'?" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_verbs_of_training_and_evaluation_have_their_own_help(capsys):
+    assert entry.main(["train", "--help"]) == 0
+    assert "Train a model." in capsys.readouterr().out
+    assert entry.main(["evaluate", "--help"]) == 0
+    assert "Evaluate a model" in capsys.readouterr().out
+
+
+def test_evaluation_is_a_verb(tmp_path, monkeypatch):
+    atoms = molecule("H2O")
+    atoms.calc = SinglePointCalculator(atoms, energy=-2067.0, forces=np.ones((3, 3)))
+    atoms.write(tmp_path / "water.xyz")
+    monkeypatch.chdir(tmp_path)
+    assert entry.main(["evaluate", "mace-gaunt-3bpa", "water.xyz", "device=cpu"]) == 0
+    assert (tmp_path / "evaluate" / "water" / "metrics.json").is_file()
 
 
 def test_version(capsys):
