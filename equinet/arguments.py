@@ -70,9 +70,9 @@ class AcceptedBy:
         return ""
 
 
-Positive = Annotated[float, Range("positive and finite", above=0)]
+Positive = Annotated[float, Range("a finite number above 0", above=0)]
 """A finite number above zero."""
-NotNegative = Annotated[float, Range("finite and not negative", least=0)]
+NotNegative = Annotated[float, Range("a finite number of at least 0", least=0)]
 """A finite number of at least zero."""
 Fraction = Annotated[float, Range("between 0 and 1", least=0, most=1)]
 """A number from zero to one, both included."""

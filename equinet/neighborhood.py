@@ -35,7 +35,7 @@ class Neighborhood:
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.cutoff) and self.cutoff > 0):
-            raise ValueError(f"cutoff must be positive and finite (Å), found {self.cutoff}")
+            raise ValueError(f"cutoff must be a finite number above 0 (Å), found {self.cutoff}")
         if self.max_neighbors is not None and self.max_neighbors < 1:
             raise ValueError(f"max_neighbors must be at least 1, found {self.max_neighbors}")
         tolerance = self.tie_tolerance

@@ -56,8 +56,8 @@ def test_values_that_suit(value, annotation):
         (True, int, "True is not a whole number"),
         (1.5, Count, "1.5 is not a whole number"),
         (float("nan"), float, "nan is not a number"),
-        (float("inf"), Positive, "inf is not positive and finite"),
-        (0, Positive, "0 is not positive and finite"),
+        (float("inf"), Positive, "inf is not a finite number above 0"),
+        (0, Positive, "0 is not a finite number above 0"),
         (1, BelowOne, "1 is not at least 0 and below 1"),
         (2, Annotated[int, Range("at most 1", most=1)], "2 is not at most 1"),
         ([1, 0], Sequence[Count], "0 is not at least 1"),
@@ -91,11 +91,11 @@ def test_sentences_of_direct_calls():
         (lambda: MACEGaunt(**MEASURED, channels=0), "channels must be at least 1, found 0"),
         (
             lambda: MACEGaunt(**MEASURED | {"cutoff": -1.0}),
-            "cutoff must be positive and finite, found -1.0",
+            "cutoff must be a finite number above 0, found -1.0",
         ),
         (
             lambda: MACEGaunt(**MEASURED | {"cutoff": float("nan")}),
-            "cutoff must be positive and finite, found nan",
+            "cutoff must be a finite number above 0, found nan",
         ),
         (lambda: MACEGaunt(**MEASURED | {"average_neighbors": 0.0}), "average_neighbors must be"),
         (lambda: EquiformerV2(**MEASURED, selfmix="gunt"), "did you mean 'gaunt'?"),
@@ -110,7 +110,7 @@ def test_sentences_of_direct_calls():
         ),
         (lambda: Plateau(factor=1.0), "factor must be above 0 and below 1"),
         (lambda: Cosine(final_fraction=2.0), "final_fraction must be between 0 and 1, found 2.0"),
-        (lambda: Muon([], lr=-1.0), "lr must be finite and not negative"),
+        (lambda: Muon([], lr=-1.0), "lr must be a finite number of at least 0"),
         (lambda: Muon([], betas=(0.9, 1.0)), "betas must be at least 0 and below 1"),
     ],
 )

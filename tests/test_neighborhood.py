@@ -10,10 +10,10 @@ from equinet.neighborhood import Neighborhood
 @pytest.mark.parametrize(
     ("values", "reason"),
     [
-        ((0.0,), "cutoff must be positive"),
-        ((-1.0,), "cutoff must be positive"),
-        ((math.nan,), "cutoff must be positive"),
-        ((math.inf,), "cutoff must be positive"),
+        ((0.0,), "cutoff must be a finite number above 0"),
+        ((-1.0,), "cutoff must be a finite number above 0"),
+        ((math.nan,), "cutoff must be a finite number above 0"),
+        ((math.inf,), "cutoff must be a finite number above 0"),
         ((5.0, 0), "max_neighbors must be at least 1, found 0"),
         ((5.0, None, 0.1), "tie_tolerance .* needs max_neighbors"),
         ((5.0, 3, -0.1), "tie_tolerance must not be negative"),

@@ -75,7 +75,7 @@ class Potential(Model):
         super().__init__()
         average = self.arguments.get("average_neighbors", 1.0)
         if not 0 < average < math.inf:
-            raise ValueError(f"average_neighbors must be positive and finite, found {average}")
+            raise ValueError(f"average_neighbors must be a finite number above 0, found {average}")
         if len(elements) != len(reference_energies):
             raise ValueError(
                 f"reference_energies has {len(reference_energies)} values for "

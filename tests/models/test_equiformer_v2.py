@@ -449,7 +449,7 @@ def test_arguments_are_remembered() -> None:
         ({"drop_path": 1.0}, "rate must be at least 0 and below 1, found 1.0"),
         ({"selfmix": "odd"}, "selfmix must be one of none, cg, gaunt, gaunt\\+odd, found 'odd'"),
         ({"forces": "both"}, "forces must be one of direct, gradient, found 'both'"),
-        ({"average_atoms": 0.0}, "average_atoms must be positive and finite, found 0.0"),
+        ({"average_atoms": 0.0}, "average_atoms must be a finite number above 0, found 0.0"),
     ],
 )
 def test_sizes_out_of_range_are_named(option: dict[str, Any], message: str) -> None:

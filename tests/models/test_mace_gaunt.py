@@ -251,10 +251,13 @@ def test_references_must_match_elements() -> None:
         ({"elements": [-1, 6, 8]}, "atomic numbers from 1 to 118, found -1"),
         ({"elements": [0, 6, 8]}, "atomic numbers from 1 to 118, found 0"),
         ({"elements": [1, 6, 119]}, "atomic numbers from 1 to 118, found 119"),
-        ({"average_neighbors": 0.0}, "average_neighbors must be positive and finite, found 0.0"),
-        ({"average_neighbors": -3.0}, "average_neighbors must be positive"),
-        ({"average_neighbors": float("nan")}, "average_neighbors must be positive"),
-        ({"cutoff": -5.0}, "cutoff must be positive and finite"),
+        (
+            {"average_neighbors": 0.0},
+            "average_neighbors must be a finite number above 0, found 0.0",
+        ),
+        ({"average_neighbors": -3.0}, "average_neighbors must be a finite number above 0"),
+        ({"average_neighbors": float("nan")}, "average_neighbors must be a finite number above 0"),
+        ({"cutoff": -5.0}, "cutoff must be a finite number above 0"),
     ],
 )
 @pytest.mark.parametrize("kind", [MACEGaunt, EquiformerV2, PonitaPotential])

@@ -177,8 +177,11 @@ def test_a_closure_is_evaluated_with_gradients():
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ({"lr": -1.0}, "lr must be finite and not negative, found -1.0"),
-        ({"weight_decay": float("nan")}, "weight_decay must be finite and not negative, found nan"),
+        ({"lr": -1.0}, "lr must be a finite number of at least 0, found -1.0"),
+        (
+            {"weight_decay": float("nan")},
+            "weight_decay must be a finite number of at least 0, found nan",
+        ),
         ({"momentum": 1.0}, "momentum must be at least 0 and below 1, found 1.0"),
         ({"betas": (0.9, 1.5)}, "betas must be at least 0 and below 1, found 1.5"),
     ],
