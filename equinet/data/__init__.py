@@ -1,4 +1,4 @@
-"""Data: frames, neighbor lists, graphs, statistics and data modules.
+"""Labeled structures, neighbor lists, graphs, statistics and data modules.
 
 Units of atomistic data are Å, eV, eV/Å and eV/Å³; all floats are float64 until a model casts them.
 """

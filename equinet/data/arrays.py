@@ -1,4 +1,4 @@
-"""NumPy files: written whole with a checksum, read with their sizes checked and never unpickled."""
+"""Write NumPy files with a checksum, and read them without unpickling, after checks of size."""
 
 import hashlib
 import math
@@ -17,7 +17,7 @@ from equinet.files import reading, write_bytes
 _MARK = b"\nequinet sha256 "
 _SEAL = len(_MARK) + 64
 _LARGEST = 1 << 34
-"""Most bytes that a packed array may unpack to, 16 GiB: ten times the largest file of rMD17."""
+"""Largest accepted size of an unpacked archive, 16 GiB: ten times the largest file of rMD17."""
 
 _HEADERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
@@ -26,11 +26,11 @@ _HEADERS = {
 
 
 def write_array(array: np.ndarray, path: Path) -> None:
-    """Write an array as ``.npy`` with its SHA-256 behind it, where NumPy's readers do not look.
+    """Write an array as an ``.npy`` file, followed by a SHA-256 that NumPy's readers ignore.
 
     Args:
         array: Array of numbers.
-        path: Final name of the file, which appears once it is whole.
+        path: Final name of the file, which appears when the whole content has been written.
 
     Raises:
         WriteError: The file cannot be written.
@@ -42,14 +42,14 @@ def write_array(array: np.ndarray, path: Path) -> None:
 
 
 def read_array(path: Path, what: str) -> np.ndarray:
-    """Read an ``.npy`` file and compare it with its checksum, where it has one.
+    """Read an ``.npy`` file and verify the checksum behind its content, if there is one.
 
     Args:
-        path: File by :func:`write_array`, or any other ``.npy`` file.
-        what: Noun of what should be in it, with its article.
+        path: File written by :func:`write_array`, or any other ``.npy`` file.
+        what: Noun with its article for the expected content, such as ``"an array"``, for errors.
 
     Returns:
-        The array, in memory of its own.
+        The array, which shares no memory with the file.
 
     Raises:
         DataError: The file is missing, damaged, or holds something else.
@@ -72,11 +72,11 @@ def read_array(path: Path, what: str) -> np.ndarray:
 
 
 def read_arrays(path: Path, what: str, names: Sequence[str] | None = None) -> dict[str, np.ndarray]:
-    """Read arrays of an ``.npz`` file; the format's own checksums are compared.
+    """Read arrays of an ``.npz`` file and verify the checksums that the format contains.
 
     Args:
         path: Path of the file.
-        what: Noun of what should be in it, with its article.
+        what: Noun with its article for the expected content, such as ``"a data set"``, for errors.
         names: Names of the arrays to read; `None` reads all.
 
     Returns:
@@ -84,6 +84,14 @@ def read_arrays(path: Path, what: str, names: Sequence[str] | None = None) -> di
 
     Raises:
         DataError: The file is missing or damaged, lacks an array, or unpacks to more than 16 GiB.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder, "points.npz")
+        ...     np.savez(path, labels=np.arange(3), positions=np.zeros((3, 2)))
+        ...     read_arrays(path, "points", ["labels"])
+        {'labels': array([0, 1, 2])}
     """
     with reading(path, what), zipfile.ZipFile(path) as archive:
         there = [name.removesuffix(".npy") for name in archive.namelist()]
@@ -94,7 +102,7 @@ def read_arrays(path: Path, what: str, names: Sequence[str] | None = None) -> di
         members = [archive.getinfo(f"{name}.npy") for name in wanted]
         if sum(member.file_size for member in members) > _LARGEST:
             raise DataError(f"{path} unpacks to more than the {_LARGEST} bytes that are accepted")
-        # Reading stops at the announced size, and compares the checksum there.
+        # zipfile reads no more than the announced size, and verifies the checksum there.
         return {
             name: _array_of(archive.read(member))
             for name, member in zip(wanted, members, strict=True)
@@ -102,23 +110,30 @@ def read_arrays(path: Path, what: str, names: Sequence[str] | None = None) -> di
 
 
 def check_archive(path: Path, what: str) -> None:
-    """Compare all parts of a zip file, such as one of ``torch.save``, with the checksums in it.
+    """Verify the checksums of all parts of a zip file, such as a file written by ``torch.save``.
 
     Args:
         path: Path of the file.
-        what: Noun of what should be in it, with its article.
+        what: Noun with its article for the expected content, such as ``"a model"``, for errors.
 
     Raises:
         DataError: The file is missing, or a part is damaged.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder, "points.npz")
+        ...     np.savez(path, labels=np.arange(3))
+        ...     check_archive(path, "points")
     """
     with reading(path, what), zipfile.ZipFile(path) as archive:
         damaged = archive.testzip()
         if damaged is not None:
-            raise ValueError(f"its part {damaged} was damaged")
+            raise ValueError(f"its part {damaged} does not fit its checksum; get the file again")
 
 
 def _array_of(content: bytes) -> np.ndarray:
-    """Decode the content of an ``.npy`` file; sizes are compared before memory is taken."""
+    """Decode the content of an ``.npy`` file after comparing its size with its header."""
     stream = BytesIO(content)
     version = np.lib.format.read_magic(stream)
     if version not in _HEADERS:
@@ -131,7 +146,7 @@ def _array_of(content: bytes) -> np.ndarray:
         raise ValueError("it holds Python objects, which are not read")
     start, count = stream.tell(), math.prod(shape)
     announced = start + count * dtype.itemsize
-    # More than announced is no array either, but a damaged checksum.
+    # A content longer than announced is an array followed by a damaged checksum.
     if count < 0 or announced != len(content):
         raise ValueError(f"it has {len(content)} bytes and announces {announced}")
     if not count:

@@ -1,4 +1,4 @@
-"""Files that equinet makes or downloads, and where they are kept."""
+"""The cache: the folder of files that equinet generates or downloads."""
 
 import hashlib
 import logging
@@ -26,16 +26,16 @@ _CHECKSUMS = "checksums.json"
 
 
 def cache_folder(cache: str | Path | None = None) -> Path:
-    """Find, and make where needed, the folder of made and downloaded files.
+    """Find the folder of generated and downloaded files, and make it if it does not exist.
 
     Args:
-        cache: A folder to use; None takes ``$XDG_CACHE_HOME/equinet`` or ``~/.cache/equinet``.
+        cache: Folder to use; None takes ``$XDG_CACHE_HOME/equinet`` or ``~/.cache/equinet``.
 
     Returns:
         An existing folder.
 
     Raises:
-        DataError: It cannot be made.
+        DataError: The folder cannot be made.
     """
     if cache is None:
         base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
@@ -57,10 +57,18 @@ def git_blob_id(path: str | Path) -> str:
         path: Path of the file.
 
     Returns:
-        What ``git hash-object`` prints: the SHA-1 of ``"blob <size>\0"`` and the content.
+        The output of ``git hash-object``: the SHA-1 of ``"blob <size>\0"`` and the content.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder, "hello.txt")
+        ...     _ = path.write_text("hello world\n")
+        ...     git_blob_id(path)
+        '3b18e512dba79e4c8300dd08aeb37f8e728b8dad'
     """
     content = Path(path).read_bytes()
-    # Not for security: it is the identifier that the official repository publishes.
+    # SHA-1 is not used for security here: git, and so the official repository, identifies by it.
     digest = hashlib.sha1(f"blob {len(content)}\0".encode(), usedforsecurity=False)
     digest.update(content)
     return digest.hexdigest()
@@ -75,19 +83,19 @@ def fetch(
     largest: int = _LARGEST,
     timeout: float = 10.0,
 ) -> None:
-    """Download a file by pieces, unless it is there already.
+    """Download a file in pieces, unless the file exists already.
 
     Args:
-        url: An https address.
-        path: Final name of the file, which appears once it is whole.
-        blob_id: Git blob id that the content must have; `None` takes any.
-        sha256: SHA-256 that the content must have; `None` takes any.
-        largest: Most bytes that are taken; 2 GiB by default.
-        timeout: Seconds to wait for the server.
+        url: Address that begins with ``https://``.
+        path: Final name of the file, which appears when the whole content has arrived.
+        blob_id: Git blob id that the content must have; `None` accepts any.
+        sha256: SHA-256 that the content must have; `None` accepts any.
+        largest: Largest accepted size, bytes; the default is 2 GiB.
+        timeout: Time to wait for the server, seconds.
 
     Raises:
-        OSError: No network, or the server refuses.
-        DataError: The content is not what was expected, is cut short, or is too large.
+        OSError: There is no network, or the server refuses.
+        DataError: The content has another checksum, is cut short, or is too large.
     """
     if path.is_file():
         return
@@ -107,7 +115,7 @@ def fetch(
 
 
 def _copied(answer: Any, file: BinaryIO, url: str, largest: int) -> str:
-    """Copy an answer of a server by pieces; return the SHA-256 of what came."""
+    """Copy the answer of a server in pieces and return the SHA-256 of the content."""
     headers = getattr(answer, "headers", None) or {}
     announced = int(headers.get("Content-Length") or -1)
     if announced > largest:
@@ -120,17 +128,17 @@ def _copied(answer: Any, file: BinaryIO, url: str, largest: int) -> str:
         digest.update(chunk)
         file.write(chunk)
     if announced >= 0 and size != announced:
-        raise DataError(f"{url}: {size} of {announced} bytes came")
+        raise DataError(f"{url}: {size} of {announced} bytes came; repeat the download")
     return digest.hexdigest()
 
 
 def cached_file(name: str, split: str, cache: str | Path | None = None) -> Path:
-    """Return where a generated split is kept, whether it has been made or not.
+    """Return the path of a generated split in the cache, whether the file exists or not.
 
     Args:
-        name: Folder in the cache.
+        name: Name of the set's folder in the cache.
         split: Name of the split.
-        cache: Folder of the cache; None takes that of :func:`cache_folder`.
+        cache: Folder of the cache; None takes the default of :func:`cache_folder`.
     """
     return cache_folder(cache) / name / f"{split}.extxyz"
 
@@ -141,16 +149,17 @@ def cached_splits(
     splits: Sequence[str],
     cache: str | Path | None = None,
 ) -> dict[str, list[Frame]]:
-    """Read generated frames from the cache, making them on first use.
+    """Read generated frames from the cache, and generate them on first use.
 
     Args:
-        name: Folder in the cache; it should carry the generator's version and seed.
-        make: Generates the frames of each split.
+        name: Name of the set's folder in the cache; it should contain the version of the generator.
+        make: Function that generates the frames of each split.
         splits: Names of the splits.
-        cache: Folder of the cache; None takes that of :func:`cache_folder`.
+        cache: Folder of the cache; None takes the default of :func:`cache_folder`.
 
     Returns:
-        Frames by split, always as read back from the files, so that every run sees the same digits.
+        Frames by split. They are read back from the files even on first use, so that every run uses
+        exactly the same numbers.
 
     Raises:
         DataError: The cache folder cannot be made.
@@ -189,7 +198,7 @@ def _make_splits(
 
 
 def _check_splits(paths: Mapping[str, Path]) -> None:
-    """Compare the files of splits with the checksums beside them; older folders have none."""
+    """Verify the checksums of the files of all splits; folders of older versions have none."""
     note = next(iter(paths.values())).with_name(_CHECKSUMS)
     if not note.is_file():
         return

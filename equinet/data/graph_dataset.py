@@ -1,4 +1,4 @@
-"""Graphs as a data set."""
+"""Data sets of graphs."""
 
 import hashlib
 from collections.abc import Sequence
@@ -11,11 +11,12 @@ from equinet.errors import DataError
 
 
 class GraphDataset(Dataset[Data]):
-    """Graphs that share their fields.
+    """Data set of graphs that all have the same fields.
 
     Args:
-        graphs: At least one; a list, or a sequence that builds them when they are indexed.
-        name: What to call the set in messages.
+        graphs: Sequence of at least one graph: a list, or a sequence that builds a graph when it is
+            indexed.
+        name: Name of the set in messages.
 
     Raises:
         DataError: There are no graphs.
@@ -40,7 +41,7 @@ class GraphDataset(Dataset[Data]):
         return self._graphs[index]
 
     def fingerprint(self) -> str:
-        """SHA-256 of all tensors of all graphs; the name does not enter."""
+        """SHA-256 of all tensors of all graphs; it does not depend on the name."""
         digest = hashlib.sha256()
         for graph in self._graphs:
             for key, value in sorted(graph.to_dict().items()):

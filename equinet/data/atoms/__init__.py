@@ -1,4 +1,4 @@
-"""Atomic structures: frames, file formats, neighbor lists, graphs, statistics, generated sets.
+"""Atomic structures: labeled frames, file formats, neighbor lists, graphs and statistics.
 
 Units are Å, eV, eV/Å and eV/Å³; all floats are float64 until a model casts them.
 """

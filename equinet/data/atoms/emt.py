@@ -1,8 +1,8 @@
-"""Small labeled sets made on the spot with ASE's effective-medium-theory potential.
+"""Small labeled sets that are generated with ASE's effective-medium-theory (EMT) potential.
 
-They let every experiment run without a download. EMT is a fast, smooth, many-body potential with
-parameters for Al, Cu, Ag, Au, Ni, Pd, Pt and, crudely, H, C, N and O: good to learn from, of no
-chemical value. None of these sets is a benchmark.
+With these sets every experiment runs without a download. EMT is a fast, smooth, many-body potential
+with parameters for Al, Cu, Ag, Au, Ni, Pd, Pt and, less accurate, for H, C, N and O. A model can
+learn it, but its energies have no chemical value. None of these sets is a benchmark.
 """
 
 import itertools
@@ -23,37 +23,44 @@ if TYPE_CHECKING:
 _METALS = ("Al", "Ni", "Cu", "Pd", "Ag", "Pt", "Au")
 _ALLOYS = ("Cu3Au", "NiAl", "AgPd", "Pt3Ni", "AuAg3")
 _ADSORBATES = ("H", "C", "N", "O", "CO", "OH", "NH", "CH", "CH3", "NH2")
-# Held out: other mixtures of the same metals, and other molecules of the same elements.
+# Systems held out for tests: other alloys of the same metals, other molecules of the same elements.
 _OTHER_ALLOYS = ("CuPd", "Ni3Au", "AgAl", "PtAu3")
 _OTHER_ADSORBATES = ("NO", "NH3", "H2O", "HCO")
-_STEPS = 6  # of a relaxation
+_STEPS = 6  # number of steps of a relaxation
 _RELAXED, _RATTLED = 5, 5  # frames per system
-_SET_ASIDE = 2  # of each system, for validation
+_SET_ASIDE = 2  # frames of each system set aside for validation
 _MOLECULES = (
     *("CH3CH2OH", "CH3CONH2", "C5H5N", "CH3COOH", "CH3CH2NH2", "C6H6"),
     *("H2CCO", "C4H4O", "C4H4NH", "CH3OCH3", "CH3CHO", "CH3CN"),
 )
 _FRAMES_PER_MOLECULE = 30
-_LARGEST_FORCE = 10.0  # eV/Å, of a component; a few frames beyond would rule the loss
+_LARGEST_FORCE = 10.0  # eV/Å, component of a force; a few larger ones would dominate the loss
 
 
 def make_surfaces(seed: int = 0) -> dict[str, list[Frame]]:
-    """Make metal slabs with an adsorbate, relaxed a few steps and rattled.
+    """Generate frames of metal slabs with an adsorbate, some of them randomly displaced.
 
     A system is a slab (7 metals or 5 random alloys; facets 111, 100, 110 or 211; 12 to 18 metal
-    atoms) with one of ten adsorbates somewhere on it. There are two systems a slab, and ten frames
-    of each. Tags are those of OC20: 0 fixed, 1 surface, 2 adsorbate.
+    atoms) with one of ten adsorbates at a random place. There are two systems for each slab, and
+    ten frames of each system: five steps of a relaxation and five randomly displaced copies. Tags
+    are those of OC20: 0 fixed, 1 surface, 2 adsorbate.
 
     Args:
         seed: Seed of alloys, places, displacements and splits.
 
     Returns:
-        ``train`` (768 frames of 96 systems), ``val_id`` (192 other frames of these), and
-        ``val_ood`` (160 frames of 16 other systems: half of them have an alloy that no training
-        system has, the other half an adsorbate; all elements are known from training).
+        Frames by split: ``train`` (768 frames of 96 systems), ``val_id`` (192 other frames of the
+        same systems), and ``val_ood`` (160 frames of 16 other systems: half of them have an alloy
+        that no training system has, the other half such an adsorbate; all elements occur in
+        training).
 
     Raises:
         BackendError: ASE is not installed.
+
+    Example:
+        >>> sets = make_surfaces()  # takes some seconds
+        >>> {split: len(frames) for split, frames in sets.items()}
+        {'train': 768, 'val_id': 192, 'val_ood': 160}
     """
     rng = np.random.default_rng([seed, 3])
     splits: dict[str, list[Frame]] = {"train": [], "val_id": [], "val_ood": []}
@@ -69,19 +76,23 @@ def make_surfaces(seed: int = 0) -> dict[str, list[Frame]]:
 
 
 def make_relaxations(seed: int = 0, *, each: int = 2) -> dict[str, list[Frame]]:
-    """Place adsorbates on the slabs of :func:`make_surfaces` and relax them.
+    """Generate initial structures of adsorbates on slabs, with the energies after relaxation.
 
     Args:
         seed: Seed of alloys, places, displacements and splits.
-        each: Structures of each of the 112 systems.
+        each: Number of structures of each of the 112 systems.
 
     Returns:
-        ``train``, ``val`` and ``test_id`` (seven, one and two tenths of the same 96 systems) and
-        ``test_ood`` (16 other systems): initial structures with their raw forces, whose ``energy``
-        is that of the relaxed structure.
+        Initial structures by split: ``train``, ``val`` and ``test_id`` (70, 10 and 20 percent of
+        the structures of the same 96 systems) and ``test_ood`` (16 other systems). The forces are
+        those of the initial structure; ``energy`` is the energy of the relaxed structure.
 
     Raises:
         BackendError: ASE is not installed.
+
+    Example:
+        >>> list(make_relaxations(each=0))
+        ['train', 'val', 'test_id', 'test_ood']
     """
     rng = np.random.default_rng([seed, 4])
     inside: list[Frame] = []
@@ -100,16 +111,22 @@ def make_relaxations(seed: int = 0, *, each: int = 2) -> dict[str, list[Frame]]:
 
 
 def make_molecules(seed: int = 0) -> dict[str, list[Frame]]:
-    """Make rattled organic molecules of H, C, N and O near their EMT minima.
+    """Generate organic molecules of H, C, N and O, randomly displaced from their EMT minima.
 
     Args:
         seed: Seed of displacements and splits.
 
     Returns:
-        ``train`` (310 frames of 12 molecules) and ``test`` (50).
+        Frames by split: ``train`` (310 frames of 12 molecules) and ``test`` (50 frames of the same
+        molecules).
 
     Raises:
         BackendError: ASE is not installed.
+
+    Example:
+        >>> sets = make_molecules()  # takes some seconds
+        >>> {split: len(frames) for split, frames in sets.items()}
+        {'train': 310, 'test': 50}
     """
     ase_library()
     from ase.build import molecule
@@ -128,7 +145,7 @@ def make_molecules(seed: int = 0) -> dict[str, list[Frame]]:
 
 
 def _systems(rng: np.random.Generator) -> Iterator[tuple["ase.Atoms", bool]]:
-    """Adsorbates on slabs, and whether the system is one of those held out for tests."""
+    """Yield slabs with adsorbates, each with whether the system is held out for tests."""
     adsorbates = itertools.cycle(_ADSORBATES)
     for metals, facet in itertools.product((*_METALS, *_ALLOYS), FACETS):
         for adsorbate in itertools.islice(adsorbates, 2):
@@ -144,11 +161,11 @@ def _systems(rng: np.random.Generator) -> Iterator[tuple["ase.Atoms", bool]]:
 
 
 def _along_relaxation(atoms: "ase.Atoms", rng: np.random.Generator) -> list[Frame]:
-    """Relax a system a few steps, and rattle what that passes through."""
+    """Relax a system for a few steps, and add random displacements of the structures on the way."""
     from ase.calculators.emt import EMT
     from ase.optimize import BFGS
 
-    atoms.calc = EMT()  # one a system, so that its list of neighbors is rarely made anew
+    atoms.calc = EMT()  # one for each system, so that it rarely recomputes its neighbor list
     path, labeled = [], []
     for _ in BFGS(atoms, logfile=None, maxstep=0.1).irun(fmax=0.01, steps=_STEPS):
         path.append(atoms.copy())
@@ -159,7 +176,7 @@ def _along_relaxation(atoms: "ase.Atoms", rng: np.random.Generator) -> list[Fram
 
 
 def _toward_minimum(start: "ase.Atoms") -> Frame:
-    """The structure as it is, with the energy that it has once it is relaxed."""
+    """Return the initial structure, labeled with the energy of the relaxed structure."""
     from ase.calculators.emt import EMT
     from ase.optimize import BFGS
 
@@ -178,7 +195,7 @@ def _filled_up(
     rng: np.random.Generator,
     calculator: "Calculator",
 ) -> list[Frame]:
-    """Add rattled copies of random starts until there are ``count`` frames."""
+    """Add randomly displaced copies of the starting structures until there are ``count`` frames."""
     while len(frames) < count:
         moved = _rattled(starts[int(rng.integers(len(starts)))], rng)
         moved.calc = calculator
@@ -189,22 +206,22 @@ def _filled_up(
 
 
 def _rattled(atoms: "ase.Atoms", rng: np.random.Generator) -> "ase.Atoms":
-    """Displace the free atoms by a Gaussian of 0.02 to 0.15 Å."""
+    """Displace the free atoms by normal random numbers with a deviation of 0.02 to 0.15 Å."""
     moved = atoms.copy()
     step = rng.normal(scale=rng.uniform(0.02, 0.15), size=moved.positions.shape)
-    moved.set_positions(moved.positions + step)  # constraints hold the fixed atoms
+    moved.set_positions(moved.positions + step)  # the constraint keeps the fixed atoms in place
     return moved
 
 
 def _labeled(atoms: "ase.Atoms") -> Frame | None:
-    """Take the calculator's labels; None where atoms are pressed together."""
+    """Return a frame with the calculator's labels, or None if a force is too large."""
     if np.abs(atoms.get_forces(apply_constraint=False)).max() > _LARGEST_FORCE:
         return None
     return _with_labels(atoms)
 
 
 def _with_labels(atoms: "ase.Atoms") -> Frame:
-    """Take the calculator's energy and its forces, those on fixed atoms too."""
+    """Return a frame with the calculator's energy and forces, including those on fixed atoms."""
     from ase.calculators.singlepoint import SinglePointCalculator
 
     labeled = atoms.copy()

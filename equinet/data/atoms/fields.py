@@ -1,7 +1,7 @@
-"""What a structure consists of: each array is declared once, and all else follows from that.
+"""The arrays of a structure, each declared once.
 
-From the declarations in :class:`Frame` follow the names under which files are searched, the checks,
-the fields of graphs, and the layout of the store. A new label takes one entry there.
+From the declarations in :class:`Frame` follow the names by which labels are found in files, the
+checks, the fields of graphs, and the layout of the store. A new label is one more declaration.
 """
 
 from collections.abc import Mapping
@@ -14,23 +14,23 @@ from jaxtyping import Bool, Float64, Int64
 
 @dataclass(frozen=True)
 class Field:
-    """Array that belongs to each structure, as files, graphs and the store hold it.
+    """Declaration of an array of a structure: how files, graphs and the store hold it.
 
     Attributes:
-        place: Rank among the fields of a stored structure. Stores on disk rely on it, so it never
-            changes, and a new field takes the next free number.
+        place: Position among the fields of a stored structure, from 0. Stores on disk rely on it:
+            it must never change, and a new field takes the next free number.
         dtype: NumPy's name of the stored type; "coordinate" stands for the precision chosen at
-            conversion. In memory integers are int64 and floats float64.
-        shape: Shape of one entry.
-        per_atom: Whether there is one entry an atom, not one a structure.
-        unit: Unit of the numbers.
-        names: Names that the label goes by in files, in lower case without separators; empty for
-            what is no label.
-        fill: Value in the graphs of structures that lack the field where others of the data set
-            have it; None leaves the field out of all graphs then.
+            conversion. In memory, integers are int64 and floats are float64.
+        shape: Shape of the entry of one atom or structure; () is a single number.
+        per_atom: Whether every atom has an entry; otherwise the structure has one.
+        unit: Unit of the numbers; "" is none.
+        names: Names of the label in files, in lower case without separators; empty if the field is
+            not a label.
+        fill: Value for structures without the field if other structures of the data set have it;
+            None removes the field from all graphs of such a data set.
         uniform: Whether a data set in which only some structures have the field is refused.
-        optional: Whether a structure may lack the field. It follows from the default None of the
-            attribute, see :func:`declared_fields`.
+        optional: Whether a structure may lack the field. :func:`declared_fields` sets it if the
+            default of the attribute is None.
 
     Example:
         >>> FRAME_FIELDS["forces"].unit, FRAME_FIELDS["forces"].optional
@@ -54,7 +54,7 @@ class Field:
         return np.dtype({"b": "bool", "i": "int64", "u": "int64"}.get(kind, "float64"))
 
     def shape_for(self, atoms: int) -> tuple[int, ...]:
-        """Shape of the array of a structure.
+        """Return the shape of the array of one structure.
 
         Args:
             atoms: Number of atoms.
@@ -100,20 +100,22 @@ _STRESS_NAMES = frozenset({"stress", "refstress", "dftstress", "stressdft"})
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """One configuration of atoms with whatever labels it has.
+    """One structure of atoms with its labels, if it has any.
+
+    Labels, tags and fixed atoms are None if the source does not have them.
 
     Attributes:
-        numbers: Atomic numbers of the atoms.
-        positions: Positions of the atoms, Å, not wrapped into the cell.
-        cell: Rows are lattice vectors, Å; zeros where nothing is periodic.
-        pbc: Which lattice vectors are periodic.
+        numbers: Atomic numbers of the atoms, 1 to 118.
+        positions: Positions of the atoms, Å; they may lie outside of the cell.
+        cell: Lattice vectors in rows, Å; zeros if the structure is not periodic.
+        pbc: Periodicity along each lattice vector.
         energy: Total energy, eV.
-        forces: Raw forces, eV/Å: never zeroed by a constraint.
+        forces: Forces on all atoms, eV/Å, also on those that a constraint holds in place.
         stress: Stress tensor with ASE's sign, eV/Å³.
-        tags: Tags as in OC20: 0 fixed (bulk), 1 surface, 2 adsorbate.
-        fixed: Atoms that a constraint holds in place.
-        source: Name of the place that the frame came from, for error messages.
-        unread: Names of further values that the place holds and that are not part of the frame.
+        tags: Tags of the atoms as in OC20: 0 fixed (bulk), 1 surface, 2 adsorbate.
+        fixed: Boolean of each atom: whether a constraint holds it in place.
+        source: Name of the file and frame that the data come from, for error messages.
+        unread: Names of values in the source that are not part of the frame.
 
     Example:
         >>> from equinet.data import frame_from_atoms
@@ -128,8 +130,8 @@ class Frame:
     ]
     cell: Annotated[Float64[np.ndarray, "3 3"], Field(2, "float64", (3, 3), unit="Å")]
     pbc: Annotated[Bool[np.ndarray, "3"], Field(3, "bool", (3,))]
-    # "free_energy" is left out on purpose: it is the Mermin functional, not the label of any
-    # benchmark, and a file holding only that must say so with energy_key.
+    # "free_energy" is not among the names: it is the Mermin functional, which no benchmark uses as
+    # its label. A user who wants it gives it as energy_key.
     energy: Annotated[
         float | None, Field(4, "float64", unit="eV", names=_ENERGY_NAMES, uniform=True)
     ] = None
@@ -159,4 +161,4 @@ FRAME_FIELDS = declared_fields(Frame)
 """Fields of a frame by name."""
 
 LABELS: Mapping[str, Field] = {name: each for name, each in FRAME_FIELDS.items() if each.names}
-"""Fields of a frame that are searched for in files by name."""
+"""Fields of a frame that are found in files by their names."""

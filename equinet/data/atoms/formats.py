@@ -1,7 +1,8 @@
-"""Read labeled frames from extxyz and any other file that ASE reads, and refuse broken ones.
+"""Read labeled frames from extxyz and all other files that ASE reads, and refuse broken frames.
 
-An extxyz file is cut into frames here, and each is handed to ASE: ASE's own reader stops silently
-at a blank line, drops surplus columns and cannot say where a truncated file breaks off.
+This module cuts an extxyz file into frames and passes each frame to ASE, because ASE's reader of
+whole files stops silently at a blank line, drops surplus columns and cannot say where a truncated
+file breaks off.
 """
 
 import bz2
@@ -30,16 +31,26 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _COMPRESSED: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
-_LARGEST = 1 << 32  # bytes that a packed text may unpack to
+_LARGEST = 1 << 32  # bytes of an unpacked text
 _PROPERTIES = re.compile(r'\bProperties\s*=\s*"?([^\s"]+)')
-# ASE refuses a frame whose stress or virial is not nine numbers, so it reads them by other names.
+# ASE refuses a frame whose stress or virial is not nine numbers. It reads them under other names.
 _TENSOR = re.compile(r"(?<![\w-])(stress|virial)(?=\s*=)")
 _OTHER_NAME = "equinet_"
 
 
 @dataclass(frozen=True)
 class Block:
-    """The text of one extxyz frame; ``line`` is the 1-based line of its atom count."""
+    """The text of one extxyz frame.
+
+    Attributes:
+        number: Number of the frame in the file, from 1.
+        line: Line of the file in which the frame begins with its number of atoms, from 1.
+        lines: Lines of the frame: the number of atoms, the comment, and one line for each atom.
+
+    Example:
+        >>> Block(number=1, line=1, lines=["1", "energy=-13.6", "H 0 0 0"]).lines[1]
+        'energy=-13.6'
+    """
 
     number: int
     line: int
@@ -56,22 +67,23 @@ def read_frames(
     forces_required: bool = True,
     allow_zero_forces: bool = False,
 ) -> list[Frame]:
-    """Read every frame of a file.
+    r"""Read every frame of a file.
 
-    The name of a label holds for the whole file from the first frame on that has it; only a stress
-    that was not asked for by name may be absent from some frames (molecules among crystals). Units
-    are taken as they stand: Å, eV, eV/Å, eV/Å³ (ASE's sign of stress).
+    A label must have the same name in all frames from the first one that has it. Only a stress
+    without ``stress_key`` may be absent from some frames, such as molecules among crystals. Numbers
+    are not converted: they must be in Å, eV, eV/Å and eV/Å³ (with ASE's sign of the stress).
 
     Args:
-        path: File in extxyz format (``.xyz``, ``.extxyz``; also ``.gz``, ``.bz2``, ``.xz``), ASE
-            database (``.db``), or any other file that ASE reads.
-        energy_key: Name of the energy; None looks for common names.
-        forces_key: Name of the forces; None looks for common names.
-        stress_key: Name of the stress; None looks for common names, and leaves out, with a warning,
-            what cannot be a stress.
-        labels_required: Whether frames without energy or forces are refused; otherwise labels are
-            read where they are.
-        forces_required: Whether frames without forces are refused where labels are required.
+        path: File in extxyz format (``.xyz`` or ``.extxyz``, also compressed as ``.gz``, ``.bz2``
+            or ``.xz``), ASE database (``.db``), or any other file that ASE reads.
+        energy_key: Name of the energy in the file; None looks for common names.
+        forces_key: Name of the forces in the file; None looks for common names.
+        stress_key: Name of the stress in the file; None looks for common names, and leaves out,
+            with a warning, values that cannot be a stress.
+        labels_required: Whether frames without energy or forces are refused; otherwise frames may
+            lack labels.
+        forces_required: Whether frames without forces are refused; ``labels_required=False``
+            overrules it.
         allow_zero_forces: Whether forces that are all exactly zero are accepted, as in perfect
             crystals.
 
@@ -80,8 +92,17 @@ def read_frames(
 
     Raises:
         DataError: The file does not exist, is empty, truncated or not UTF-8; a label is missing,
-            NaN, infinite or all zero. The message names file, frame and, for text, line.
+            NaN, infinite or all zero. The message names the file, the frame and, in text, the line.
         BackendError: ASE is not installed.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder, "water.xyz")
+        ...     _ = path.write_text("3\nenergy=-14.2\nO 0 0 0\nH 0.96 0 0\nH -0.24 0.93 0\n")
+        ...     frame, = read_frames(path, forces_required=False)
+        ...     frame.energy, frame.numbers.tolist()
+        (-14.2, [8, 1, 1])
     """
     path = Path(path).expanduser()
     frames: list[Frame] = []
@@ -113,24 +134,34 @@ def scan_frames(
     forces_required: bool = True,
     allow_zero_forces: bool = False,
 ) -> Iterator[tuple[int, Frame | DataError]]:
-    """Read the frames of a file one by one, past those that cannot be used.
+    r"""Read the frames of a file one by one, and go on after frames that cannot be used.
 
     Args:
-        path: As for :func:`read_frames`, like all options.
-        energy_key: Name of the energy.
-        forces_key: Name of the forces.
-        stress_key: Name of the stress.
-        labels_required: Refuse frames without energy or forces.
-        forces_required: Refuse frames without forces where labels are required.
-        allow_zero_forces: Accept frames whose forces are all exactly zero.
+        path: File that :func:`read_frames` reads.
+        energy_key: Name of the energy in the file; None looks for common names.
+        forces_key: Name of the forces in the file; None looks for common names.
+        stress_key: Name of the stress in the file; None looks for common names.
+        labels_required: Whether frames without energy or forces are refused.
+        forces_required: Whether frames without forces are refused; ``labels_required=False``
+            overrules it.
+        allow_zero_forces: Whether forces that are all exactly zero are accepted.
 
     Yields:
-        The 1-based number of each frame, and the frame or what is wrong with it. Where a file
-        breaks off, that is the last entry.
+        The number of each frame, from 1, with the frame or the error that refuses it. If the file
+        breaks off, the last entry is the error that says so.
 
     Raises:
         DataError: The file does not exist, is empty, cannot be unpacked or is not UTF-8.
         BackendError: ASE is not installed.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder, "hydrogen.xyz")
+        ...     _ = path.write_text("1\n\nH 0 0 0\n" + "1\n\nH 0 0 oops\n")
+        ...     found = [frame for _, frame in scan_frames(path, labels_required=False)]
+        >>> len(found[0]), str(found[1]).split(", ", 1)[1]
+        (1, "frame 2, line 6: 'oops' is not a number")
     """
     path = Path(path).expanduser()
     if not path.is_file():
@@ -160,17 +191,17 @@ def scan_frames(
 
 
 def read_text(path: Path) -> str:
-    """Read a text file, compressed or not, as UTF-8.
+    """Read a text file in UTF-8, which may be compressed.
 
     Args:
-        path: File; ``.gz``, ``.bz2`` and ``.xz`` are unpacked.
+        path: File to read; files named ``.gz``, ``.bz2`` and ``.xz`` are unpacked.
 
     Returns:
-        Its text.
+        The text of the file.
 
     Raises:
-        DataError: The file cannot be unpacked, unpacks to more than 4 GiB, or is not UTF-8 (frame
-            and line are named).
+        DataError: The file cannot be unpacked, unpacks to more than 4 GiB, or is not UTF-8; the
+            message then names the frame and the line.
     """
     try:
         with _COMPRESSED.get(path.suffix.lower(), open)(path, "rb") as file:
@@ -223,7 +254,7 @@ def _read_extxyz(path: Path) -> Iterator[tuple[int, "ase.Atoms | DataError"]]:
 
 
 def _refuse_misspelt(left_over: Mapping[str, Any], place: str) -> None:
-    """Refuse a structural key in other letters, which would turn a crystal into a molecule."""
+    """Refuse a misspelt structural key, which ASE ignores: a crystal would become a molecule."""
     for name in left_over:
         right = {"lattice": "Lattice", "properties": "Properties", "pbc": "pbc"}.get(name.lower())
         if right is not None:
@@ -231,13 +262,23 @@ def _refuse_misspelt(left_over: Mapping[str, Any], place: str) -> None:
 
 
 def atoms_of_row(row: Any) -> "ase.Atoms":
-    """Turn a row of an ASE database into atoms, with everything that may be a label.
+    """Convert a row of an ASE database into atoms, with all values that may be labels.
 
     Args:
-        row: Row, as ``ase.db.connect(...).select()`` yields it.
+        row: Row that ``ase.db.connect(...).select()`` yields.
 
     Returns:
-        Atoms whose ``info`` holds the row's key-value pairs and its data.
+        Atoms whose ``info`` holds the key-value pairs and the data of the row.
+
+    Example:
+        >>> import tempfile
+        >>> from ase import Atoms
+        >>> from ase.db import connect
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     database = connect(Path(folder, "atoms.db"))
+        ...     _ = database.write(Atoms("H"), pbe_energy=-13.6)
+        ...     atoms_of_row(database.get(id=1)).info["pbe_energy"]
+        -13.6
     """
     atoms: ase.Atoms = row.toatoms()
     atoms.info.update({**row.data, **row.key_value_pairs})
@@ -272,15 +313,22 @@ def _read_any(path: Path) -> Iterator[tuple[int, "ase.Atoms | DataError"]]:
 def number_blocks(
     text: str, place: object, *, strict: bool = True
 ) -> Iterator[tuple[int, Block | DataError]]:
-    """Cut extxyz text into frames; blank lines between frames are passed over.
+    r"""Cut extxyz text into frames; blank lines between frames are ignored.
 
     Args:
-        text: Whole text of the file.
-        place: What to call the file in errors.
-        strict: End with an error where the text does not go on as a frame; otherwise quietly.
+        text: Text of the whole file.
+        place: Name of the file in errors.
+        strict: Whether text that does not continue with a frame gives an error; otherwise it is
+            ignored.
 
     Yields:
-        The 1-based number of each frame, and its lines, or why the text breaks off there.
+        The number of each frame, from 1, with its lines or the error that says why the text breaks
+        off there.
+
+    Example:
+        >>> text = "1\n\nH 0 0 0\n"
+        >>> [(number, block.line) for number, block in number_blocks(text + text, "two.xyz")]
+        [(1, 1), (2, 4)]
     """
     lines = text.split("\n")
     lines = [line.removesuffix("\r") for line in lines]
@@ -304,7 +352,7 @@ def number_blocks(
 
 
 def _why_no_frame(lines: list[str], start: int) -> tuple[int, str] | None:
-    """Line number and reason why no frame starts at a line, or None where one does."""
+    """Return a line number and the reason why no frame starts at a line, or None if one does."""
     header = lines[start].strip()
     if not (header.isascii() and header.isdigit()):
         return start + 1, f"expected the number of atoms, found {header[:60]!r}"
@@ -320,14 +368,14 @@ def _why_no_frame(lines: list[str], start: int) -> tuple[int, str] | None:
 
 
 def _column_kinds(comment: str) -> str | None:
-    """One letter (S, I, R, L) per column, or None where the comment names no columns."""
+    """Return one letter (S, I, R, L) for each column, or None if the comment names no columns."""
     match = _PROPERTIES.search(comment)
     if match is None:
         return None
     fields = match.group(1).split(":")
     kinds, widths = fields[1::3], fields[2::3]
     if len(fields) % 3 or not all(width.isdigit() for width in widths):
-        return None  # left to ASE to refuse
+        return None  # ASE refuses such a comment
     return "".join(kind * int(width) for kind, width in zip(kinds, widths, strict=True))
 
 
@@ -335,7 +383,7 @@ def _check_columns(block: Block, place: str) -> None:
     kinds = _column_kinds(block.lines[1])
     for offset, row in enumerate(block.lines[2:], start=2):
         found = len(row.split())
-        # Plain xyz may carry extra columns, which it does not name.
+        # Plain xyz may have further columns, which its comment does not name.
         if found < 4 if kinds is None else found != len(kinds):
             wanted = "at least 4" if kinds is None else str(len(kinds))
             raise DataError(
@@ -344,7 +392,7 @@ def _check_columns(block: Block, place: str) -> None:
 
 
 def _offending_line(block: Block, error: Exception) -> tuple[int, str]:
-    """Line number and reason: the first entry that is not of its column's kind, or the comment."""
+    """Find the line that ASE cannot read: that of the first unfitting entry, or the comment."""
     kinds = _column_kinds(block.lines[1]) or "SRRR"
     symbols = set(ase_library().data.chemical_symbols)
     species_first = "species:" in block.lines[1] or "Properties" not in block.lines[1]
@@ -367,7 +415,7 @@ def _is_number(entry: str) -> bool:
 
 
 def _warn_of_zeroed_forces(frames: Sequence[Frame], path: Path) -> None:
-    """Say so where exactly the fixed atoms lack forces: a constraint zeroed them on writing."""
+    """Warn if the forces on all fixed atoms are zero: a constraint zeroed them on writing."""
     held = [
         frame.forces[frame.fixed]
         for frame in frames

@@ -1,4 +1,4 @@
-"""One labeled configuration of atoms, as plain float64 arrays, and its way from and to ASE."""
+"""Convert frames from and to ASE, check them, and compute their checksum."""
 
 import hashlib
 from collections.abc import Iterable, Sequence
@@ -25,13 +25,17 @@ if TYPE_CHECKING:
 
 
 def ase_library() -> Any:
-    """Import ASE, or say how to get it.
+    """Import ASE, or raise an error that says how to install it.
 
     Returns:
         The module ``ase``, with ``ase.io`` loaded.
 
     Raises:
         BackendError: ASE is not installed.
+
+    Example:
+        >>> ase_library().data.atomic_numbers["Cu"]
+        29
     """
     try:
         import ase
@@ -50,17 +54,18 @@ def frame_from_atoms(
     allow_zero_forces: bool = False,
     source: str = "frame",
 ) -> Frame:
-    """Turn ASE atoms into a checked frame.
+    """Convert ASE atoms into a frame and check it.
 
-    Labels are read as stored, never through ``get_forces``, so constraints zero nothing; a
-    ``FixAtoms`` (or a full ``FixCartesian``) becomes ``fixed``.
+    Labels are read as they are stored, without ``get_forces``, in which constraints would set
+    forces to zero. Atoms in a ``FixAtoms`` (or a full ``FixCartesian``) become ``fixed``.
 
     Args:
-        atoms: Atoms; those of a non-periodic frame may carry a dummy cell, which is dropped.
-        keys: Names of the labels to take (see :func:`label_keys`); None takes no labels.
-        allow_zero_forces: Accept a frame of several atoms whose forces are all exactly zero, as
-            in perfect crystals; elsewhere that is a label gone missing.
-        source: Place named in errors.
+        atoms: Atoms to convert; the cell of atoms that are not periodic is ignored.
+        keys: Names of the labels (see :func:`label_keys`); None takes no labels.
+        allow_zero_forces: Whether a frame of several atoms may have forces that are all exactly
+            zero, as in perfect crystals. In other frames such forces usually were lost in a
+            conversion.
+        source: Name of the frame in errors.
 
     Returns:
         The frame, in float64.
@@ -68,6 +73,12 @@ def frame_from_atoms(
     Raises:
         DataError: A value is missing, misshapen, NaN or infinite; all forces are zero; the
             periodic cell has no volume.
+
+    Example:
+        >>> from ase.build import molecule
+        >>> frame = frame_from_atoms(molecule("H2O"))
+        >>> frame.numbers.tolist(), frame.pbc.tolist()
+        ([8, 1, 1], [False, False, False])
     """
     count = len(atoms)
     numbers = np.asarray(atoms.numbers, dtype=np.int64)
@@ -85,7 +96,10 @@ def frame_from_atoms(
     if keys.energy is not None:
         value = numeric(values, keys.energy, "energy", source)
         if value.size != 1:
-            raise DataError(f"{source}: energy {keys.energy!r} has shape {value.shape}, not one")
+            raise DataError(
+                f"{source}: energy {keys.energy!r} has shape {value.shape}, not one number; "
+                "give the name of the total energy as energy_key"
+            )
         energy = float(finite(value, "energy", source).reshape(()))
     if keys.forces is not None:
         forces = numeric(values, keys.forces, "forces", source)
@@ -116,17 +130,17 @@ def frame_from_atoms(
 
 
 def frames_from_atoms(images: Iterable["ase.Atoms"], *, source: str = "frame") -> list[Frame]:
-    """Turn ASE atoms into frames, with the labels they carry under common names.
+    """Convert ASE atoms into frames, with the labels that have common names.
 
     Args:
-        images: Atoms; all must carry the same labels, but for the stress.
-        source: What to call the images in errors.
+        images: Atoms to convert; all must have the same labels, except for the stress.
+        source: Name of the images in errors.
 
     Returns:
         One frame per image.
 
     Raises:
-        DataError: As :func:`frame_from_atoms`.
+        DataError: An image cannot be converted, see :func:`frame_from_atoms`.
     """
     names = LabelNames(required=False)
     frames: list[Frame] = []
@@ -138,14 +152,21 @@ def frames_from_atoms(images: Iterable["ase.Atoms"], *, source: str = "frame") -
 
 
 def frame_to_atoms(frame: Frame) -> "ase.Atoms":
-    """Turn a frame back into ASE atoms, with its labels in a ``SinglePointCalculator``.
+    """Convert a frame into ASE atoms, with the labels in a ``SinglePointCalculator``.
 
     Args:
         frame: Frame, labeled or not.
 
     Returns:
-        Atoms whose ``calc.results`` hold raw energy, forces and stress, and whose ``arrays`` or
-        ``info`` hold further labels; fixed atoms carry ``FixAtoms``.
+        Atoms whose ``calc.results`` hold energy, forces and stress as in the frame, and whose
+        ``arrays`` or ``info`` hold further labels; ``FixAtoms`` holds the fixed atoms.
+
+    Example:
+        >>> from dataclasses import replace
+        >>> from ase.build import molecule
+        >>> water = replace(frame_from_atoms(molecule("H2O")), energy=-14.2)
+        >>> frame_to_atoms(water).get_potential_energy()
+        -14.2
     """
     ase = ase_library()
     from ase.calculators.singlepoint import SinglePointCalculator
@@ -167,15 +188,22 @@ def frame_to_atoms(frame: Frame) -> "ase.Atoms":
 
 
 def check_frame(frame: Frame, *, allow_zero_forces: bool = False) -> None:
-    """Refuse a frame that did not come through :func:`frame_from_atoms` and cannot be right.
+    """Check the values of a frame that :func:`frame_from_atoms` did not make.
 
     Args:
-        frame: Arrays of the right kinds and shapes.
-        allow_zero_forces: Accept forces that are all exactly zero.
+        frame: Frame whose arrays have the declared types and shapes.
+        allow_zero_forces: Whether forces that are all exactly zero are accepted.
 
     Raises:
         DataError: A value is NaN or infinite, an atomic number is not an element, all forces are
             zero, or the periodic cell has no volume.
+
+    Example:
+        >>> place, cell, pbc = np.array([[0.0, 0.0, np.nan]]), np.zeros((3, 3)), np.zeros(3, bool)
+        >>> check_frame(Frame(np.array([1]), place, cell, pbc, source="hydrogen"))
+        Traceback (most recent call last):
+        ...
+        equinet.errors.DataError: hydrogen: positions hold NaN or infinity (first at atom 0)
     """
     source = frame.source
     _check_numbers(frame.numbers, source)
@@ -191,19 +219,20 @@ def check_frame(frame: Frame, *, allow_zero_forces: bool = False) -> None:
 def check_cell(
     cell: Float64[np.ndarray, "3 3"], pbc: Bool[np.ndarray, "3"], source: str = "frame"
 ) -> None:
-    """Refuse a periodic cell whose periodic lattice vectors do not span.
+    """Refuse a cell whose periodic lattice vectors are zero or linearly dependent.
 
     Args:
-        cell: Rows are lattice vectors, Å.
-        pbc: Which of them are periodic.
-        source: Place named in the error.
+        cell: Lattice vectors in rows, Å.
+        pbc: Periodicity along each lattice vector.
+        source: Name of the frame in the error.
 
     Raises:
-        DataError: A periodic lattice vector is zero, or they are linearly dependent.
+        DataError: A periodic lattice vector is zero, or the periodic ones are linearly dependent.
     """
     vectors = cell[pbc]
     lengths = np.linalg.norm(vectors, axis=1)
-    # Scaled singular values: 1e-6 is an angle between lattice vectors of less than 0.0001 degree.
+    # The vectors are scaled to length 1: a singular value of 1e-6 is then an angle between two of
+    # them of less than 0.0001 degree.
     if (lengths == 0).any() or (
         len(vectors) and np.linalg.svd(vectors / lengths[:, None])[1].min() < 1e-6
     ):
@@ -213,19 +242,26 @@ def check_cell(
 
 
 def fingerprint(frames: Sequence[Frame]) -> str:
-    """Hash all numbers of the frames, in order.
+    """Compute a checksum of the structures and labels of frames, in their order.
 
     Args:
         frames: Frames of any size.
 
     Returns:
-        SHA-256 in hexadecimal; equal exactly when every array and label is.
+        SHA-256 in hexadecimal. It depends on every digit of the structures and labels, but not on
+        tags, fixed atoms and sources.
+
+    Example:
+        >>> from ase.build import molecule
+        >>> water, methane = (frame_from_atoms(molecule(name)) for name in ("H2O", "CH4"))
+        >>> fingerprint([water, methane]) == fingerprint([methane, water])
+        False
     """
     digest = hashlib.sha256()
     for frame in frames:
         for name, field in FRAME_FIELDS.items():
             value = getattr(frame, name)
-            # Tags and fixed atoms say how a structure is used, not what it is.
+            # Tags and fixed atoms tell how a structure is used; two sets may differ in them alone.
             if value is None or (field.optional and name not in LABELS):
                 continue
             array = np.asarray(value)

@@ -1,4 +1,4 @@
-"""Graphs of atoms for torch_geometric, and data sets of them."""
+"""Graphs of atomic structures for torch_geometric, and data sets of such graphs."""
 
 import logging
 from collections.abc import Iterable, Sequence
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-# Closer than this, two atoms are one atom listed twice.
+# Two atoms closer than this, in Å, are one atom listed twice.
 _SAME_PLACE = 1e-3
 
 
@@ -37,19 +37,19 @@ def to_graph(
     """Build the graph of one frame.
 
     Args:
-        frame: Frame, labeled or not.
+        frame: Frame with or without labels.
         cutoff: Cutoff radius, Å, or a whole :class:`equinet.neighborhood.Neighborhood`, such as
             ``model.neighborhood``.
-        max_neighbors: Number of edges that may end at an atom; the shortest are kept. None keeps
-            all; see :func:`neighbor_list`.
-        tie_tolerance: Difference of squared lengths that counts as none, Å²; None keeps exactly
-            ``max_neighbors``.
+        max_neighbors: Largest number of edges that may end at an atom, at least 1; the shortest are
+            kept. None keeps all edges within the cutoff.
+        tie_tolerance: Difference of squared lengths, Å², up to which edges count as equally long
+            (see :class:`equinet.neighborhood.Neighborhood`); None keeps exactly ``max_neighbors``.
 
     Returns:
-        ``Data`` with ``atomic_numbers`` int64 [N], ``pos`` [N, 3], ``cell`` [1, 3, 3], ``pbc``
-        bool [1, 3], ``edge_index`` int64 [2, E], ``edge_shift`` [E, 3], and where known the
-        optional fields of :class:`Frame`: ``energy`` [1], ``forces`` [N, 3], ``stress`` [1, 3, 3],
-        ``tags`` int64 [N] and ``fixed`` bool [N]. All floats are float64; eV, Å.
+        ``Data`` with ``atomic_numbers`` int64 [N], ``pos`` [N, 3], ``cell`` [1, 3, 3], ``pbc`` bool
+        [1, 3], ``edge_index`` int64 [2, E], ``edge_shift`` [E, 3], and the optional fields that the
+        frame has: ``energy`` [1], ``forces`` [N, 3], ``stress`` [1, 3, 3], ``tags`` int64 [N] and
+        ``fixed`` bool [N]. All floats are float64, in eV and Å.
 
     Raises:
         DataError: Two atoms are at the same place, or the structure is too long or too dense for a
@@ -88,10 +88,10 @@ def to_graph(
 
 
 def complete(graph: Data, mixed: Iterable[str]) -> None:
-    """Give a graph the fields that all graphs of its data set have, as batching needs.
+    """Give a graph the fields that all graphs of a data set have, because batching requires it.
 
     Args:
-        graph: Graph, which is changed.
+        graph: Graph of a structure, which is changed in place.
         mixed: Names of the fields that only some structures of the data set have.
 
     Example:
@@ -110,16 +110,16 @@ def complete(graph: Data, mixed: Iterable[str]) -> None:
 
 
 class AtomicDataset(GraphDataset):
-    """Graphs of a list of frames, with all neighbor lists computed once.
+    """Data set of the graphs of a list of frames; all neighbor lists are computed once.
 
     Args:
-        frames: Frames, or ASE atoms, whose labels are taken under their common names.
+        frames: Frames, or ASE atoms, whose labels must have common names.
         cutoff: Cutoff radius, Å, or a whole :class:`equinet.neighborhood.Neighborhood`.
         name: Name of the set in messages.
-        max_neighbors: Number of edges that may end at an atom; the shortest are kept. None keeps
-            all; see :func:`neighbor_list`.
-        tie_tolerance: Difference of squared lengths that counts as none, Å²; None keeps exactly
-            ``max_neighbors``.
+        max_neighbors: Largest number of edges that may end at an atom, at least 1; the shortest are
+            kept. None keeps all edges within the cutoff.
+        tie_tolerance: Difference of squared lengths, Å², up to which edges count as equally long
+            (see :class:`equinet.neighborhood.Neighborhood`); None keeps exactly ``max_neighbors``.
 
     Raises:
         DataError: There are no frames, or only some of them have energies or forces.
@@ -171,15 +171,18 @@ class AtomicDataset(GraphDataset):
         Args:
             path: File that :func:`read_frames` reads.
             cutoff: Cutoff radius, Å, or a whole :class:`equinet.neighborhood.Neighborhood`.
-            max_neighbors: Number of edges that may end at an atom; None keeps all.
-            tie_tolerance: Difference of squared lengths that counts as none, Å².
-            **keys: Options of :func:`read_frames`.
+            max_neighbors: Largest number of edges that may end at an atom, at least 1; the shortest
+                are kept. None keeps all edges within the cutoff.
+            tie_tolerance: Difference of squared lengths, Å², up to which edges count as equally
+                long (see :class:`equinet.neighborhood.Neighborhood`); None keeps exactly
+                ``max_neighbors``.
+            **keys: Further options of :func:`read_frames`.
 
         Returns:
             The data set, named after the file.
 
         Raises:
-            DataError: As :func:`read_frames`.
+            DataError: The file cannot be read, see :func:`read_frames`.
         """
         return cls(
             read_frames(path, **keys),
@@ -209,15 +212,15 @@ class AtomicDataset(GraphDataset):
         return edges / int(self.sizes.sum())
 
     def sample(self) -> Sequence[Frame]:
-        """Frames by which the set is measured; here, all of them."""
+        """Return the frames from which statistics are computed: all frames."""
         return self.frames
 
     def fingerprint(self) -> str:
-        """SHA-256 of the frames' numbers and labels; names and cutoff do not enter."""
+        """SHA-256 of all structures and labels; it does not depend on the name and the cutoff."""
         return fingerprint(self.frames)
 
     def _agree_on_fields(self) -> None:
-        """Give all graphs the same fields, as batching needs."""
+        """Give all graphs the same fields, because batching requires it."""
         total, mixed = len(self._graphs), set()
         for name, field in FRAME_FIELDS.items():
             without = sum(getattr(frame, name) is None for frame in self.frames)

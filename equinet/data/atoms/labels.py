@@ -1,4 +1,4 @@
-"""Names under which files keep labels, and the values under them."""
+"""Find labels in files by their names, and check their values."""
 
 import logging
 from collections.abc import Mapping
@@ -21,12 +21,12 @@ _STRUCTURE = {"numbers", "positions", "tags", "initial_magmoms", "initial_charge
 
 @dataclass(frozen=True)
 class LabelKeys:
-    """Names under which a file keeps its labels.
+    """Names of the labels in a file.
 
     Attributes:
-        energy: Name of the energy; None where there is none, or where it is to be looked for.
-        forces: Name of the forces, or None.
-        stress: Name of the stress, or None.
+        energy: Name of the energy; None if there is no energy, or if its name has to be found.
+        forces: Name of the forces; None if there are no forces, or if their name has to be found.
+        stress: Name of the stress; None if there is no stress, or if its name has to be found.
 
     Example:
         >>> LabelKeys(energy="U0").forces is None
@@ -38,22 +38,24 @@ class LabelKeys:
     stress: str | None = None
 
 
-# Labels without an option that names them.
+# Labels whose names cannot be given by an option.
 _FURTHER = tuple(name for name in LABELS if name not in vars(LabelKeys()))
 
 
 class LabelNames:
-    """Finds the labels of each frame of one file, as given or among the names in common use.
+    """Finds the names of the labels in the frames of one file.
 
-    A name holds for the whole file from the first frame on that has it. Frames before it are left
-    unlabeled; a later frame that lacks it is refused, so that no label is lost in silence.
+    A label must have the same name in all frames from the first one that has it. Frames before that
+    one are left unlabeled; a later frame without the name is refused, so that no label is lost
+    silently.
 
     Args:
-        given: Names of labels that are not to be looked for.
-        required: Refuse frames without energy or forces; otherwise labels are taken where they are.
-        forces_required: Refuse frames without forces where labels are required.
-        settle: Hold on to a name once a frame has it; otherwise every frame stands alone, as the
-            rows of a database do.
+        given: Names of labels that are known; None looks for common names of all labels.
+        required: Whether frames without energy or forces are refused; otherwise frames may lack
+            labels.
+        forces_required: Whether frames without forces are refused; ``required=False`` overrules it.
+        settle: Whether a label must have the same name in all frames; otherwise names may differ
+            between frames, as between the rows of a database.
 
     Example:
         >>> names = LabelNames(LabelKeys(energy="U0"), required=False)
@@ -77,20 +79,21 @@ class LabelNames:
         self._warned = False
 
     def choose(self, values: Mapping[str, Any], source: str, *, atoms: int = 2) -> LabelKeys:
-        """Name the labels of one frame.
+        """Find the names of the labels of one frame.
 
         Args:
             values: All values of the frame by name.
             source: Name of the frame in errors and warnings.
-            atoms: Number of atoms; a single atom needs no forces unless labels are required.
+            atoms: Number of atoms of the frame; if labels are not required, a single atom may lack
+                forces that other frames have.
 
         Returns:
-            The names of the labels that the frame has. A stress that was not asked for by name and
-            cannot be one is left out, with one warning a file.
+            The names of the labels that the frame has. A value that has a common name of the stress
+            and cannot be a stress is left out, with one warning for each file.
 
         Raises:
-            DataError: A label is not there (the message lists the names that are), or several names
-                fit and hold different values.
+            DataError: A label is missing (the message lists all names in the frame), or several
+                names fit one label and have different values.
         """
         optional = atoms == 1 and not self.required
         energy = self._name("energy", values, source, required=self.required)
@@ -131,7 +134,7 @@ class LabelNames:
         return names[0]
 
     def _stress(self, values: Mapping[str, Any], source: str) -> str | None:
-        """The stress, which some frames may lack: among crystals, molecules have none."""
+        """Find the name of the stress, which molecules among crystals may lack."""
         if self.given.stress is not None:
             return self._name("stress", values, source, required=True)
         fitting = _fitting("stress", values)
@@ -168,23 +171,23 @@ def label_keys(
     labels_required: bool = True,
     source: str = "frame",
 ) -> LabelKeys:
-    """Find the names of one frame's labels, as given or among those in common use.
+    """Find the names of the labels of one frame.
 
     Args:
         atoms: Frame with labels.
-        energy_key: Name of the energy; None looks for ``energy``, ``REF_energy``, ``dft_energy``,
-            ``TotEnergy`` and their like.
-        forces_key: Name of the forces; None looks for ``forces``, ``REF_forces`` and their like.
-        stress_key: Name of the stress; None looks for ``stress``, ``REF_stress`` and their like.
-        labels_required: Whether energy and forces must be there.
+        energy_key: Name of the energy; None looks for common names such as ``energy``,
+            ``REF_energy``, ``dft_energy`` and ``TotEnergy``.
+        forces_key: Name of the forces; None looks for names such as ``forces`` and ``REF_forces``.
+        stress_key: Name of the stress; None looks for names such as ``stress`` and ``REF_stress``.
+        labels_required: Whether a frame without energy or forces is refused.
         source: Name of the frame in errors.
 
     Returns:
         The names found.
 
     Raises:
-        DataError: A label is not there (the message lists the names that are), or several names
-            fit and hold different values.
+        DataError: A label is missing (the message lists all names in the frame), or several names
+            fit one label and have different values.
 
     Example:
         >>> from ase import Atoms
@@ -196,7 +199,7 @@ def label_keys(
 
 
 def stored_values(atoms: "ase.Atoms", source: str) -> dict[str, Any]:
-    """All values that a frame stores: ASE (3.23 and later) moves known labels into a calculator.
+    """Collect all values that atoms store; ASE 3.23 and later keeps some in a calculator.
 
     Args:
         atoms: Frame with labels.
@@ -207,6 +210,11 @@ def stored_values(atoms: "ase.Atoms", source: str) -> dict[str, Any]:
 
     Raises:
         DataError: A position is NaN or infinite, or atoms moved after the labels were computed.
+
+    Example:
+        >>> from ase import Atoms
+        >>> sorted(stored_values(Atoms("H", info={"REF_energy": -13.6}), "frame"))
+        ['REF_energy', 'numbers', 'positions']
     """
     values = {**atoms.info, **atoms.arrays}
     results = getattr(atoms.calc, "results", {})
@@ -223,7 +231,7 @@ def stored_values(atoms: "ase.Atoms", source: str) -> dict[str, Any]:
 
 
 def unread(values: Mapping[str, Any], keys: LabelKeys) -> tuple[str, ...]:
-    """Names of the values that are neither part of the structure nor labels in use.
+    """List the names of the values that are neither part of the structure nor labels in use.
 
     Args:
         values: All values of a frame by name.
@@ -238,7 +246,7 @@ def unread(values: Mapping[str, Any], keys: LabelKeys) -> tuple[str, ...]:
 
 
 def further_names(values: Mapping[str, Any]) -> set[str]:
-    """Names of the values that :func:`further_labels` takes.
+    """List the names of the values that :func:`further_labels` reads.
 
     Args:
         values: All values of a frame by name.
@@ -251,7 +259,7 @@ def further_names(values: Mapping[str, Any]) -> set[str]:
 
 
 def further_labels(values: Mapping[str, Any], atoms: int, source: str) -> dict[str, Any]:
-    """Take the labels beside energy, forces and stress, under the names declared for them.
+    """Read all labels except energy, forces and stress, by their declared names.
 
     Args:
         values: All values of a frame by name.
@@ -259,11 +267,11 @@ def further_labels(values: Mapping[str, Any], atoms: int, source: str) -> dict[s
         source: Name of the frame in errors.
 
     Returns:
-        Arrays of the frame by the names of its fields; a label that the frame lacks is left out.
+        Arrays by name of the field; labels that the frame does not have are left out.
 
     Raises:
-        DataError: A label is not numeric or not finite, is not whole where its field is, has
-            another shape, or stands there twice with different values.
+        DataError: A label is not numeric or not finite, is not whole although the field is, has
+            another shape, or occurs under two names with different values.
 
     Example:
         >>> further_labels({"energy": -13.6, "numbers": [1]}, 1, "frame")
@@ -287,7 +295,7 @@ def further_labels(values: Mapping[str, Any], atoms: int, source: str) -> dict[s
 
 
 def listed(values: Mapping[str, Any]) -> str:
-    """Say which names a frame has, for an error."""
+    """List the names of a frame's values in words, for an error."""
     names = sorted(name for name in values if name not in {"numbers", "positions"})
     return "the keys " + ", ".join(names) if names else "no keys beside its atoms"
 
@@ -295,16 +303,16 @@ def listed(values: Mapping[str, Any]) -> str:
 def numeric(
     values: Mapping[str, Any], key: str, kind: str, source: str
 ) -> Float64[np.ndarray, "..."]:
-    """Take a value as numbers.
+    """Convert a value into an array of floats.
 
     Args:
         values: All values of a frame by name.
         key: Name of the value.
-        kind: Label that it is, for errors.
+        kind: Name of the label that the value is, for errors.
         source: Name of the frame in errors.
 
     Raises:
-        DataError: There is no such value, or it is not numeric.
+        DataError: The value is missing or not numeric.
     """
     if key not in values:
         raise DataError(f"{source}: no {kind} named {key!r}; the frame has {listed(values)}")
@@ -315,7 +323,7 @@ def numeric(
 
 
 def finite(value: Float64[np.ndarray, "..."], what: str, source: str) -> Float64[np.ndarray, "..."]:
-    """Return an array, unless it holds NaN or infinity.
+    """Return an array unchanged, or refuse it if it contains NaN or infinity.
 
     Args:
         value: Numbers of any shape.
@@ -335,7 +343,7 @@ def finite(value: Float64[np.ndarray, "..."], what: str, source: str) -> Float64
 def full_stress(
     value: Float64[np.ndarray, "..."], key: str, source: str
 ) -> Float64[np.ndarray, "3 3"]:
-    """Bring a stress into full form; ASE's sign is kept.
+    """Convert a stress into a 3 × 3 matrix; ASE's sign is kept.
 
     Args:
         value: Six numbers (xx, yy, zz, yz, xz, xy) or a symmetric 3 × 3 matrix, eV/Å³.
@@ -343,11 +351,11 @@ def full_stress(
         source: Name of the frame in errors.
 
     Returns:
-        The matrix.
+        The symmetric matrix, eV/Å³.
 
     Raises:
-        DataError: The name is that of a virial, a number is not finite, or the shape or symmetry
-            is another.
+        DataError: The name is that of a virial, a number is not finite, the shape is neither 6 nor
+            3 × 3, or the matrix is not symmetric.
 
     Example:
         >>> full_stress(np.array([1.0, 2.0, 3.0, 4.0, 5.0, 6.0]), "stress", "frame").tolist()
@@ -368,7 +376,7 @@ def full_stress(
 
 
 def is_virial(name: str) -> bool:
-    """Whether a name is that of a virial, minus the stress times the volume, in eV.
+    """Tell whether a name is that of a virial: minus the stress times the volume, in eV.
 
     Example:
         >>> is_virial("REF_virials"), is_virial("stress")
@@ -380,7 +388,7 @@ def is_virial(name: str) -> bool:
 def _check_equal(
     names: list[str], values: Mapping[str, Any], kind: str, source: str, *, fix: str
 ) -> None:
-    """Refuse several values that may be one label and differ."""
+    """Refuse several values that fit one label and differ."""
     for other in names[1:]:
         if not np.array_equal(np.asarray(values[names[0]]), np.asarray(values[other])):
             raise DataError(

@@ -1,7 +1,7 @@
 """Neighbor lists of periodic, partly periodic and free structures.
 
-vesin covers all three (checked here against a brute-force sum over images), depends on NumPy alone
-and needs no compiler, so no second library is kept beside it.
+The library vesin covers all three, depends on NumPy alone and needs no compiler. The tests compare
+it with a brute-force sum over periodic images.
 """
 
 from typing import Any
@@ -24,7 +24,7 @@ def neighbor_list(
     tie_tolerance: float | None = None,
     source: str = "the structure",
 ) -> tuple[Int64[np.ndarray, "2 edges"], Float64[np.ndarray, "edges 3"]]:
-    """List all pairs closer than the cutoff, periodic images (also an atom's own) included.
+    """List all pairs of atoms closer than the cutoff, including periodic images of the same atom.
 
     The edge vector is ``positions[sender] - positions[receiver] + edge_shift @ cell``.
 
@@ -32,15 +32,16 @@ def neighbor_list(
         positions: Positions, Å; atoms may lie outside of the cell.
         cell: Lattice vectors in rows, Å; rows that are not periodic are not used.
         pbc: Periodicity along each lattice vector.
-        cutoff: Cutoff radius, Å, or a whole :class:`equinet.neighborhood.Neighborhood`; a pair at
+        cutoff: Cutoff radius, Å, or a whole :class:`equinet.neighborhood.Neighborhood`. A pair at
             exactly this distance is left out.
-        max_neighbors: Number of edges that may end at an atom; the shortest are kept. Among edges
-            of one length the choice depends on the order of the atoms: symmetric structures lose
-            their symmetry, and energies change with the order. None keeps all.
-        tie_tolerance: Difference of squared lengths, Å²: all edges whose squared length exceeds
-            that of the shortest edge to be left out by no more than this are kept too. Nothing then
-            depends on the order; OC20's models that are not strict use 0.01. None keeps exactly
-            ``max_neighbors``.
+        max_neighbors: Largest number of edges that may end at an atom, at least 1; the shortest are
+            kept. Among edges of equal length the choice depends on the order of the atoms:
+            symmetric structures lose their symmetry, and energies change with the order. None keeps
+            all edges within the cutoff.
+        tie_tolerance: Difference of squared lengths, Å², up to which edges count as equally long:
+            edges that are longer than the shortest dropped one by at most this are kept too, and
+            the result does not depend on the order of the atoms. OC20's models that do not enforce
+            ``max_neighbors`` strictly use 0.01. None keeps exactly ``max_neighbors``.
         source: Name of the structure in errors.
 
     Returns:
@@ -51,7 +52,7 @@ def neighbor_list(
         ValueError: ``cutoff`` is not positive and finite, ``max_neighbors`` is below 1, or
             ``tie_tolerance`` is negative or without ``max_neighbors``.
         DataError: The structure is longer than hundreds of thousands of cutoff radii in one
-            direction, or has about a billion edges, as with positions in another unit than Å.
+            direction, or has about a billion edges, which happens if positions are not in Å.
         BackendError: vesin is not installed.
 
     Example:
@@ -72,7 +73,7 @@ def neighbor_list(
     edge_shift = shift.astype(np.float64)
     vectors = positions[edge_index[0]] - positions[edge_index[1]] + edge_shift @ cell
     squares = (vectors * vectors).sum(axis=1)
-    # vesin keeps or drops a pair at the very cutoff by the last bit; this line decides.
+    # vesin keeps or drops a pair at exactly the cutoff depending on rounding; this line drops it.
     kept = squares < near.cutoff * near.cutoff
     most, tolerance = near.max_neighbors, near.tie_tolerance
     if most is not None:
@@ -81,7 +82,7 @@ def neighbor_list(
         kept &= squares <= bound[edge_index[1]] + (tolerance or 0.0)
     edge_index, edge_shift, squares = edge_index[:, kept], edge_shift[kept], squares[kept]
     if most is not None and tolerance is None:
-        # Some edges as long as the last one may be too many; their order decides.
+        # Too many edges may be as long as the last one; the order of the atoms then decides.
         order = np.lexsort((*edge_shift.T[::-1], edge_index[0], squares, edge_index[1]))
         first = order[_place_in_group(edge_index[1][order]) < most]
         edge_index, edge_shift = edge_index[:, first], edge_shift[first]
@@ -95,9 +96,9 @@ def _nth_shortest(
     atoms: int,
     place: int,
 ) -> Float64[np.ndarray, " atoms"]:
-    """Squared length of the edge at a place, from 0, among those that end at each atom.
+    """Return the squared length of the edge at a place, from 0, among those that end at each atom.
 
-    Infinite where there are not so many.
+    The value is infinite for atoms with fewer edges.
     """
     order = np.lexsort((squares, receiver))
     at_place = order[_place_in_group(receiver[order]) == place]

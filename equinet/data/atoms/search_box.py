@@ -1,8 +1,8 @@
-"""Positions and cell in which neighbors are searched: vast empty space is left out of them.
+"""Prepare positions and cell for the neighbor search by shortening empty space.
 
-vesin divides the space that atoms span into cells as long as the cutoff. Space that is very long in
-one direction and short in another makes it divide by zero, which ends the process, and wide gaps
-make it slow.
+The library vesin divides the space that the atoms span into cells as long as the cutoff. If the
+space is very long in one direction and short in another, vesin divides by zero, which ends the
+process; wide gaps make it slow.
 """
 
 import math
@@ -13,18 +13,18 @@ from jaxtyping import Bool, Float64
 
 from equinet.errors import DataError
 
-_MOST_EDGES = 1e9  # of one structure; their indices and shifts would take 40 gigabytes
-_MOST_CELLS = 1e5  # vesin's bound, beyond which it merges cells
-_WIDEST_SEARCH = 4.0  # times the cutoff: at most 64 times as many candidates as pairs
+_MOST_EDGES = 1e9  # edges of one structure; their indices and shifts would take 40 gigabytes
+_MOST_CELLS = 1e5  # number of cells beyond which vesin merges them
+_WIDEST_SEARCH = 4.0  # multiple of the cutoff, with at most 64 times as many candidates as pairs
 
 
 class SearchBox(NamedTuple):
-    """Input of a neighbor search whose pairs are those of the structure.
+    """Positions, cell and cutoff for a neighbor search that finds all pairs of the structure.
 
     Attributes:
-        positions: Positions, Å, moved together across gaps in directions that are not periodic.
-        cell: Lattice vectors in rows, Å, that span space wherever one direction is periodic.
-        cutoff: Distance up to which pairs must be searched, Å, at least the true cutoff.
+        positions: Positions, Å, with wide gaps closed in directions that are not periodic.
+        cell: Lattice vectors in rows, Å; if any direction is periodic, they span three dimensions.
+        cutoff: Distance up to which pairs must be searched, Å; at least the cutoff of the graph.
     """
 
     positions: Float64[np.ndarray, "atoms 3"]
@@ -65,8 +65,8 @@ def search_box(
     if periodic:
         spanning = cell.copy()
         if periodic < 3:
-            axes = np.linalg.svd(cell[pbc])[2][periodic:]  # these span the lattice's complement
-            # Orthogonal vectors where the lattice is not periodic: files hold zeros there.
+            axes = np.linalg.svd(cell[pbc])[2][periodic:]  # orthogonal to all periodic vectors
+            # Files have zeros instead of lattice vectors in directions that are not periodic.
             spanning[~pbc] = axes
         heights = 1 / np.sqrt((np.linalg.inv(spanning) ** 2).sum(axis=0))
     if periodic < 3:
@@ -79,7 +79,8 @@ def search_box(
         heights[~pbc] = extents
     lengths = heights.tolist()
     if periodic:
-        # The orthogonal vectors have length 1, so that the determinant is the lattice's alone.
+        # The orthogonal vectors have length 1, so that the determinant is the volume of the
+        # periodic part.
         free = np.maximum(heights[~pbc], cutoff).tolist()
         volume = abs(float(np.linalg.det(spanning))) * math.prod(free)
     else:
@@ -99,7 +100,7 @@ def _without_gaps(line: Float64[np.ndarray, " atoms"], widest: float) -> np.ndar
 
 
 def _search_cutoff(heights: list[float], cutoff: float, source: str) -> float:
-    """Return the cutoff, or the next longer one with which vesin finds cells in all directions."""
+    """Return the cutoff, or the shortest longer one that gives vesin cells in all directions."""
     search = cutoff
     while not _divisible(heights, search):
         search *= 1.25
@@ -113,7 +114,7 @@ def _search_cutoff(heights: list[float], cutoff: float, source: str) -> float:
 
 
 def _divisible(heights: list[float], cutoff: float) -> bool:
-    """Whether vesin's merging of cells leaves at least one in every direction."""
+    """Tell whether vesin, after merging cells, has at least one cell in every direction."""
     x, y, z = (max(math.floor(height / cutoff), 1) for height in heights)
     if x * y * z <= _MOST_CELLS:
         return True
@@ -123,7 +124,7 @@ def _divisible(heights: list[float], cutoff: float) -> bool:
 
 
 def _refuse_many_edges(positions: np.ndarray, volume: float, cutoff: float, source: str) -> None:
-    """Estimate the number of edges from the density, and from atoms within one small cube."""
+    """Estimate the number of edges from the density and from small cubes, and refuse too many."""
     atoms = len(positions)
     edges = atoms * atoms * (4 / 3 * math.pi * cutoff**3) / max(volume, 1e-300)
     if atoms * atoms > _MOST_EDGES:

@@ -1,4 +1,4 @@
-"""Metal slabs with something adsorbed on them: structures only, no labels."""
+"""Structures of metal slabs with an adsorbed atom or molecule, without labels."""
 
 from typing import TYPE_CHECKING
 
@@ -11,25 +11,27 @@ if TYPE_CHECKING:
     import ase
 
 FACETS = {"fcc111": (2, 2, 3), "fcc100": (2, 2, 3), "fcc110": (2, 2, 4), "fcc211": (3, 2, 3)}
-"""Surfaces by the name of ASE's builder, and how often its cell is repeated: 12 to 18 atoms."""
+"""Repetitions of the unit cell by name of ASE's builder; the slabs have 12 to 18 atoms."""
 
-_VACUUM = 7.0  # Å, on both sides
-_NEAREST = (0.85, 1.1)  # adsorbate to surface, in sums of covalent radii
+_VACUUM = 7.0  # Å, above the slab and below it
+_NEAREST = (0.85, 1.1)  # distance from adsorbate to surface, in sums of two covalent radii
 
 
 def metal_slab(facet: str, formula: str, rng: np.random.Generator) -> "ase.Atoms":
     """Cut a slab of a face-centered cubic metal or random alloy.
 
-    Tags are those of OC20 (0 below, 1 at the surface), and atoms with tag 0 are fixed: the lowest
-    third of the layers, one of four. The lattice constant of an alloy is the mean of its metals'.
+    Tags are those of OC20 (0 below, 1 at the surface). Atoms with tag 0 are fixed: the lowest third
+    of the layers, or one layer of four. The lattice constant of an alloy is the mean of those of
+    its metals.
 
     Args:
-        facet: One of :data:`FACETS`.
-        formula: Such as ``"Cu"`` or ``"Cu3Au"``; its shares are those of the slab, rounded.
-        rng: Where the metals of an alloy go.
+        facet: Name of a facet in :data:`FACETS`, such as ``"fcc111"``.
+        formula: Chemical formula such as ``"Cu"`` or ``"Cu3Au"``; the slab has this composition,
+            rounded to whole atoms.
+        rng: Random numbers for the places of the metals of an alloy.
 
     Returns:
-        Periodic in all directions, without a calculator.
+        Atoms that are periodic in all directions, without a calculator.
 
     Example:
         >>> slab = metal_slab("fcc111", "Cu3Au", np.random.default_rng(0))
@@ -59,18 +61,18 @@ def metal_slab(facet: str, formula: str, rng: np.random.Generator) -> "ase.Atoms
 
 
 def adsorb(slab: "ase.Atoms", name: str, rng: np.random.Generator) -> "ase.Atoms":
-    """Put an atom or a molecule somewhere on a slab, as near as covalent radii allow.
+    """Put an atom or a molecule at a random place on a slab, as near as covalent radii allow.
 
-    A molecule binds with the first atom that is no hydrogen (carbon, if it has one) and is turned
-    about the normal at random, its other atoms up.
+    A molecule binds with its first carbon, or else with its first atom that is not hydrogen. The
+    other atoms point away from the slab, and the rotation about the normal is random.
 
     Args:
-        slab: See :func:`metal_slab`; it is left as it is.
-        name: An element, or a molecule that :func:`ase.build.molecule` knows.
-        rng: Where, which way and how near.
+        slab: Slab from :func:`metal_slab`, which is not changed.
+        name: Symbol of an element, or name of a molecule that :func:`ase.build.molecule` knows.
+        rng: Random numbers for the place, the rotation and the distance.
 
     Returns:
-        A copy with the adsorbate last, tag 2.
+        A copy of the slab, followed by the atoms of the adsorbate, which have tag 2.
     """
     ase = ase_library()
     from ase import build
@@ -80,7 +82,7 @@ def adsorb(slab: "ase.Atoms", name: str, rng: np.random.Generator) -> "ase.Atoms
     binds = _binding_atom(guest.get_chemical_symbols())
     guest.positions -= guest.positions[binds]
     up = guest.positions.mean(axis=0)
-    if np.linalg.norm(up) > 0.05:  # Å; a flat molecule lies down
+    if np.linalg.norm(up) > 0.05:  # Å; other molecules lie flat on the surface
         guest.rotate(up, "z")
     guest.rotate(rng.uniform(0, 360), "z")
     guest.positions += rng.uniform(size=2) @ slab.cell[:2]
@@ -98,7 +100,7 @@ def _binding_atom(symbols: list[str]) -> int:
 
 
 def _height(slab: "ase.Atoms", guest: "ase.Atoms", nearest: float) -> float:
-    """How far to raise an adsorbate so that its nearest pair is so many radii apart."""
+    """Return how far to raise an adsorbate so that it has a given distance from the surface."""
     radii = ase_library().data.covalent_radii
     images = np.array([(i, j, 0) for i in (-1, 0, 1) for j in (-1, 0, 1)]) @ slab.cell.array
     hosts: Float[np.ndarray, "image atom 3"] = slab.positions + images[:, None]

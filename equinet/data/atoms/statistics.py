@@ -1,4 +1,4 @@
-"""What a model needs to know about its training set before it starts."""
+"""Constants of a training set that a model needs before training."""
 
 import logging
 import math
@@ -23,13 +23,23 @@ class Statistics:
 
     Attributes:
         elements: Atomic numbers, ascending.
-        reference_energies: Energy of an atom of each element, eV, in the order of ``elements``.
+        reference_energies: Reference energy of an atom of each element, eV, in the order of
+            ``elements``.
         shift: Mean over frames of (energy - sum of reference energies) / atoms, eV.
-        scale: Typical size of a force component, eV/Å; of a set without forces, of what reference
-            energies and shift leave of the energies, eV; 1 where that is nothing. It is the mean of
-            absolute values times √(π/2): of a normal distribution the root mean square, but a few
-            frames of enormous forces, as relaxations begin with, do not set it.
-        average_neighbors: Directed edges per atom; 1 where there is no edge at all.
+        scale: Typical size of a force component, eV/Å. Without forces, typical size of the energies
+            minus reference energies and shifts, eV. 1 if these are all zero. The typical size is
+            the mean absolute value times √(π/2): for a normal distribution this is the root mean
+            square, but a few frames with very large forces, as at the beginning of relaxations,
+            change it less.
+        average_neighbors: Mean number of directed edges that end at an atom; 1 if there are no
+            edges.
+
+    Example:
+        >>> from ase.build import molecule
+        >>> methane, water = molecule("CH4"), molecule("H2O")
+        >>> methane.info["REF_energy"], water.info["REF_energy"] = -24.0, -14.0
+        >>> Statistics.of(AtomicDataset([methane, water], 5.0)).elements
+        (1, 6, 8)
     """
 
     elements: tuple[int, ...]
@@ -42,16 +52,16 @@ class Statistics:
     def of(
         cls, dataset: AtomicDataset, reference_energies: Mapping[int, float] | None = None
     ) -> "Statistics":
-        """Measure a labeled data set, in float64.
+        """Compute the statistics of a labeled data set in float64.
 
         Args:
-            dataset: The training set, with energies. A large one is measured on a sample
-                (see ``dataset.sample``).
-            reference_energies: Energies by atomic number, such as those of isolated atoms, eV; None
-                fits them to the compositions by :func:`fit_reference_energies`.
+            dataset: Training set with energies. The statistics of a large set are computed on the
+                frames that ``dataset.sample()`` returns.
+            reference_energies: Reference energies by atomic number, such as energies of isolated
+                atoms, eV; None fits them with :func:`fit_reference_energies`.
 
         Returns:
-            Its statistics.
+            The statistics of the data set.
 
         Raises:
             DataError: The set has no energies, or an element has no reference energy.
@@ -82,7 +92,7 @@ class Statistics:
         )
 
     def model_arguments(self) -> dict[str, Any]:
-        """The fields by name, as the keyword arguments of a model."""
+        """Return the attributes by name, as keyword arguments of a model."""
         return asdict(self)
 
 
@@ -91,20 +101,29 @@ def fit_reference_energies(
 ) -> Float64[np.ndarray, " elements"]:
     """Fit one energy per element to the total energies by least squares.
 
-    Where the compositions do not determine the fit (say all frames are the same molecule), the
-    solution of smallest norm is taken: sums over the compositions at hand are right, single
-    values mean nothing, and a model built on them holds for these compositions only. A log line
-    says so.
+    If the compositions do not determine the fit (for example if all frames are the same molecule),
+    the result is the solution of smallest norm, and a line in the log says so. The sums over the
+    given compositions are then right, but single values have no meaning, and a model that uses them
+    is valid for these compositions only.
 
     Args:
         frames: Frames with energies.
-        elements: Atomic numbers that cover the frames.
+        elements: Atomic numbers, including all that occur in the frames.
 
     Returns:
-        eV per element.
+        Energy of each element, eV.
 
     Raises:
         DataError: A frame has no energy.
+
+    Example:
+        >>> from dataclasses import replace
+        >>> from ase.build import molecule
+        >>> from equinet.data import frame_from_atoms
+        >>> energies = {"H2": -6.0, "H2O": -14.0}
+        >>> frames = [replace(frame_from_atoms(molecule(m)), energy=e) for m, e in energies.items()]
+        >>> fit_reference_energies(frames, [1, 8]).round(6).tolist()
+        [-3.0, -8.0]
     """
     counts = _compositions(frames, elements)
     solution, _, rank, _ = np.linalg.lstsq(counts, _energies(frames), rcond=None)
@@ -118,13 +137,13 @@ def fit_reference_energies(
 
 
 def pairs_that_meet(frames: Iterable[Frame]) -> list[tuple[int, int]]:
-    """List the pairs of different elements that occur together in some frame.
+    """List the pairs of different elements that occur together in at least one frame.
 
     Args:
-        frames: Such as a training set.
+        frames: Frames of any number, such as a training set.
 
     Returns:
-        Pairs of atomic numbers, the smaller one first, ascending.
+        Pairs of atomic numbers in ascending order, the smaller number first.
 
     Example:
         >>> from ase.build import molecule

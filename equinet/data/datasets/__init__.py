@@ -1,4 +1,4 @@
-"""Data sets by name, each a data module: what to download or generate, and how it is split."""
+"""Data modules of single data sets: how files are downloaded, generated and split."""
 
 from equinet.data.datasets.affnist import AffNIST, HomNIST
 from equinet.data.datasets.files import AtomisticFiles

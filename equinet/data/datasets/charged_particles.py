@@ -1,9 +1,9 @@
-"""Five charged particles in free space: the system whose motion the N-body benchmark predicts.
+"""Simulation of five charged particles in free space, the system of the N-body benchmark.
 
-Source: the simulator of Kipf et al. (ICML 2018) as Fuchs et al. (NeurIPS 2020) and Satorras et
-al. (ICML 2021) took it to three dimensions, https://github.com/vgsatorras/egnn (MIT). Initial
-states are drawn number by number as there; the trajectories agree up to rounding, which close
-encounters amplify.
+Source: the simulator of Kipf et al. (ICML 2018), as extended to three dimensions by Fuchs et al.
+(NeurIPS 2020) and Satorras et al. (ICML 2021), https://github.com/vgsatorras/egnn (MIT). Initial
+states use the same random numbers in the same order. The trajectories agree up to rounding errors,
+which close encounters of particles amplify.
 """
 
 import itertools
@@ -17,11 +17,11 @@ PARTICLES = 5
 TIME_STEP = 1e-3
 STEPS_PER_FRAME = 100
 FRAMES = 49
-"""Frames that the reference simulator stores; frame k is step ``STEPS_PER_FRAME * (k + 1)``."""
+"""Number of stored frames of a trajectory; frame k is step ``STEPS_PER_FRAME * (k + 1)``."""
 
-_SPEED = 0.5  # of every particle at the start
-_BOX = 5.0  # half the edge of the box that the initial state is reflected into
-_LARGEST_FORCE = 0.1 / TIME_STEP  # of a component
+_SPEED = 0.5  # initial speed of every particle
+_BOX = 5.0  # half the edge of the box into which initial positions are reflected
+_LARGEST_FORCE = 0.1 / TIME_STEP  # bound of each component of a force
 _PAIRS = np.array(
     [
         np.eye(PARTICLES)[first] - np.eye(PARTICLES)[second]
@@ -32,12 +32,13 @@ _PAIRS = np.array(
 
 @dataclass(frozen=True)
 class ParticleStates:
-    """States of many systems, in the simulation's own units (mass and coupling are one).
+    """States of many systems, in units in which mass and coupling are 1.
 
     Attributes:
-        charges: Charge of each particle, -1 or 1.
-        positions: Position of each particle.
-        velocities: Half a step behind the positions, except at the start.
+        charges: Charges of the particles, -1 or 1.
+        positions: Positions of the particles.
+        velocities: Velocities of the particles, half a time step before the positions, except in
+            the initial state.
     """
 
     charges: Float64[np.ndarray, "system 5"]
@@ -48,15 +49,16 @@ class ParticleStates:
 def draw_states(stream: np.random.RandomState, count: int) -> ParticleStates:
     """Draw initial states from a stream of random numbers in the order of the reference simulator.
 
-    Each system takes its charges, positions and velocities, and then the noise of all frames: its
-    amplitude is zero, but the numbers are drawn.
+    For each system the simulator draws charges, positions, velocities, and then the noise of all
+    frames. The amplitude of the noise is zero, but its random numbers are drawn.
 
     Args:
-        stream: The legacy generator, whose numbers never change; it is advanced.
+        stream: Legacy generator of NumPy, whose numbers are the same in all versions; it is
+            advanced.
         count: Number of systems.
 
     Returns:
-        Standard normal positions, velocities of length 0.5.
+        Initial states with standard normal positions and velocities of length 0.5.
 
     Example:
         >>> draw_states(np.random.RandomState(43), 2).positions.shape
@@ -77,19 +79,19 @@ def draw_states(stream: np.random.RandomState, count: int) -> ParticleStates:
 
 
 def simulate(states: ParticleStates, frames: Sequence[int]) -> list[ParticleStates]:
-    r"""Move all systems together under Coulomb forces :math:`q_i q_j r_{ij} / |r_{ij}|^3`.
+    r"""Simulate all systems together under Coulomb forces :math:`q_i q_j r_{ij} / |r_{ij}|^3`.
 
-    Components of a force are clipped to ±100. Velocities are kicked first, then positions drift.
+    Components of a force are clipped to ±100. In a step, velocities change first, then positions.
 
     Args:
-        states: At the start.
-        frames: Frames to return, ascending, from 0.
+        states: Initial states of the systems.
+        frames: Indices of the frames to return, ascending, from 0.
 
     Returns:
         The states at each frame.
 
     Raises:
-        ValueError: The frames are not ascending whole numbers from 0.
+        ValueError: The frames are not ascending or begin below 0.
 
     Example:
         >>> start = draw_states(np.random.RandomState(43), 2)
@@ -98,7 +100,7 @@ def simulate(states: ParticleStates, frames: Sequence[int]) -> list[ParticleStat
     """
     if any(first >= second for first, second in itertools.pairwise([-1, *frames])):
         raise ValueError(f"frames must ascend from 0 or above, found {list(frames)}")
-    # Systems last, so that every operation runs over long rows; pairs by one matrix product.
+    # The axis of systems is last, so that every operation runs over long rows of memory.
     positions = np.ascontiguousarray(states.positions.transpose(1, 2, 0))
     velocities = np.ascontiguousarray(states.velocities.transpose(1, 2, 0))
     products = np.einsum("sp,sq->pqs", states.charges, states.charges)

@@ -1,4 +1,4 @@
-"""Handwritten digits in the middle of a black frame: MNIST, or what stands in for it."""
+"""Handwritten digits in the middle of a black frame: MNIST, or scikit-learn's digits instead."""
 
 import hashlib
 import logging
@@ -18,9 +18,9 @@ _log = logging.getLogger(__name__)
 
 MNIST_URL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.npz"
 MNIST_SHA256 = "06b0d1f124c4e5fa796686ade41a9b778edacc8622f2195a352ef479ad44fc16"
-"""Of the four arrays of MNIST in file order, whatever file they are in."""
+"""SHA-256 of the four arrays of MNIST in file order, which does not depend on the file format."""
 
-# Of the file at that address, as Keras states it too.
+# SHA-256 of the file at that address, which Keras states too.
 _FILE_SHA256 = "731c5ac602752760c8e48fbffcf8c3b850d9dc2a2aedcf2cc48468fc17b673d1"
 
 FRAME = 40
@@ -34,15 +34,15 @@ _SHAPES = {
 
 @dataclass(frozen=True)
 class Digits:
-    """Images in the middle of a frame of 40 × 40 pixels, and labels.
+    """Images of digits in the middle of a frame of 40 × 40 pixels, with their classes.
 
     Attributes:
-        about: What they are, in one clause.
+        about: Description of the digits in one clause.
         images: Images of the training digits.
         labels: Classes of the training digits.
         test_images: Images of the test digits.
         test_labels: Classes of the test digits.
-        official: Whether they are MNIST, bit by bit.
+        official: Whether the digits are MNIST, bit by bit.
     """
 
     about: str
@@ -54,12 +54,12 @@ class Digits:
 
 
 def load_digits(root: str | Path | None = None, cache: str | Path | None = None) -> Digits:
-    """Read MNIST, or download it, or take the small digits that scikit-learn brings along.
+    """Read MNIST from a folder, or download it, or take the small digits of scikit-learn.
 
     Args:
         root: Folder of ``mnist.npz`` with ``x_train``, ``y_train``, ``x_test``, ``y_test``; None
-            downloads it.
-        cache: Folder for downloads; None takes the user's cache.
+            downloads the file.
+        cache: Folder for downloaded files; None takes the user's cache.
 
     Returns:
         The digits.
@@ -107,7 +107,7 @@ def _read(path: Path) -> Digits:
 
 
 def _small_digits() -> Digits:
-    """The 1797 digits of 8 × 8 pixels of scikit-learn, enlarged to 20 × 20 as MNIST's are."""
+    """Read scikit-learn's 1797 digits of 8 × 8 pixels, enlarged to 20 × 20 as those of MNIST."""
     try:
         from sklearn.datasets import load_digits as bundled
     except ModuleNotFoundError as error:

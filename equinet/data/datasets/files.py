@@ -1,4 +1,4 @@
-"""Training on any labeled files."""
+"""Data module of the user's own labeled files."""
 
 import functools
 from collections.abc import Mapping
@@ -9,28 +9,39 @@ from equinet.data.loading import AtomicDataModule, Splits, read_isolated_atoms, 
 
 
 class AtomisticFiles(AtomicDataModule):
-    """Your own labeled files: extxyz or anything else that ASE reads, in Å, eV and eV/Å.
+    r"""Data module of your own labeled files: extxyz or any file that ASE reads, in Å, eV and eV/Å.
 
     Args:
         train: File of training frames.
-        val: File of validation frames, or how much of the training frames to set aside at random:
-            a share (below 1) or a number.
-        test: A file, or files by name.
-        root: Folder that the paths are relative to; None means the working folder.
-        isolated_atoms: File of single atoms whose energies become the reference energies; None
-            fits those to the training set by least squares.
-        energy_key: Name of the energy where it is not a common one.
-        forces_key: Name of the forces, likewise.
-        stress_key: Name of the stress, likewise.
-        allow_zero_forces: Accept frames whose forces are all exactly zero (perfect crystals).
+        val: File of validation frames, or number of training frames that are set aside at random; a
+            number below 1 is a fraction.
+        test: File of test frames, or files by name of the test set; None makes no test set.
+        root: Folder to which the paths are relative; None takes the working folder.
+        isolated_atoms: File of single atoms with their energies, which become the reference
+            energies; None fits reference energies to the training set by least squares.
+        energy_key: Name of the energy in the files; None looks for common names.
+        forces_key: Name of the forces in the files; None looks for common names.
+        stress_key: Name of the stress in the files; None looks for common names.
+        allow_zero_forces: Whether forces that are all exactly zero are accepted, as in perfect
+            crystals.
         cutoff: Cutoff radius, Å.
-        batch_size: Graphs per training batch.
-        eval_batch_size: Graphs per validation or test batch.
-        seed: Seed of the validation split and of the order of training.
-        num_workers: Number of loading processes.
+        batch_size: Number of graphs per training batch, at least 1.
+        eval_batch_size: Number of graphs per validation or test batch, at least 1.
+        seed: Seed of the validation split and of the order of training, at least 0.
+        num_workers: Number of loading processes; 0 loads in the main process.
 
     Raises:
-        DataError: As :func:`equinet.data.read_frames`, when the data are prepared.
+        DataError: A file cannot be read (see :func:`equinet.data.read_frames`), when the data are
+            prepared.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder, "hydrogen.xyz")
+        ...     _ = path.write_text("2\nenergy=-31.7\nH 0 0 0\nH 0 0 0.74\n" * 10)
+        ...     data = AtomisticFiles(train=path, val=2)
+        ...     data.counts()
+        '8 training, 2 validation'
     """
 
     def __init__(
@@ -77,7 +88,7 @@ class AtomisticFiles(AtomicDataModule):
         """Read the files.
 
         Returns:
-            Their frames.
+            The frames of all files.
         """
         train = self._read(self._train)
         if isinstance(self._val, str | Path):

@@ -1,4 +1,4 @@
-"""OC20's IS2RE: the energy of a relaxed structure from the initial one.
+"""Data module of OC20's IS2RE task: the energy of the relaxed structure from the initial structure.
 
 Source: Chanussot et al., ACS Catal. 11, 6059 (2021), doi 10.1021/acscatal.0c04525 (CC BY 4.0).
 """
@@ -14,21 +14,23 @@ from equinet.data.loading import Splits
 
 
 class IS2RE(OC20):
-    """Initial structures, labeled with the energies that they have once they are relaxed.
+    """Data module of initial structures, labeled with the energies of the relaxed structures.
 
-    With ``root``, takes the splits in that folder: as downloaded and unpacked, folders that hold
-    ``data.lmdb`` (``is2re/all`` with ``train``, ``val_id``, ``val_ood_ads`` and so on), or stores
-    made of them. LMDB files are converted into the cache on first use, through a reader that runs
-    nothing of what they hold. Frames have no forces.
+    If ``root`` is given, the splits are read from that folder: the downloaded and unpacked folders
+    that contain ``data.lmdb`` (``is2re/all`` with ``train``, ``val_id``, ``val_ood_ads`` and so
+    on), or stores made from them. LMDB files are converted into the cache on first use, by a reader
+    that does not run code in them. Frames have no forces.
 
-    Without ``root``, makes (once) slabs with adsorbates that ASE's EMT potential relaxes;
-    :meth:`describe` says that this is not OC20.
+    Without ``root``, slabs with adsorbates are generated once and relaxed with ASE's EMT potential;
+    :meth:`describe` says that they are not OC20.
 
-    Arguments and errors are those of :class:`equinet.data.OC20`. A split in another folder is named
-    by its path below ``root``, such as ``train="10k/train"`` and ``val="all/val_id"``.
+    Arguments and errors are those of :class:`equinet.data.OC20`. The name of a split can be a path
+    below ``root``, such as ``train="10k/train"`` and ``val="all/val_id"``.
 
     Example:
-        >>> data = IS2RE(root="is2re/all", cutoff=5.0, max_neighbors=50)  # read when it is prepared
+        >>> data = IS2RE(root="is2re/all", cutoff=5.0, max_neighbors=50)  # prepare() reads files
+        >>> data.neighborhood.max_neighbors
+        50
     """
 
     _train_names: ClassVar[tuple[str, ...]] = ("is2re_train", "train")

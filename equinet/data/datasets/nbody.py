@@ -1,6 +1,6 @@
-"""The N-body benchmark: where five charged particles will be one unit of time later.
+"""Data module of the N-body benchmark: future positions of five charged particles.
 
-Source: Satorras, Hoogeboom, Welling (ICML 2021), their small charged system.
+Source: Satorras, Hoogeboom, Welling (ICML 2021), the small charged system.
 """
 
 import itertools
@@ -40,10 +40,10 @@ _PAIRS = sorted(itertools.permutations(range(PARTICLES), 2), key=lambda pair: pa
 
 @dataclass(frozen=True)
 class Motions:
-    """What is given and what is asked for, for many systems; float64, the simulation's units.
+    """Inputs and targets for many systems, in float64 and in the units of the simulation.
 
     Attributes:
-        charges: Charge of each particle, -1 or 1.
+        charges: Charges of the particles, -1 or 1.
         positions: Positions at the time of the inputs.
         velocities: Velocities at the time of the inputs.
         future: Positions one unit of time later.
@@ -56,27 +56,28 @@ class Motions:
 
 
 class NBody(GraphDataModule[GraphSets]):
-    """Five charged particles in space; the position of each after one unit of time is sought.
+    """Data module of five charged particles, whose positions after one unit of time are predicted.
 
-    The trajectories of the reference simulator are regenerated, once, and kept in the cache. Graphs
-    are fully connected without loops, ``edge_index`` [2, 20] sorted by receiver, with ``pos``
-    [5, 3], ``x`` [5, 1 or 2] (charge, speed), ``vec`` [5, 1 or 2, 3] (velocity, position relative
-    to the centroid), ``edge_scalars`` [20, 1] (charge products) and ``future_pos`` [5, 3]; floats
-    are float64. The published inputs are charge and velocity alone.
+    The trajectories of the reference simulator are regenerated once and kept in the cache. Graphs
+    are fully connected without loops: ``edge_index`` [2, 20] is sorted by receiver. They have
+    ``pos`` [5, 3], ``x`` [5, 1 or 2] (charge, speed), ``vec`` [5, 1 or 2, 3] (velocity, position
+    relative to the centroid), ``edge_scalars`` [20, 1] (charge products) and ``future_pos`` [5, 3];
+    floats are float64. The published inputs are charge and velocity alone.
 
     Args:
-        root: Folder of ``loc_…``, ``vel_…`` and ``charges_…charged5_initvel1small.npy``, as the
-            reference simulator writes them; None regenerates the trajectories.
-        speeds: Give the length of the velocity as a second scalar.
-        positions: Give the position relative to the centroid as a second vector.
-        charge_products: Give the product of the two charges as a scalar of the edge.
-        train_size: Training trajectories, the first of 10 000; published: 3000.
-        val_size: Validation trajectories, the first of 2000.
-        test_size: Test trajectories, the first of 2000.
-        batch_size: Graphs per training batch.
-        eval_batch_size: Graphs per validation or test batch.
-        seed: Seed of the order of training.
-        num_workers: Number of loading processes.
+        root: Folder of ``loc_…``, ``vel_…`` and ``charges_…charged5_initvel1small.npy``, written by
+            the reference simulator; None regenerates the trajectories.
+        speeds: Whether the length of the velocity is a second scalar input.
+        positions: Whether the position relative to the centroid is a second vector input.
+        charge_products: Whether the product of the charges of sender and receiver is an edge
+            scalar.
+        train_size: Number of training trajectories, 1 to 10 000; the published number is 3000.
+        val_size: Number of validation trajectories, 1 to 2000.
+        test_size: Number of test trajectories, 1 to 2000.
+        batch_size: Number of graphs per training batch, at least 1.
+        eval_batch_size: Number of graphs per validation or test batch, at least 1.
+        seed: Seed of the order of training, at least 0.
+        num_workers: Number of loading processes; 0 loads in the main process.
         cache: Folder for generated files; None takes the user's cache.
 
     Raises:
@@ -139,7 +140,7 @@ class NBody(GraphDataModule[GraphSets]):
         return GraphSets(about, sets["train"], sets["val"], {"test": sets["test"]})
 
     def model_arguments(self) -> dict[str, Any]:
-        """Inputs per particle and edge, and one vector per particle as the output."""
+        """Return the numbers of inputs and outputs, as keyword arguments of a model."""
         return {
             "in_scalars": 1 + self.speeds,
             "in_vectors": 1 + self.positions,
@@ -150,7 +151,7 @@ class NBody(GraphDataModule[GraphSets]):
         }
 
     def describe(self) -> str:
-        """One line: what the data are, how many, which inputs."""
+        """Describe the data in one line: origin, number of trajectories, inputs, unit."""
         counts = ", ".join(f"{size} {name}" for name, size in self.sizes.items())
         inputs = ["charge", "velocity"]
         inputs += ["speed"] if self.speeds else []
@@ -189,10 +190,10 @@ def regenerate(sizes: Mapping[str, int]) -> dict[str, Motions]:
     """Simulate the first trajectories of each split of the reference simulator's stream.
 
     Args:
-        sizes: How many of ``train``, ``val`` and ``test``.
+        sizes: Number of trajectories of ``train``, ``val`` and ``test``.
 
     Returns:
-        Motions by split.
+        Inputs and targets by split.
     """
     stream = np.random.RandomState(_SEED)
     made = {}
@@ -248,7 +249,7 @@ def _unpacked(table: Float64[np.ndarray, "system 5 10"]) -> Motions:
 
 
 def _read(root: Path, split: str, size: int) -> Motions:
-    """Read what the reference simulator wrote."""
+    """Read the files of the reference simulator."""
     if not root.is_dir():
         raise DataError(f"data.root: there is no folder {root}")
     found = {}

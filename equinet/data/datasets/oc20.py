@@ -1,4 +1,4 @@
-"""OC20 S2EF frames, and the set of EMT surfaces that stands in for them.
+"""Data module of OC20's S2EF frames, and of the generated surfaces that replace them.
 
 Source: Chanussot et al., ACS Catal. 11, 6059 (2021), doi 10.1021/acscatal.0c04525 (CC BY 4.0).
 """
@@ -34,58 +34,68 @@ from equinet.errors import DataError
 
 _log = logging.getLogger(__name__)
 
-_SECONDS = 60.0  # between two lines about a conversion
+_SECONDS = 60.0  # between two lines in the log about the progress of a conversion
 
 
 class OC20(AtomicDataModule):
-    """Adsorbates on surfaces: S2EF splits of OC20, or generated slabs where there are none.
+    """Data module of adsorbates on surfaces: S2EF splits of OC20, or generated slabs.
 
-    With ``root``, takes the splits in that folder as they were downloaded: folders of pairs
-    ``N.extxyz.xz`` and ``N.txt.xz``, or the tars that hold them, or stores (see
-    ``python -m equinet data convert``). What is no store is converted into the cache on first use.
-    Frames are read and graphs built when a batch asks for them, so a set may be of any size.
+    If ``root`` is given, the splits are read from that folder: downloaded folders of pairs
+    ``N.extxyz.xz`` and ``N.txt.xz``, or tars of such pairs, or stores (see ``python -m equinet data
+    convert``). Folders and tars are converted into the cache on first use. Frames are read, and
+    graphs built, when a batch needs them, so that a set may have any size.
 
-    The frames of the validation split that ``val_size`` does not set aside become a test, as do all
-    splits ``s2ef_val_ood*``. Frames with elements that the training set lacks are left out of
-    them, with a warning.
+    The frames of the validation split that ``val_size`` does not set aside are a test set, and so
+    are all splits ``s2ef_val_ood*``. Validation and test frames with elements that do not occur in
+    the training set are left out, with a warning.
 
-    Without ``root``, makes (once) slabs with adsorbates labeled by ASE's EMT potential, split alike
-    into ``train``, ``val_id`` and ``val_ood`` (see :func:`equinet.data.atoms.emt.make_surfaces`);
-    :meth:`describe` says that this is not OC20.
+    Without ``root``, slabs with adsorbates are generated once and labeled by ASE's EMT potential,
+    with the splits ``train``, ``val_id`` and ``val_ood`` (see
+    :func:`equinet.data.atoms.make_surfaces`); :meth:`describe` says that they are not OC20.
 
     Args:
-        root: Folder of splits; None makes the embedded set.
-        train: Name of the training split under ``root``; None takes the only ``s2ef_train*``.
-        val: Name of the validation split; None takes ``s2ef_val_id``.
-        test: Names of further tests; None takes all ``s2ef_val_ood*``.
-        val_size: Number of frames of ``val`` to validate on, chosen at random (below 1: share).
-        test_size: Most frames of each test, chosen at random; None takes all.
-        skip_bad: Leave out frames that cannot be used, when a split is converted.
-        fit_references: Fit an energy of each element to the training frames of ``root``. OC20's
-            energies are relative to such energies already, and False leaves them as they are. The
-            embedded set is fitted in any case.
+        root: Folder that contains the splits; None takes the generated set.
+        train: Name of the training split in ``root``; None takes the only split ``s2ef_train*``.
+        val: Name of the validation split in ``root``; None takes the only split ``s2ef_val_id*``.
+        test: Names of further test splits in ``root``; None takes all splits ``s2ef_val_ood*``.
+        val_size: Number of frames of the validation split that are used for validation, chosen at
+            random; a number below 1 is a fraction.
+        test_size: Largest number of frames of each test set, chosen at random; None takes all.
+        skip_bad: Whether frames that cannot be used are left out when a split is converted;
+            otherwise they are an error.
+        fit_references: Whether a reference energy of each element is fitted to the training frames
+            of ``root``. False takes 0, because OC20's energies are relative to reference energies
+            already. For the generated set the energies are always fitted.
         cutoff: Cutoff radius, Å.
-        batch_size: Graphs per training batch.
-        eval_batch_size: Graphs per validation or test batch.
-        seed: Seed of the validation split and of the order of training.
-        num_workers: Number of loading processes.
-        max_atoms: Most atoms of a training batch; batches are then packed to equal work, and
-            ``batch_size`` is not used.
-        max_edges: Most edges of a training batch, likewise; a store must have counted them.
-        max_neighbors: Keep the shortest edges that end at an atom; see
-            :func:`equinet.data.neighbor_list`.
-        tie_tolerance: Difference of squared lengths that counts as none, Å².
-        cache: Folder for the embedded set and for converted splits; None takes the user's cache.
+        batch_size: Number of graphs per training batch, at least 1.
+        eval_batch_size: Number of graphs per validation or test batch, at least 1.
+        seed: Seed of the validation split and of the order of training, at least 0.
+        num_workers: Number of loading processes; 0 loads in the main process.
+        max_atoms: Largest number of atoms of a training batch. If it is given, batches are packed
+            to equal work, and ``batch_size`` is not used. None sets no bound.
+        max_edges: Largest number of edges of a training batch. If it is given, batches are packed
+            to equal work, and ``batch_size`` is not used; a store must contain the numbers of
+            edges. None sets no bound.
+        max_neighbors: Largest number of edges that may end at an atom, at least 1; the shortest are
+            kept. None keeps all edges within the cutoff.
+        tie_tolerance: Difference of squared lengths, Å², up to which edges count as equally long
+            (see :class:`equinet.neighborhood.Neighborhood`); None keeps exactly ``max_neighbors``.
+        cache: Folder for the generated set and for converted splits; None takes the user's cache.
 
     Raises:
         DataError: A split is missing, ambiguous or broken, when the data are prepared.
+
+    Example:
+        >>> data = OC20(root="s2ef", cutoff=6.0, max_neighbors=20)  # prepare() reads the files
+        >>> data.neighborhood.max_neighbors
+        20
     """
 
-    # How the released splits are called, and those of smaller samples after them.
+    # Beginnings of the names of the released splits, and of smaller samples named after them.
     _train_names: ClassVar[tuple[str, ...]] = ("s2ef_train", "train")
     _val_names: ClassVar[tuple[str, ...]] = ("s2ef_val_id", "val_id")
     _test_names: ClassVar[tuple[str, ...]] = ("s2ef_val_ood", "val_ood")
-    _relaxed: ClassVar[bool] = False  # whether the energies of relaxed structures are sought
+    _relaxed: ClassVar[bool] = False  # whether energies are those of the relaxed structures
 
     def __init__(
         self,
@@ -130,10 +140,10 @@ class OC20(AtomicDataModule):
         self.cache = cache
 
     def read(self) -> Splits:
-        """Open the splits, or make the embedded set.
+        """Open the splits, or generate the frames.
 
         Returns:
-            The frames.
+            The frames of all splits.
         """
         if self.root is None:
             return self._embedded()
@@ -176,7 +186,7 @@ class OC20(AtomicDataModule):
         )
 
     def _open(self, name: str, found: Mapping[str, Path]) -> StoredFrames:
-        """Open a split, converting it into the cache unless that is done."""
+        """Open a split, and convert it into the cache before if it is not a store."""
         source = found.get(name) or (self.root or Path()) / name
         if not source.exists():
             known = ", ".join(found) or "none"
@@ -213,7 +223,7 @@ class OC20(AtomicDataModule):
         return np.sort(indices[order[: self.test_size]])
 
     def _for_test(self, frames: StoredFrames, train: StoredFrames, name: str) -> StoredFrames:
-        """Leave out, and say so, what no model of the training set's elements can be asked."""
+        """Leave out frames with elements that are not in the training set, with a warning."""
         kept = frames.of_elements(train.elements)
         if len(kept) < len(frames):
             unseen = set(frames.elements) - set(train.elements)
@@ -238,17 +248,27 @@ def _only(found: Mapping[str, Path], prefixes: tuple[str, ...], root: Path, argu
 
 
 def read_s2ef(folder: str | Path) -> list[Frame]:
-    """Read a folder of OC20 S2EF files; energies come out minus their reference energies.
+    r"""Read a folder of OC20's S2EF files; reference energies are subtracted from the energies.
 
     Args:
-        folder: Holds pairs ``N.extxyz`` and ``N.txt``, both plain or ``.xz``.
+        folder: Folder of pairs ``N.extxyz`` and ``N.txt``, both plain or compressed as ``.xz``.
 
     Returns:
-        Frames in the order of N, with OC20's tags; ``fixed`` atoms keep their raw forces.
+        Frames in the order of N, with OC20's tags and with the forces on ``fixed`` atoms as in the
+        files.
 
     Raises:
-        DataError: There is no pair, a partner is missing, the two do not match, or a frame cannot
-            be used.
+        DataError: There is no pair, one file of a pair is missing, the two files do not match, or a
+            frame cannot be used.
+
+    Example:
+        >>> import tempfile
+        >>> header = "Properties=species:S:1:pos:R:3:move_mask:L:1:tags:I:1:forces:R:3 energy=-7.5"
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = Path(folder, "0.extxyz").write_text(f"1\n{header}\nO 0 0 0 T 2 0 0 0.1\n")
+        ...     _ = Path(folder, "0.txt").write_text("random17,frame0,-7.0\n")
+        ...     [frame.energy for frame in read_s2ef(folder)]
+        [-0.5]
     """
     folder = Path(folder)
     files = [Blob.of(path) for path in folder.glob("*") if path.is_file()]

@@ -1,4 +1,4 @@
-"""The revised MD17 benchmark: one small molecule in motion, here aspirin unless another is named.
+"""Data module of the revised MD17 benchmark: molecular dynamics of one small molecule.
 
 Source: Christensen, von Lilienfeld, Mach. Learn.: Sci. Technol. 1, 045018 (2020); PBE/def2-SVP
 energies and forces, https://doi.org/10.24435/materialscloud:wy-kn.
@@ -26,38 +26,44 @@ MOLECULES = (
     *("aspirin", "azobenzene", "benzene", "ethanol", "malonaldehyde"),
     *("naphthalene", "paracetamol", "salicylic", "toluene", "uracil"),
 )
-"""Molecules of the set, as its files call them."""
+"""Names of the molecules in the files of the benchmark."""
 
 _EV_PER_KCAL_MOL = 4184.0 / (1.602176634e-19 * 6.02214076e23)
-_SPLIT = "01"  # of the five official ones
+_SPLIT = "01"  # number of the official split, of which there are five
 _TRAIN_SIZE, _VAL_SIZE = 950, 50
 _LARGEST = 1 << 33  # bytes of one file of the archive; the largest official one has about 0.3 GB
 
 
 class RMD17(AtomicDataModule):
-    """rMD17: 950 training and 50 validation frames of one molecule.
+    """Data module of rMD17: 950 training and 50 validation frames of one molecule.
 
-    The folder ``root``, or the official archive downloaded in its absence, holds the official
-    ``rmd17_aspirin.npz`` with ``index_train_01.csv`` and ``index_test_01.csv``, beside one another
-    or in ``npz_data`` and ``splits``: the first of the official splits, 1000 and 1000 frames,
-    energies in kcal/mol turned into eV. Or it holds ``train.xyz`` and ``test.xyz`` in eV and Å,
-    with 1000 frames of the former drawn at random: no official split, and :meth:`describe` says so.
-    Without either and without a network a generated set of small molecules takes their place.
+    The folder ``root`` contains either the official ``rmd17_aspirin.npz`` (or that of another
+    molecule) with ``index_train_01.csv`` and ``index_test_01.csv``, in one folder or in
+    ``npz_data`` and ``splits``, or ``train.xyz`` and ``test.xyz`` in eV and Å. The official files
+    give the first official split of 1000 training and 1000 test frames, with energies converted
+    from kcal/mol to eV. From ``train.xyz`` 1000 frames are drawn at random, which is not an
+    official split, as :meth:`describe` says. Without ``root`` the official archive is downloaded;
+    without a network a generated set of small molecules replaces it.
 
     Args:
         root: Folder of the files; None downloads them.
-        molecule: One of ``aspirin``, ``azobenzene``, ``benzene``, ``ethanol``, ``malonaldehyde``,
-            ``naphthalene``, ``paracetamol``, ``salicylic``, ``toluene``, ``uracil``.
+        molecule: Name of the molecule: ``aspirin``, ``azobenzene``, ``benzene``, ``ethanol``,
+            ``malonaldehyde``, ``naphthalene``, ``paracetamol``, ``salicylic``, ``toluene`` or
+            ``uracil``.
         cutoff: Cutoff radius, Å.
-        batch_size: Graphs per training batch.
-        eval_batch_size: Graphs per validation or test batch.
-        seed: Seed of the random choices and of the order of training.
-        num_workers: Number of loading processes.
+        batch_size: Number of graphs per training batch, at least 1.
+        eval_batch_size: Number of graphs per validation or test batch, at least 1.
+        seed: Seed of the validation split and of the order of training, at least 0.
+        num_workers: Number of loading processes; 0 loads in the main process.
         cache: Folder for downloaded and generated files; None takes the user's cache.
 
     Raises:
         DataError: There is no such molecule; or, when the data are prepared, a file is missing or
             broken.
+
+    Example:
+        >>> RMD17(root="rmd17", molecule="ethanol", cutoff=6.0).molecule  # prepare() reads files
+        'ethanol'
     """
 
     def __init__(
@@ -86,10 +92,10 @@ class RMD17(AtomicDataModule):
         self.cache = cache
 
     def read(self) -> Splits:
-        """Read the files at hand, or make the set that stands in for them.
+        """Read the files of ``root``, or download the official ones, or generate frames instead.
 
         Returns:
-            The frames.
+            The frames of all splits.
         """
         if self.root is None:
             try:
@@ -112,7 +118,7 @@ class RMD17(AtomicDataModule):
         return f"rmd17_{self.molecule}.npz"
 
     def _official(self, root: Path) -> Splits:
-        """Cut the first official split out of the archive."""
+        """Read the first official split from the archive."""
         frames = {}
         for split in ("train", "test"):
             name = f"index_{split}_{_SPLIT}.csv"
@@ -124,7 +130,7 @@ class RMD17(AtomicDataModule):
         return Splits(train, val, {"test": frames["test"]}, about)
 
     def _frames_of(self, root: Path) -> Splits:
-        """Draw training and validation frames from one file and take all of the other."""
+        """Draw training and validation frames from ``train.xyz``, and read all of ``test.xyz``."""
         for name in ("train.xyz", "test.xyz"):
             if not (root / name).is_file():
                 raise DataError(
@@ -141,7 +147,7 @@ class RMD17(AtomicDataModule):
         return Splits(train, val, {"test": read_frames(test)}, about, files={"test": test})
 
     def _download(self) -> Path:
-        """Fetch the archive of all molecules and keep what is needed of it."""
+        """Download the archive of all molecules and keep the files of one molecule."""
         from torch_geometric.datasets import MD17
 
         folder = cache_folder(self.cache) / "rmd17"
@@ -163,7 +169,9 @@ class RMD17(AtomicDataModule):
                             shutil.copyfileobj(content, kept)
         except (tarfile.TarError, EOFError, zlib.error, ValueError) as error:
             archive.unlink()
-            raise DataError(f"{MD17.revised_url}: this is no archive ({error})") from error
+            raise DataError(
+                f"{MD17.revised_url}: the download is not an archive ({error}); repeat it"
+            ) from error
         return folder
 
     def _generated(self) -> Splits:
@@ -175,7 +183,7 @@ class RMD17(AtomicDataModule):
 
 
 def _find(root: Path, name: str) -> Path | None:
-    """Look for a file of the archive in a folder and where the archive has it below."""
+    """Find a file of the archive in a folder or in the subfolders that the archive has."""
     places = (root / folder / name for folder in (".", "npz_data", "splits"))
     return next((path for path in places if path.is_file()), None)
 
@@ -196,7 +204,7 @@ def _read_indices(path: Path) -> list[int]:
 
 
 def _read_archive(path: Path, indices: Sequence[int]) -> list[Frame]:
-    """Read some frames of an official archive, kcal/mol into eV."""
+    """Read frames of an official archive, and convert them from kcal/mol to eV."""
     names = ("coords", "energies", "forces")
     archive = read_arrays(path, "an archive of rMD17", ("nuclear_charges", *names))
     with reading(path, "an archive of rMD17"):

@@ -1,4 +1,4 @@
-"""Handwritten digits as graphs of about 75 superpixels.
+"""Data module of handwritten digits as graphs of about 75 superpixels.
 
 Source: LeCun et al., MNIST (1998); Monti et al. (CVPR 2017) for the superpixels.
 """
@@ -26,45 +26,47 @@ _log = logging.getLogger(__name__)
 
 CLASSES = 10
 _SEGMENTS = 75
-_SIDE = 28  # pixels
-_TESTED = 360  # of scikit-learn's 1797 digits
-_LARGEST = 1 << 31  # bytes that the superpixels of Monti et al. may unpack to
+_SIDE = 28  # pixels of an edge of an image
+_TESTED = 360  # test images among scikit-learn's 1797 digits
+_LARGEST = 1 << 31  # bytes of the unpacked superpixels of Monti et al.
 
 
 @dataclass(frozen=True)
 class _Digits:
-    """Superpixels and labels of one split."""
+    """Superpixels and classes of the digits of one split."""
 
     superpixels: Superpixels
     labels: Int64[np.ndarray, " image"]
 
 
 class SuperpixelMNIST(GraphDataModule[GraphSets]):
-    """Digits as superpixels: which digit is it, however the image is turned?
+    """Data module of handwritten digits as graphs of superpixels, for classification.
 
     Images of ``root`` are cut into superpixels once and kept in the cache. Without ``root`` the
-    superpixels of Monti et al., as torch_geometric distributes them, are downloaded; without a
-    network scikit-learn's 1797 small digits take their place, and :meth:`describe` says so. Every
-    superpixel receives from its nearest; graphs have ``pos`` [N, 2], ``x`` [N, 1] (grey value),
-    ``edge_index`` [2, E] and ``y`` [1].
+    superpixels of Monti et al., which torch_geometric distributes, are downloaded; without a
+    network scikit-learn's 1797 small digits replace them, and :meth:`describe` says so. Edges lead
+    to every superpixel from the nearest ones. Graphs have ``pos`` [N, 2], ``x`` [N, 1] (grey
+    value), ``edge_index`` [2, E] and ``y`` [1] (digit).
 
     Args:
-        root: Folder of ``mnist.npz`` with ``x_train, y_train, x_test, y_test``, images
-            [..., 28, 28] of grey values 0 to 255, or that file itself; None downloads superpixels.
-        neighbors: From how many of the nearest each superpixel receives.
-        train_size: Number of training images; None takes all that are not set aside.
-        val_size: Number of training images set aside at random for validation (below 1: share).
-        test_size: Number of test images, the first; None takes all.
-        batch_size: Graphs per training batch.
-        eval_batch_size: Graphs per validation or test batch.
-        seed: Seed of the validation split and of the order of training.
-        num_workers: Number of loading processes.
-        cache: Folder for made and downloaded files; None takes the user's cache.
+        root: Path of ``mnist.npz`` or of its folder. The file has ``x_train, y_train, x_test,
+            y_test``, with images [..., 28, 28] of grey values 0 to 255. None downloads superpixels.
+        neighbors: Number of nearest superpixels from which edges lead to each superpixel, at least
+            1.
+        train_size: Number of training images; None takes all that are not set aside for validation.
+        val_size: Number of training images set aside at random for validation; a number below 1 is
+            a fraction.
+        test_size: Number of test images, of which the first ones are taken; None takes all.
+        batch_size: Number of graphs per training batch, at least 1.
+        eval_batch_size: Number of graphs per validation or test batch, at least 1.
+        seed: Seed of the validation split and of the order of training, at least 0.
+        num_workers: Number of loading processes; 0 loads in the main process.
+        cache: Folder for downloaded and generated files; None takes the user's cache.
 
     Raises:
         DataError: A size is out of range, or, when the data are prepared, a file is missing or
             broken.
-        BackendError: Images have to be cut and scikit-image is not installed, when the data are
+        BackendError: Images have to be cut, but scikit-image is not installed, when the data are
             prepared.
 
     Example:
@@ -99,7 +101,9 @@ class SuperpixelMNIST(GraphDataModule[GraphSets]):
             if size is not None and size < 1:
                 raise DataError(f"{name} must be at least 1, got {size}")
         if val_size <= 0 or (val_size >= 1 and val_size != int(val_size)):
-            raise DataError(f"val_size must be a share (below 1) or a number, got {val_size}")
+            raise DataError(
+                f"val_size must be a fraction (below 1) or a whole number, got {val_size}"
+            )
         self.root = None if root is None else Path(root).expanduser()
         self.neighbors = neighbors
         self.train_size = train_size
@@ -108,7 +112,7 @@ class SuperpixelMNIST(GraphDataModule[GraphSets]):
         self.cache = cache
 
     def load(self) -> GraphSets:
-        """Read, download or make the superpixels and divide them."""
+        """Read, download or generate the superpixels, and divide them into splits."""
         about, found = self._found()
         train, test = found["train"], found["test"]
         count = len(train.labels)
@@ -130,11 +134,11 @@ class SuperpixelMNIST(GraphDataModule[GraphSets]):
         )
 
     def model_arguments(self) -> dict[str, Any]:
-        """One grey value in, one score a class out, in the plane."""
+        """Return the numbers of inputs and outputs, as keyword arguments of a model."""
         return {"in_scalars": 1, "out_scalars": CLASSES, "level": "graph"}
 
     def describe(self) -> str:
-        """One line: what the data are, how many, and the unit of length."""
+        """Describe the data in one line: origin, number of images, neighbors, unit of length."""
         return (
             f"{self.sets.about}: {self.counts()} images in {CLASSES} classes; {self.neighbors} "
             "neighbors a superpixel, lengths in units of their mean distance"
@@ -210,7 +214,7 @@ def _read_images(path: Path) -> dict[str, tuple[UInt8[np.ndarray, "image row col
 
 
 def _small_digits() -> dict[str, tuple[UInt8[np.ndarray, "image row column"], np.ndarray]]:
-    """The digits that come with scikit-learn, in the size of MNIST's."""
+    """Read scikit-learn's digits, enlarged to the size of those of MNIST."""
     try:
         from skimage.transform import resize
         from sklearn.datasets import load_digits
@@ -229,7 +233,7 @@ def _small_digits() -> dict[str, tuple[UInt8[np.ndarray, "image row column"], np
 
 
 def _read_superpixels(path: Path, neighbors: int) -> dict[str, _Digits]:
-    """Read the superpixels of Monti et al.; their positions are in pixels."""
+    """Read the superpixels of Monti et al., and convert positions from pixels to mean distances."""
     check_archive(path, "superpixels")
     with reading(path, "superpixels"):
         sets = torch.load(path, weights_only=True)

@@ -1,4 +1,4 @@
-"""Images as a few dozen superpixels: where each is, how bright it is, which are its nearest.
+"""Superpixels of images, with positions, grey values and nearest neighbors.
 
 Source: Achanta et al., SLIC superpixels (IEEE TPAMI 34, 2012), as implemented in scikit-image;
 Monti et al. (CVPR 2017) for their use as graphs.
@@ -26,19 +26,26 @@ from equinet.files import remove_partials, whole_file
 
 _log = logging.getLogger(__name__)
 
-_COMPACTNESS = 0.25  # of SLIC, for grey values from 0 to 1: superpixels keep to the strokes
-_VERSION = 1  # of the files in the cache
+_COMPACTNESS = 0.25  # SLIC's weight of distance; superpixels then follow the strokes of digits
+_VERSION = 1  # version of the files in the cache
 
 
 @dataclass(frozen=True)
 class Superpixels:
-    """The superpixels of many images, one image after the other.
+    """Superpixels of many images, in concatenated arrays.
 
     Attributes:
-        counts: Superpixels of each image.
-        positions: Centers, x to the right and y up, in units of the mean distance of neighbors.
-        values: Mean grey values, 0 to 1.
-        neighbors: Nearest superpixels of each, nearest first, counted within the image.
+        counts: Number of superpixels of each image.
+        positions: Centers of the superpixels, with x to the right and y up, in units of the mean
+            distance of neighbors.
+        values: Mean grey value of each superpixel, 0 to 1.
+        neighbors: Indices of the nearest superpixels of each superpixel, nearest first; an index
+            counts within the image.
+
+    Example:
+        >>> corners = np.array([[0, 0], [0, 1], [2, 0]], dtype=np.float32)
+        >>> Superpixels.of([corners], [np.ones(3, np.float32)], neighbors=1).neighbors.tolist()
+        [[1], [0], [0]]
     """
 
     counts: Int64[np.ndarray, " image"]
@@ -53,15 +60,15 @@ class Superpixels:
         values: Sequence[Float32[np.ndarray, " _"]],
         neighbors: int,
     ) -> "Superpixels":
-        """Find the nearest superpixels and put the images one after the other.
+        """Find the nearest superpixels within each image, and concatenate the images.
 
         Args:
-            positions: Centers in each image.
-            values: Grey values likewise.
-            neighbors: How many of the nearest to find.
+            positions: Centers of the superpixels of each image.
+            values: Grey values of the superpixels of each image, 0 to 1.
+            neighbors: Number of nearest superpixels to find.
 
         Raises:
-            DataError: An image has too few superpixels for that, or more than 256.
+            DataError: An image has at most ``neighbors`` superpixels, or more than 256.
         """
         nearest = []
         for image, places in enumerate(positions):
@@ -71,7 +78,7 @@ class Superpixels:
                     f"need {neighbors + 1} to 256"
                 )
             _, found = cKDTree(places).query(places, neighbors + 1)
-            # The nearest is the superpixel itself, or one in the same place that hides it.
+            # The nearest one is the superpixel itself, or another one at the same place.
             itself = found == np.arange(len(places))[:, None]
             itself[~itself.any(axis=1), -1] = True
             nearest.append(found[~itself].reshape(len(places), neighbors).astype(np.uint8))
@@ -84,18 +91,25 @@ class Superpixels:
 
 
 class SuperpixelGraphs(Sequence[Data]):
-    """Graphs of superpixels with labels, each made when it is asked for.
+    """Sequence of graphs of superpixels with labels, each built when it is indexed.
 
-    A graph has ``pos`` [N, 2], ``x`` [N, 1] (grey value), ``edge_index`` [2, E] (each superpixel
-    receives from its nearest, sorted by receiver) and ``y`` [1]; floats are float64.
+    A graph has ``pos`` [N, 2], ``x`` [N, 1] (grey value), ``edge_index`` [2, E] (from the nearest
+    superpixels to each superpixel, sorted by receiver) and ``y`` [1] (class); floats are float64.
 
     Args:
         superpixels: Superpixels of all images.
         labels: Class of each image.
-        chosen: Indices of images, in order; None takes all.
+        chosen: Indices of the images, in the order of the sequence; None takes all images.
 
     Raises:
-        DataError: There are not as many labels as images.
+        DataError: The numbers of labels and images differ.
+
+    Example:
+        >>> corners = np.array([[0, 0], [0, 1], [2, 0]], dtype=np.float32)
+        >>> superpixels = Superpixels.of([corners], [np.ones(3, np.float32)], neighbors=1)
+        >>> graph, = SuperpixelGraphs(superpixels, np.array([7]))
+        >>> graph.edge_index.tolist(), graph.y.item()
+        ([[1, 0, 0], [0, 1, 2]], 7)
     """
 
     def __init__(
@@ -137,7 +151,7 @@ class SuperpixelGraphs(Sequence[Data]):
 def make_superpixels(
     images: UInt8[np.ndarray, "image row column"], segments: int = 75, neighbors: int = 8
 ) -> Superpixels:
-    """Cut images into superpixels, on all processors that this process may use.
+    """Cut images into superpixels, with all processors that this process may use.
 
     Args:
         images: Grey values of the images.
@@ -145,11 +159,17 @@ def make_superpixels(
         neighbors: Number of nearest neighbors of each superpixel.
 
     Returns:
-        Superpixels; the same for the same images, however many processors there are.
+        The superpixels, which do not depend on the number of processors.
 
     Raises:
         BackendError: scikit-image is not installed.
-        DataError: An image has too few superpixels for its neighbors.
+        DataError: An image has at most ``neighbors`` superpixels, or more than 256.
+
+    Example:
+        >>> images = np.random.default_rng(0).integers(256, size=(2, 28, 28), dtype=np.uint8)
+        >>> superpixels = make_superpixels(images, segments=20, neighbors=4)
+        >>> superpixels.neighbors.shape == (superpixels.counts.sum(), 4)
+        True
     """
     _slic()
     processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
@@ -177,13 +197,13 @@ def cached_superpixels(
     name: str,
     cache: str | Path | None = None,
 ) -> Superpixels:
-    """Read the superpixels of images from the cache, cutting the images on first use.
+    """Read the superpixels of images from the cache, and cut the images on first use.
 
     Args:
         images: Grey values of the images.
         segments: Approximate number of superpixels of an image.
         neighbors: Number of nearest neighbors of each superpixel.
-        name: What to call the images in the log.
+        name: Name of the images in the log.
         cache: Folder of the cache, see :func:`equinet.data.cache.cache_folder`.
 
     Raises:
@@ -215,7 +235,7 @@ def cached_superpixels(
 
 
 class _Cut(Dataset[tuple[np.ndarray, np.ndarray]]):
-    """Centers and grey values of each image's superpixels."""
+    """Data set of images that are cut into centers and grey values of superpixels when indexed."""
 
     def __init__(self, images: UInt8[np.ndarray, "image row column"], segments: int) -> None:
         self.images = images
@@ -237,7 +257,7 @@ class _Cut(Dataset[tuple[np.ndarray, np.ndarray]]):
         sizes = np.bincount(labels)
         y, x = np.divmod(np.arange(rows * columns), columns)
         sums = [np.bincount(labels, weights) for weights in (x, -y, image.ravel())]
-        # Labels may have gaps.
+        # SLIC may leave out numbers of superpixels.
         x, y, values = (total[sizes > 0] / sizes[sizes > 0] for total in sums)
         spacing = np.sqrt(rows * columns / self.segments)
         positions = np.stack([x, y], axis=1) / spacing

@@ -1,4 +1,4 @@
-"""The 3BPA benchmark: one flexible drug-like molecule, C12H12N2O, at several temperatures.
+"""Data module of the 3BPA benchmark: a flexible drug-like molecule at several temperatures.
 
 Source: Kovács et al., J. Chem. Theory Comput. 17, 7696 (2021); files of
 https://github.com/davkovacs/BOTNet-datasets (MIT).
@@ -16,7 +16,7 @@ _log = logging.getLogger(__name__)
 
 THREE_BPA_URL = "https://raw.githubusercontent.com/davkovacs/BOTNet-datasets/main/dataset_3BPA"
 
-# Git blob ids in davkovacs/BOTNet-datasets; None where the id has not been recorded.
+# Git blob ids in davkovacs/BOTNet-datasets; None if the id has not been recorded.
 THREE_BPA_FILES: dict[str, str | None] = {
     "iso_atoms.xyz": "83cc59ef37e4f1526fb073ad12103a75af746b86",
     "train_300K.xyz": "93cdf96b0a4d8d81ca52889c4697a553471779f5",
@@ -28,31 +28,36 @@ THREE_BPA_FILES: dict[str, str | None] = {
 }
 _TESTS = ("test_300K", "test_600K", "test_1200K", "test_dih")
 _MIXED = "train_mixedT.xyz"
-_PROBE = slice(334, 500)  # the 1200 K frames of the official train_mixedT
+_PROBE = slice(334, 500)  # frames of the official train_mixedT at 1200 K
 
 
 class ThreeBPA(AtomicDataModule):
-    """3BPA: 450 training and 50 validation frames, tested at 300 K and, where given, hotter.
+    """Data module of 3BPA: 450 training and 50 validation frames, and tests at 300 K to 1200 K.
 
-    Tests are ``test_300K``, ``test_600K``, ``test_1200K`` and ``test_dih``, as far as the files
-    are there; ``1200K_probe`` is the 1200 K third of ``train_mixedT`` and no published test set.
-    Files that are not the official ones, by git blob id, are named in a warning. Without ``root``
-    the official files are downloaded; without a network either, a generated set of small
-    molecules takes their place, and :meth:`describe` says so.
+    The test sets are ``test_300K``, ``test_600K``, ``test_1200K`` and ``test_dih``, if their files
+    exist, and ``1200K_probe``, the frames of ``train_mixedT`` at 1200 K, which is not a published
+    test set. A warning names files whose git blob id is not the official one. Without ``root`` the
+    official files are downloaded; without a network a generated set of small molecules replaces
+    them, and :meth:`describe` says so.
 
     Args:
         root: Folder of the official files; None downloads them.
-        train_file: Name of the training file in that folder.
-        val_size: Number of training frames set aside at random for validation (below 1: share).
+        train_file: Name of the training file in the folder of the official files.
+        val_size: Number of training frames set aside at random for validation; a number below 1 is
+            a fraction.
         cutoff: Cutoff radius, Å.
-        batch_size: Graphs per training batch.
-        eval_batch_size: Graphs per validation or test batch.
-        seed: Seed of the validation split and of the order of training.
-        num_workers: Number of loading processes.
+        batch_size: Number of graphs per training batch, at least 1.
+        eval_batch_size: Number of graphs per validation or test batch, at least 1.
+        seed: Seed of the validation split and of the order of training, at least 0.
+        num_workers: Number of loading processes; 0 loads in the main process.
         cache: Folder for downloaded and generated files; None takes the user's cache.
 
     Raises:
         DataError: A file is missing or broken, when the data are prepared.
+
+    Example:
+        >>> ThreeBPA(root="dataset_3BPA", cutoff=6.0).cutoff  # prepare() reads the files
+        6.0
     """
 
     def __init__(
@@ -81,10 +86,10 @@ class ThreeBPA(AtomicDataModule):
         self.cache = cache
 
     def read(self) -> Splits:
-        """Read the official files, or make the set that stands in for them.
+        """Read the official files, or generate frames instead.
 
         Returns:
-            The frames.
+            The frames of all splits.
         """
         if self.root is not None:
             return self._official(self.root)
@@ -112,7 +117,7 @@ class ThreeBPA(AtomicDataModule):
         tests = {name: read_frames(path) for name, path in files.items()}
         unofficial = [name for name in used if not _is_official(root / name)]
         mixed = root / _MIXED
-        # Trained on the mixed set, its 1200 K frames would be no test.
+        # If the mixed set is the training set, its frames at 1200 K cannot be a test.
         if self.train_file != _MIXED and mixed.is_file() and official_3bpa_file(mixed):
             tests["1200K_probe"] = read_frames(mixed)[_PROBE]
         train, val = split_frames(read_frames(root / self.train_file), self.val_size, self.seed)
@@ -144,13 +149,21 @@ class ThreeBPA(AtomicDataModule):
 
 
 def official_3bpa_file(path: str | Path) -> str | None:
-    """Tell by its content whether a file is one of the official 3BPA files.
+    r"""Find the official 3BPA file that has the same content as a file.
 
     Args:
-        path: Any file, under any name.
+        path: Path of a file with any name.
 
     Returns:
-        The official name, such as ``test_300K.xyz``, or None.
+        The official name, such as ``test_300K.xyz``; None if no official file has this content.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder, "test_300K.xyz")
+        ...     _ = path.write_text("1\n\nH 0 0 0\n")
+        ...     official_3bpa_file(path) is None
+        True
     """
     found = git_blob_id(path)
     return next((name for name, blob in THREE_BPA_FILES.items() if blob == found), None)
@@ -161,7 +174,7 @@ def _url(name: str) -> str:
 
 
 def _is_official(path: Path) -> bool:
-    """Compare the file with the official one of its name, and warn where it is not that."""
+    """Compare a file with the official file of the same name, and warn if they differ."""
     expected = THREE_BPA_FILES.get(path.name)
     found = git_blob_id(path)
     if expected == found:

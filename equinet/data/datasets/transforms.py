@@ -1,7 +1,7 @@
-"""Random affine maps and homographies of digits: affNIST and homNIST regenerated.
+"""Random affine maps and homographies of digits, which regenerate affNIST and homNIST.
 
-Every copy of every digit has random numbers of its own, by a counter-based generator: any part of a
-set can be made alone, and comes out the same.
+Every copy of every digit has its own random numbers from a counter-based generator, so that a part
+of a set is the same whether it is made alone or with the rest.
 """
 
 import hashlib
@@ -23,9 +23,9 @@ from equinet.files import remove_partials
 _log = logging.getLogger(__name__)
 
 ROTATION, SHEAR, SCALES = 20.0, 0.2, (0.8, 1.2)
-"""Bounds of affNIST: degrees, along x with 1 for 45°, along either axis."""
+"""Bounds of affNIST: rotation in degrees, shear along x (1 is 45°), scales of both axes."""
 
-# Deviations of homNIST by the basis E11-I/3, E12, E13, E21, E22-I/3, E23, E31, E32 of sl(3).
+# Deviations of homNIST in the basis E11-I/3, E12, E13, E21, E22-I/3, E23, E31, E32 of sl(3).
 _HOM_DEVIATIONS = np.array([0.15, 0.35, 0.17, 0.35, 0.15, 0.17, 0.15, 0.15])
 _CHUNK = 2000
 
@@ -36,20 +36,21 @@ Transform = Callable[[Images, int, int], Images]
 def affine_copy(images: Images, copy: int, seed: int) -> Images:
     """Make one affNIST copy of every digit, by the protocol ``affnist-regen-v1``.
 
-    A rotation by up to 20°, a shear along x of up to 0.2, scalings of each axis between 0.8 and
-    1.2, all uniform, about the center, then a translation, uniform among those that lose no ink;
-    bilinear interpolation, rounded to bytes.
+    The map consists of a rotation by at most 20°, a shear along x by at most 0.2, and scalings of
+    each axis by 0.8 to 1.2, all uniform and about the center, followed by a translation, which is
+    uniform among those that keep all ink in the frame. Images are interpolated bilinearly and
+    rounded to bytes.
 
     Args:
         images: Images of the digits.
-        copy: Number of the copy.
-        seed: Seed of the set; no two sets may share it.
+        copy: Number of the copy, from 0.
+        seed: Seed of the set, which must differ from those of other sets.
 
     Returns:
-        As many images.
+        The transformed images, one for each image.
 
     Source:
-        Tieleman, affNIST (2013); order of the maps and interpolation are this package's own.
+        Tieleman, affNIST (2013); this package chose the order of the maps and the interpolation.
 
     Example:
         >>> digit = torch.zeros(1, 40, 40, dtype=torch.uint8)
@@ -74,11 +75,11 @@ def affine_copy(images: Images, copy: int, seed: int) -> Images:
 
 
 def affine_parameters(images: Images, copy: int, seed: int) -> Float64[np.ndarray, "image 6"]:
-    """Draw the maps of :func:`affine_copy`.
+    """Draw the parameters of the maps of :func:`affine_copy`.
 
     Args:
         images: Images of the digits.
-        copy: Number of the copy.
+        copy: Number of the copy, from 0.
         seed: Seed of the set.
 
     Returns:
@@ -97,7 +98,7 @@ def affine_parameters(images: Images, copy: int, seed: int) -> Float64[np.ndarra
             vertical, horizontal = SCALES[0] + (SCALES[1] - SCALES[0]) * uniform[2:4]
             found[index, :4] = rotation, shear, vertical, horizontal
             corners = (box - center) @ affine_matrices(found[index : index + 1])[0].T
-            # A pixel of ink is felt less than one pixel away; outside of the frame, nowhere.
+            # Interpolation spreads a pixel of ink by less than one pixel.
             low = -1 - center - corners.min(0)
             high = center + 1 - corners.max(0)
             if (low <= high).all():
@@ -107,10 +108,10 @@ def affine_parameters(images: Images, copy: int, seed: int) -> Float64[np.ndarra
 
 
 def affine_matrices(parameters: Float64[np.ndarray, "image 6"]) -> Float64[np.ndarray, "image 2 2"]:
-    """Return rotation times shear times scalings, on columns (x to the right, y down).
+    """Return the matrices rotation · shear · scalings, which act on columns (x right, y down).
 
     Args:
-        parameters: See :func:`affine_parameters`; translations do not enter.
+        parameters: Parameters from :func:`affine_parameters`; translations are not used.
 
     Example:
         >>> affine_matrices(np.array([[0.0, 0.0, 1.0, 2.0, 0.0, 0.0]])).tolist()
@@ -130,15 +131,15 @@ def homography_copy(images: Images, copy: int, seed: int) -> Images:
 
     Args:
         images: Images of the digits.
-        copy: Number of the copy.
+        copy: Number of the copy, from 0.
         seed: Seed of the set.
 
     Returns:
-        As many images, rounded to bytes.
+        The transformed images, one for each image, rounded to bytes.
 
     Source:
-        MacDonald, Ramasinghe, Lucey (CVPR 2022), released code; statistically equal to the
-        published set, not identical.
+        MacDonald, Ramasinghe, Lucey (CVPR 2022), released code. The images have the same
+        distribution as the published set, but are not identical.
 
     Example:
         >>> homography_copy(torch.zeros(1, 40, 40, dtype=torch.uint8), 0, seed=1).shape
@@ -157,13 +158,14 @@ def homography_copy(images: Images, copy: int, seed: int) -> Images:
 
 
 def homographies(count: int, copy: int, seed: int) -> Float64[np.ndarray, "image 3 3"]:
-    """Draw the maps of :func:`homography_copy`, of determinant one.
+    """Draw the matrices of :func:`homography_copy`, which have determinant 1.
 
-    A random walk in the Lie algebra that ends at the first step the Haar density accepts.
+    Each matrix is the exponential of a random walk in the Lie algebra, which ends at the first step
+    that is accepted by the ratio of Haar densities.
 
     Args:
         count: Number of homographies.
-        copy: Number of the copy.
+        copy: Number of the copy, from 0.
         seed: Seed of the set.
 
     Example:
@@ -193,18 +195,18 @@ def cached_copies(
     seed: int,
     cache: str | Path | None = None,
 ) -> UInt8[Tensor, "copy 40 40"]:
-    """Make copies of all digits, or read them from the cache.
+    """Make transformed copies of all digits, or read them from the cache.
 
     Args:
-        name: Folder in the cache, with the version of the protocol.
-        transform: Makes one copy.
+        name: Name of the set's folder in the cache, with the version of the protocol.
+        transform: Function that makes one transformed copy of all digits.
         images: Images of the digits.
-        copies: How many of each.
+        copies: Number of copies of each digit.
         seed: Seed of the set.
-        cache: None takes the user's cache.
+        cache: Folder of the cache; None takes the user's cache.
 
     Returns:
-        All images, copy after copy.
+        All images: first the first copies of all digits, then the second copies, and so on.
 
     Raises:
         DataError: The cache cannot be written.
@@ -244,12 +246,12 @@ def _kept(path: Path, shape: torch.Size) -> Images | None:
 
 
 def _generator(seed: int, copy: int, index: int) -> np.random.Generator:
-    # The first word counts the numbers drawn.
+    # The generator advances the first word of the counter with every number.
     return np.random.Generator(np.random.Philox(key=seed, counter=[0, 0, copy, index]))
 
 
 def _ink_boxes(images: Images) -> Float64[np.ndarray, "image 4 2"]:
-    """Corners (x, y) of the pixels that ink can reach; of the center where there is no ink."""
+    """Return the corners (x, y) of the pixels that ink can reach; of the center without ink."""
     ink = images.numpy() > 0
     found = np.empty((len(ink), 4, 2))
     for index, each in enumerate(ink):
@@ -286,7 +288,7 @@ def _traceless(x: Float64[np.ndarray, " 8"]) -> Float64[np.ndarray, "3 3"]:
 
 
 def _haar_density(x: Float64[np.ndarray, " 8"]) -> float:
-    """Of SL(3) in exponential coordinates: squares of sinh(d/2)/(d/2) over gaps of eigenvalues."""
+    """Return SL(3)'s Haar density in exponential coordinates: Π (sinh(d/2)/(d/2))², d = λi - λj."""
     values = np.linalg.eigvals(_traceless(x))
     density = 1.0
     for i, j in ((0, 1), (0, 2), (1, 2)):

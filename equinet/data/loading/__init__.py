@@ -1,4 +1,4 @@
-"""From data sets to batches: data modules, samplers and loaders, packing by size."""
+"""Data modules, samplers and loaders, which turn data sets into batches."""
 
 from equinet.data.loading.atoms import (
     AtomicDataModule,

@@ -1,4 +1,4 @@
-"""Data modules: training, validation and test sets of one task, with loaders and statistics."""
+"""Data modules of atomistic data, with loaders and statistics."""
 
 import logging
 from abc import abstractmethod
@@ -21,20 +21,29 @@ from equinet.neighborhood import Neighborhood
 
 _log = logging.getLogger(__name__)
 
-_NEGLIGIBLE = 1e-3  # eV per atom
+_NEGLIGIBLE = 1e-3  # eV per atom, shift that is not worth a line in the log
 
 
 @dataclass(frozen=True)
 class Splits:
-    """Frames of one task.
+    """Frames of one task, divided into training, validation and test frames.
 
     Attributes:
-        train: Training frames, in memory or in a store, like all others.
+        train: Frames of the training set, in memory or in a store.
         val: Frames of the validation set.
         tests: Test frames by name.
-        about: What the data are, in one clause.
-        reference_energies: Energies by atomic number, eV; None has them fitted to the training set.
-        files: Files of those test sets that are one whole file.
+        about: Description of the data in one clause.
+        reference_energies: Reference energies by atomic number, eV; None fits them to the training
+            set.
+        files: Files by name of the test set, for test sets that consist of one whole file.
+
+    Example:
+        >>> from ase.build import molecule
+        >>> from equinet.data import frame_from_atoms
+        >>> frames = [frame_from_atoms(molecule(name)) for name in ("CH4", "H2O", "NH3")]
+        >>> splits = Splits(frames[:1], frames[1:2], {"ammonia": frames[2:]}, "three molecules")
+        >>> list(splits.tests), splits.reference_energies is None
+        (['ammonia'], True)
     """
 
     train: Sequence[Frame]
@@ -47,14 +56,14 @@ class Splits:
 
 @dataclass(frozen=True)
 class AtomicSets(GraphSets):
-    """Labeled structures of one task.
+    """Data sets of one task, with statistics.
 
     Attributes:
         train: Data set for training.
         val: Data set for validation.
         tests: Test sets by name.
         statistics: Constants of the training set.
-        files: Files of those test sets that are one whole file.
+        files: Files by name of the test set, for test sets that consist of one whole file.
     """
 
     train: AtomicDataset
@@ -65,22 +74,37 @@ class AtomicSets(GraphSets):
 
 
 class AtomicDataModule(GraphDataModule[AtomicSets]):
-    """Base of the atomistic data modules; a subclass says where the frames come from.
+    """Base of the atomistic data modules; a subclass reads the frames in :meth:`read`.
 
     Args:
         cutoff: Cutoff radius, Å.
-        batch_size: Graphs per training batch.
-        eval_batch_size: Graphs per validation or test batch.
-        seed: Seed of random splits and of the order of training; non-negative.
-        num_workers: Loading processes; 0 loads in this one, which small graphs want.
-        max_atoms: Most atoms of a training batch: batches are then packed to equal work, and
-            ``batch_size`` is not used (see :class:`equinet.data.PackedBatches`).
-        max_edges: Most edges of a training batch, likewise.
-        max_neighbors: Keep the shortest edges that end at an atom; see :func:`neighbor_list`.
-        tie_tolerance: Difference of squared lengths that counts as none, Å².
+        batch_size: Number of graphs per training batch, at least 1.
+        eval_batch_size: Number of graphs per validation or test batch, at least 1.
+        seed: Seed of random splits and of the order of training, at least 0.
+        num_workers: Number of loading processes; 0 loads in the main process, which is faster for
+            small graphs.
+        max_atoms: Largest number of atoms of a training batch. If it is given, batches are packed
+            to equal work (see :class:`equinet.data.PackedBatches`), and ``batch_size`` is not used.
+            None sets no bound.
+        max_edges: Largest number of edges of a training batch. If it is given, batches are packed
+            to equal work, and ``batch_size`` is not used. None sets no bound.
+        max_neighbors: Largest number of edges that may end at an atom, at least 1; the shortest are
+            kept. None keeps all edges within the cutoff.
+        tie_tolerance: Difference of squared lengths, Å², up to which edges count as equally long
+            (see :class:`equinet.neighborhood.Neighborhood`); None keeps exactly ``max_neighbors``.
 
     Raises:
         DataError: An argument is out of range.
+
+    Example:
+        >>> from ase.build import molecule
+        >>> from equinet.data import frame_from_atoms
+        >>> class Water(AtomicDataModule):
+        ...     def read(self):
+        ...         frames = [frame_from_atoms(molecule("H2O"))]
+        ...         return Splits(frames, frames, {}, "one molecule of water")
+        >>> len(Water(cutoff=3.0).read().train)
+        1
     """
 
     tells: ClassVar[tuple[str, ...]] = (
@@ -124,14 +148,14 @@ class AtomicDataModule(GraphDataModule[AtomicSets]):
 
     @abstractmethod
     def read(self) -> Splits:
-        """Read, download or make the frames.
+        """Read, download or generate the frames.
 
         Returns:
             The frames of all splits.
         """
 
     def load(self) -> AtomicSets:
-        """Read the frames, build the graphs and measure the statistics."""
+        """Read the frames, build the graphs and compute the statistics."""
         splits = self.read()
         train = self._dataset(splits.train, "training set")
         val = self._dataset(splits.val, "validation set")
@@ -166,7 +190,7 @@ class AtomicDataModule(GraphDataModule[AtomicSets]):
         return AtomicDataset(frames, self.neighborhood, name=name)
 
     def train_loader(self) -> DataLoader[Any]:
-        """Training batches in an order that the seed and the epoch determine, packed if bounded."""
+        """Load training batches in an order that depends on the seed and the epoch alone."""
         if self.max_atoms is None and self.max_edges is None:
             return super().train_loader()
         batches = PackedBatches(
@@ -195,7 +219,7 @@ class AtomicDataModule(GraphDataModule[AtomicSets]):
 
     @property
     def files(self) -> Mapping[str, Path]:
-        """Files of those test sets that are one whole file, by name of the set."""
+        """Files by name of the test set, for test sets that consist of one whole file."""
         return self.sets.files
 
     @property
@@ -204,11 +228,11 @@ class AtomicDataModule(GraphDataModule[AtomicSets]):
         return self.sets.statistics
 
     def model_arguments(self) -> dict[str, Any]:
-        """The statistics and how graphs are built: the cutoff, and a cap where there is one."""
+        """Return the statistics and the neighborhood as keyword arguments of a model."""
         return {**self.statistics.model_arguments(), **self.neighborhood.arguments()}
 
     def describe(self) -> str:
-        """One line: what the data are, how many, of what, and in which units."""
+        """Describe the data in one line: origin, number and size of the frames, elements, units."""
         ready = self.sets
         sets = {"training": ready.train, "validation": ready.val, **ready.tests}
         low = min(int(dataset.sizes.min()) for dataset in sets.values())
@@ -227,18 +251,26 @@ def split_frames(
     amount: float | int,
     seed: int,
 ) -> tuple[list[Frame], list[Frame]]:
-    """Set a random part of the frames aside; both parts keep their order.
+    """Set a random part of the frames aside; both parts keep the order of the frames.
 
     Args:
         frames: Frames to divide.
-        amount: Number of frames to set aside, or below 1 their share.
-        seed: Seed of the choice.
+        amount: Number of frames to set aside, or a fraction of the frames, if below 1.
+        seed: Seed of the random choice.
 
     Returns:
-        The rest, and the part set aside.
+        The remaining frames, and the frames set aside.
 
     Raises:
-        DataError: The amount is not a share or a whole number, or one of the parts is empty.
+        DataError: The amount is neither a fraction nor an integer, or one of the parts is empty.
+
+    Example:
+        >>> from ase.build import molecule
+        >>> from equinet.data import frame_from_atoms
+        >>> frames = [frame_from_atoms(molecule(name)) for name in ("CH4", "H2O", "NH3", "CO")]
+        >>> train, val = split_frames(frames, 0.25, seed=0)
+        >>> len(train), len(val)
+        (3, 1)
     """
     rest, aside = split_indices(len(frames), amount, seed)
     return [frames[index] for index in rest.tolist()], [frames[index] for index in aside.tolist()]
@@ -249,42 +281,59 @@ def split_indices(
     amount: float | int,
     seed: int,
 ) -> tuple[Int[np.ndarray, " rest"], Int[np.ndarray, " aside"]]:
-    """Set a random part of some frames aside.
+    """Choose the indices of a random part of some frames.
 
     Args:
-        count: How many frames there are.
-        amount: Number of frames to set aside, or below 1 their share.
-        seed: Seed of the choice.
+        count: Number of frames.
+        amount: Number of frames to set aside, or a fraction of the frames, if below 1.
+        seed: Seed of the random choice.
 
     Returns:
-        Indices of the rest and of the part set aside, each ascending.
+        Indices of the remaining frames, and of the frames set aside, both ascending.
 
     Raises:
-        DataError: The amount is not a share or a whole number, or one of the parts is empty.
+        DataError: The amount is neither a fraction nor an integer, or one of the parts is empty.
+
+    Example:
+        >>> rest, aside = split_indices(10, 3, seed=0)
+        >>> len(rest), len(aside), sorted([*rest, *aside]) == list(range(10))
+        (7, 3, True)
     """
     share = 0 < amount < 1
     if not share and amount != int(amount):
-        raise DataError(f"{amount} is neither a share (below 1) nor a whole number of frames")
+        raise DataError(
+            f"cannot set {amount} frames aside; give a fraction (below 1) or a whole number"
+        )
     size = max(1, round(amount * count)) if share else int(amount)
     if not 0 < size < count:
-        raise DataError(f"cannot set {amount} of {count} frames aside for validation")
+        raise DataError(
+            f"cannot set {amount} of {count} frames aside for validation; both parts need a frame"
+        )
     order = np.random.default_rng(seed).permutation(count)
     return np.sort(order[size:]), np.sort(order[:size])
 
 
 def read_isolated_atoms(path: Path, *, energy_key: str | None = None) -> dict[int, float]:
-    """Read the energies of isolated atoms.
+    r"""Read the energies of isolated atoms.
 
     Args:
-        path: File of single atoms with energies.
-        energy_key: Name of the energy where it is not a common one.
+        path: File of frames that each have one atom and an energy.
+        energy_key: Name of the energy in the file; None looks for common names.
 
     Returns:
-        eV by atomic number.
+        Energies by atomic number, eV.
 
     Raises:
         DataError: A frame is not a single atom, has no energy, or repeats an element with another
             energy.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder, "atoms.xyz")
+        ...     _ = path.write_text("1\nenergy=-13.6\nH 0 0 0\n1\nenergy=-432.1\nO 0 0 0\n")
+        ...     read_isolated_atoms(path)
+        {1: -13.6, 8: -432.1}
     """
     energies: dict[int, float] = {}
     for frame in read_frames(path, energy_key=energy_key, labels_required=False):

@@ -1,4 +1,4 @@
-"""Labeled images held in memory, loaded whole batches at a time."""
+"""Data sets and data modules of labeled images, which are held in memory."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ from equinet.errors import DataError
 
 
 class ImageBatch(NamedTuple):
-    """Images [B, C, H, W] in [0, 1], float32, and their classes [B].
+    """Batch of images [B, C, H, W], float32 from 0 to 1, with their classes [B].
 
     Example:
         >>> ImageBatch(torch.zeros(2, 1, 28, 28), torch.tensor([3, 8])).labels.tolist()
@@ -28,7 +28,7 @@ class ImageBatch(NamedTuple):
 
 
 class ImageDataset(Dataset[ImageBatch]):
-    """Gray images as bytes, with labels.
+    """Data set of gray images, stored as bytes, with labels.
 
     Args:
         images: Gray values 0 to 255, [N, H, W].
@@ -36,7 +36,7 @@ class ImageDataset(Dataset[ImageBatch]):
         name: Name of the set in messages.
 
     Raises:
-        DataError: There are no images, or not as many labels.
+        DataError: There are no images, or the numbers of images and labels differ.
 
     Example:
         >>> images = torch.zeros(5, 40, 40, dtype=torch.uint8)
@@ -64,7 +64,7 @@ class ImageDataset(Dataset[ImageBatch]):
         return self.take([index])
 
     def __getitems__(self, indices: Sequence[int]) -> ImageBatch:
-        # The loader asks for a whole batch at once where a data set has this.
+        # torch's loader calls this method, if a data set has it, to get a whole batch at once.
         return self.take(indices)
 
     def take(self, indices: Sequence[int]) -> ImageBatch:
@@ -73,7 +73,7 @@ class ImageDataset(Dataset[ImageBatch]):
         return ImageBatch(self.images[chosen].unsqueeze(1).float() / 255, self.labels[chosen])
 
     def fingerprint(self) -> str:
-        """SHA-256 of images and labels."""
+        """SHA-256 of all images and labels."""
         digest = hashlib.sha256(repr(tuple(self.images.shape)).encode())
         digest.update(self.images.contiguous().numpy().tobytes())
         digest.update(self.labels.contiguous().numpy().tobytes())
@@ -82,13 +82,19 @@ class ImageDataset(Dataset[ImageBatch]):
 
 @dataclass(frozen=True)
 class ImageSets:
-    """The images of one task.
+    """Data sets of images for one task.
 
     Attributes:
-        about: What the data are, in one clause.
+        about: Description of the data in one clause.
         train: Data set for training.
         val: Data set for validation.
         tests: Test sets by name.
+
+    Example:
+        >>> images = torch.zeros(5, 28, 28, dtype=torch.uint8)
+        >>> digits = ImageDataset(images, torch.arange(5))
+        >>> ImageSets("five black images", digits, digits, {"test": digits}).about
+        'five black images'
     """
 
     about: str
@@ -98,7 +104,7 @@ class ImageSets:
 
 
 class ImageDataModule(DataModule[ImageSets]):
-    """Base of the data modules of images; a subclass says where the images come from.
+    """Base of the data modules of images; a subclass reads the images in ``load``.
 
     Args:
         batch_size: Number of images per training batch, at least 1.
@@ -121,16 +127,16 @@ class ImageDataModule(DataModule[ImageSets]):
         super().__init__(batch_size=batch_size, eval_batch_size=eval_batch_size, seed=seed)
 
     def model_arguments(self) -> dict[str, Any]:
-        """The number of classes."""
+        """Return the number of classes as a keyword argument of a model."""
         return {"classes": int(self.sets.train.labels.max()) + 1}
 
     def describe(self) -> str:
-        """One line: what the data are, how many, how large."""
+        """Describe the data in one line: origin, number and size of the images."""
         height, width = self.sets.train.images.shape[1:]
         return f"{self.sets.about}: {self.counts()} images of {height} × {width} pixels"
 
     def train_loader(self) -> DataLoader[Any]:
-        """Shuffled training batches; the order depends on the seed and the epoch alone."""
+        """Load training batches in an order that depends on the seed and the epoch alone."""
         dataset = self.sets.train
         return _loader(dataset, EpochSampler(len(dataset), seed=self.seed), self.batch_size)
 

@@ -1,4 +1,4 @@
-"""Data modules: sets that are read once, loaders of them, and what they tell models."""
+"""Base classes of data modules, which read data sets once, load batches, and describe the data."""
 
 import hashlib
 import logging
@@ -18,29 +18,29 @@ _log = logging.getLogger(__name__)
 
 @runtime_checkable
 class AnyDataset(Protocol):
-    """What a data module asks of its data sets."""
+    """Interface of the data sets of a data module."""
 
     def __len__(self) -> int: ...
 
     def fingerprint(self) -> str:
-        """SHA-256 of everything that the set holds."""
+        """SHA-256 of the whole content of the set."""
 
 
 @runtime_checkable
 class AnySets(Protocol):
-    """The sets of one task: ``about`` the data in one clause, and the sets themselves."""
+    """Interface of the data sets of one task."""
 
     @property
     def about(self) -> str:
-        """What the data are, in one clause."""
+        """Description of the data in one clause."""
 
     @property
     def train(self) -> AnyDataset:
-        """Training set."""
+        """Data set for training."""
 
     @property
     def val(self) -> AnyDataset:
-        """Validation set."""
+        """Data set for validation."""
 
     @property
     def tests(self) -> Mapping[str, AnyDataset]:
@@ -51,15 +51,15 @@ Sets = TypeVar("Sets", bound=AnySets)
 
 
 class DataModule(ABC, Generic[Sets]):
-    """Base of all data modules; a subclass says where the data come from.
+    """Base of all data modules; a subclass reads the data in :meth:`load`.
 
-    Everything is read on :meth:`prepare`, or on first use.
+    The data are read by :meth:`prepare`, or when :attr:`sets` is first used.
 
     Args:
         batch_size: Number of samples per training batch, at least 1.
         eval_batch_size: Number of samples per validation or test batch, at least 1.
         seed: Seed of random splits and of the order of training, at least 0.
-        num_workers: Number of loading processes; 0 loads in this one.
+        num_workers: Number of loading processes; 0 loads in the main process.
 
     Raises:
         DataError: An argument is out of range.
@@ -92,19 +92,19 @@ class DataModule(ABC, Generic[Sets]):
 
     @abstractmethod
     def load(self) -> Sets:
-        """Read, download or make the data."""
+        """Read, download or generate the data."""
 
     @abstractmethod
     def model_arguments(self) -> dict[str, Any]:
-        """What a model has to know of the data, as keyword arguments of its constructor."""
+        """Return the arguments of a model that depend on the data, by name."""
 
     @abstractmethod
     def describe(self) -> str:
-        """One line: what the data are, how many, of what, and in which units."""
+        """Describe the data in one line: origin, number and size of the samples, units."""
 
     @abstractmethod
     def train_loader(self) -> DataLoader[Any]:
-        """Shuffled training batches; the order depends on the seed and the epoch alone."""
+        """Load training batches in an order that depends on the seed and the epoch alone."""
 
     @abstractmethod
     def loader_in_order(self, dataset: Any) -> DataLoader[Any]:
@@ -116,26 +116,26 @@ class DataModule(ABC, Generic[Sets]):
 
     @property
     def sets(self) -> Sets:
-        """All sets; the first use reads them and says in the log what they are."""
+        """All data sets; the first use reads them and writes their description to the log."""
         if self._sets is None:
             self._sets = self.load()
             _log.info("%s", self.describe())
         return self._sets
 
     def prepare(self) -> None:
-        """Read everything now, unless that is done."""
+        """Read the data now, unless they have been read."""
         _ = self.sets
 
     def val_loader(self) -> DataLoader[Any]:
-        """Validation batches in order."""
+        """Load validation batches in the order of the data set."""
         return self.loader_in_order(self.sets.val)
 
     def test_loaders(self) -> dict[str, DataLoader[Any]]:
-        """Test batches in order, by name of the set."""
+        """Load test batches in the order of each test set, by name of the set."""
         return {name: self.loader_in_order(test) for name, test in self.sets.tests.items()}
 
     def fingerprint(self) -> str:
-        """SHA-256 of all sets, by name."""
+        """SHA-256 of the names and contents of all sets."""
         digest = hashlib.sha256()
         sets = {"train": self.sets.train, "val": self.sets.val, **self.sets.tests}
         for name, dataset in sets.items():
@@ -143,14 +143,14 @@ class DataModule(ABC, Generic[Sets]):
         return digest.hexdigest()
 
     def counts(self) -> str:
-        """Number of samples in each set, in words, for :meth:`describe`."""
+        """List the number of samples of each set in words, for :meth:`describe`."""
         sets = {"training": self.sets.train, "validation": self.sets.val, **self.sets.tests}
         return ", ".join(f"{len(dataset)} {name}" for name, dataset in sets.items())
 
 
 @dataclass(frozen=True)
 class GraphSets:
-    """The graphs of one task.
+    """Data sets of graphs for one task.
 
     Attributes:
         about: Description of the data in one clause.
@@ -175,13 +175,14 @@ SetsOfGraphs = TypeVar("SetsOfGraphs", bound=GraphSets)
 
 
 class GraphDataModule(DataModule[SetsOfGraphs]):
-    """Base of the data modules of graphs; a subclass says where the graphs come from.
+    """Base of the data modules of graphs; a subclass reads the graphs in ``load``.
 
     Args:
         batch_size: Number of graphs per training batch, at least 1.
         eval_batch_size: Number of graphs per validation or test batch, at least 1.
         seed: Seed of random splits and of the order of training, at least 0.
-        num_workers: Number of loading processes; 0 loads in this one, which small graphs want.
+        num_workers: Number of loading processes; 0 loads in the main process, which is faster for
+            small graphs.
 
     Raises:
         DataError: An argument is out of range.
@@ -193,7 +194,7 @@ class GraphDataModule(DataModule[SetsOfGraphs]):
     """
 
     def train_loader(self) -> DataLoader[Any]:
-        """Shuffled training batches; the order depends on the seed and the epoch alone."""
+        """Load training batches in an order that depends on the seed and the epoch alone."""
         return training_loader(
             self.sets.train, self.batch_size, seed=self.seed, num_workers=self.num_workers
         )

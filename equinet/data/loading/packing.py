@@ -1,10 +1,10 @@
-"""Batches of frames of unequal size that are equal in work, for any number of processes.
+"""Pack frames of unequal size into batches of equal work, for any number of processes.
 
-An epoch's random order is cut into windows of some thousand frames. The frames of a window are
-dealt, largest first, each to the batch that has least to do (Graham, SIAM J. Appl. Math. 17, 416
-(1969)); batches alike in work then make up a step, one for each process. Everything follows from
-the seed, the epoch and the number of processes, so processes need not talk to each other, and any
-step can be reached without packing those before it.
+The random order of an epoch is cut into windows of some thousand frames. The frames of a window are
+assigned, largest first, to the batch that has the least work so far (Graham, SIAM J. Appl. Math.
+17, 416 (1969)). Batches of similar work then form a step, one batch for each process. The result
+depends only on the seed, the epoch and the number of processes: processes need not communicate, and
+a resumed run can begin at any step without packing those before it.
 """
 
 import heapq
@@ -18,28 +18,29 @@ from torch.utils.data import Sampler
 from equinet.data.loading.permutation import Permutation
 from equinet.errors import DataError
 
-_WINDOW = 8192  # frames; their mean size is known to half a percent
-_STEPS = 4  # fewest steps of a window, or its batches could not be sorted into steps
-_TRIALS = 8  # windows packed to see what fits
-_DEVIATIONS = 8  # of a window's mean size that are left free beyond what fits in the trials
+_WINDOW = 8192  # frames of a window; their mean size varies by half a percent between windows
+_STEPS = 4  # least number of steps of a window, so that batches can be sorted by work
+_TRIALS = 8  # windows that are packed to find how many frames fit into a batch
+_DEVIATIONS = 8  # standard deviations of a window's mean size that are added as a margin
 
 
 class PackedBatches(Sampler[list[int]]):
-    """Batches bounded in atoms and edges, and alike in work over the processes of a step.
+    """Sampler of batches with bounded numbers of atoms and edges, of equal work in every step.
 
-    Every frame is in exactly one batch of an epoch, and every process gets equally many batches.
-    The work of a frame is its edges where ``max_edges`` is given, else its atoms.
+    Every frame is in exactly one batch of an epoch, and every process gets the same number of
+    batches. The work of a frame is its number of edges if ``max_edges`` is given, otherwise its
+    number of atoms.
 
     Args:
         atoms: Number of atoms of every frame.
-        edges: Number of edges of every frame; needed for ``max_edges``.
-        max_atoms: Most atoms of a batch.
-        max_edges: Most edges of a batch.
-        seed: Seed of the order, not negative.
+        edges: Number of edges of every frame; required for ``max_edges``.
+        max_atoms: Largest number of atoms of a batch; None sets no bound.
+        max_edges: Largest number of edges of a batch; None sets no bound.
+        seed: Seed of the order, at least 0.
 
     Raises:
-        DataError: There is no bound, no frame, or one that is larger than a bound; or edges are
-            bounded that were not counted.
+        DataError: Neither bound is given, there are no frames, a frame is larger than a bound, or
+            ``max_edges`` is given without ``edges``.
 
     Example:
         >>> batches = PackedBatches(np.array([3, 1, 1, 1, 2, 4]), max_atoms=4)
@@ -82,7 +83,7 @@ class PackedBatches(Sampler[list[int]]):
         self.epoch = epoch
 
     def steps(self, world: int) -> int:
-        """Batches of an epoch on each of so many processes.
+        """Return the number of batches of an epoch that each process gets.
 
         Args:
             world: Number of processes.
@@ -105,9 +106,9 @@ class PackedBatches(Sampler[list[int]]):
         """Yield the batches of one process.
 
         Args:
-            rank: Its number, from 0.
+            rank: Rank of the process, from 0.
             world: Number of processes.
-            skip: Steps of the epoch that are done.
+            skip: Number of steps at the beginning of the epoch that are left out.
         """
         for batches in self.each_step(world, skip=skip):
             yield batches[rank]
@@ -117,7 +118,7 @@ class PackedBatches(Sampler[list[int]]):
 
         Args:
             world: Number of processes.
-            skip: Steps of the epoch that are done.
+            skip: Number of steps at the beginning of the epoch that are left out.
 
         Raises:
             DataError: The frames of a window do not fit into its batches.
@@ -143,7 +144,7 @@ class PackedBatches(Sampler[list[int]]):
             yield from steps[max(0, skip - first) :]
 
     def _measure(self) -> float:
-        """How many frames a batch can have on average, as tried on a few windows."""
+        """Find the mean number of frames that fit into a batch by packing a few windows."""
         random = np.random.default_rng(self.seed)
         size = min(_WINDOW, self._count)
         windows = [np.arange(self._count)]
@@ -168,9 +169,10 @@ class PackedBatches(Sampler[list[int]]):
     def _pack(
         self, frames: Int[np.ndarray, " frames"], count: int, bounds: Sequence[float]
     ) -> list[list[int]] | None:
-        """Deal frames to so many batches, sorted by work; None where they do not fit."""
+        """Assign frames to a number of batches, sorted by work; return None if they do not fit."""
         sizes = [np.asarray(sizes[frames], dtype=np.int64) for sizes, _ in self._sizes]
-        # Ties are broken by what the frames are, not by their order: a set that fits, always fits.
+        # Ties are broken by the index of the frame, not by its place in the epoch, so that whether
+        # the same frames fit does not depend on their order.
         order = np.lexsort((frames, *(-size for size in reversed(sizes))))
         sizes = [size[order] for size in sizes]
         owners = _dealt(sizes[0].tolist(), count)
@@ -194,7 +196,7 @@ class PackedBatches(Sampler[list[int]]):
     def _into_steps(
         self, batches: list[list[int]], world: int, window: int
     ) -> list[list[list[int]]]:
-        """Let batches of like work make a step, and the steps and ranks come in random order."""
+        """Group batches of similar work into steps, with steps and ranks in random order."""
         random = np.random.default_rng([self.seed, self.epoch, window])
         steps = []
         for step in random.permutation(len(batches) // world).tolist():
@@ -204,7 +206,7 @@ class PackedBatches(Sampler[list[int]]):
 
 
 def _dealt(works: list[int], count: int) -> Int[np.ndarray, " frames"]:
-    """Give each frame, largest first, to the batch with least work: the batch of each."""
+    """Assign each frame to the batch with the least work so far; return the batch of each frame."""
     heap = [(0, batch) for batch in range(count)]
     owners = []
     for work in works:
@@ -217,7 +219,7 @@ def _dealt(works: list[int], count: int) -> Int[np.ndarray, " frames"]:
 def _dealt_within(
     works: list[tuple[int, ...]], count: int, bounds: Sequence[float]
 ) -> Int[np.ndarray, " frames"] | None:
-    """As :func:`_dealt`, passing over batches that would become too large in any respect."""
+    """Assign frames as :func:`_dealt` does, but to batches that stay within all bounds."""
     heap = [(0, batch) for batch in range(count)]
     loads = [(0,) * len(bounds)] * count
     owners = []
@@ -243,5 +245,6 @@ def _check_largest(name: str, sizes: Int[np.ndarray, " frames"], bound: int) -> 
     largest = int(sizes.argmax())
     if sizes[largest] > bound:
         raise DataError(
-            f"frame {largest} has {sizes[largest]} {name}, more than max_{name}={bound} of a batch"
+            f"frame {largest} has {sizes[largest]} {name}, more than max_{name}={bound} of a "
+            f"batch; raise max_{name}"
         )

@@ -1,4 +1,4 @@
-"""A random order of any number of things that needs no memory and can be entered anywhere."""
+"""Random permutations that need no memory and can be evaluated at any place."""
 
 import numpy as np
 from jaxtyping import Int
@@ -7,15 +7,16 @@ _ROUNDS = 8
 
 
 class Permutation:
-    """A bijection of ``0 .. count - 1`` onto itself that a seed determines.
+    """Random permutation of the numbers 0 to ``count - 1``, determined by a seed.
 
-    A balanced Feistel network permutes the smallest domain of ``4**k`` numbers that holds the
-    count; numbers beyond the count are permuted again until they fall below it. Shuffling the 134
-    million frames of OC20 would take half a gigabyte and ten seconds a process and epoch.
+    A balanced Feistel network permutes the first ``4**k`` numbers, with the smallest k for which
+    this is at least the count; results beyond the count are permuted again until they fall below
+    it. Shuffling a list of the 134 million frames of OC20 would take half a gigabyte and ten
+    seconds for each process and epoch.
 
     Args:
-        count: How many things.
-        seed: Numbers that tell permutations apart, all non-negative.
+        count: Number of integers that are permuted.
+        seed: Integers, at least 0, that determine the permutation.
 
     Source: Luby and Rackoff, SIAM J. Comput. 17, 373 (1988); Black and Rogaway, CT-RSA 2002.
 
@@ -33,13 +34,13 @@ class Permutation:
         self._keys = np.random.SeedSequence(seed).generate_state(_ROUNDS, dtype=np.uint64)
 
     def __call__(self, places: Int[np.ndarray, " places"]) -> Int[np.ndarray, " places"]:
-        """Say which things stand at some places of the order.
+        """Return the numbers at some places of the permutation.
 
         Args:
-            places: From 0 to ``count - 1``.
+            places: Places in the permutation, from 0 to ``count - 1``.
 
         Returns:
-            The things.
+            The permuted numbers.
         """
         things = self._permuted(places.astype(np.uint64))
         while (outside := things >= self.count).any():
@@ -54,7 +55,7 @@ class Permutation:
 
 
 def _mixed(numbers: np.ndarray) -> np.ndarray:
-    """SplitMix64's finalizer: every bit of the result depends on all bits (it wraps around)."""
+    """Apply the finalizer of SplitMix64, modulo 2⁶⁴: each bit of the result depends on all bits."""
     numbers = (numbers ^ (numbers >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     numbers = (numbers ^ (numbers >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return numbers ^ (numbers >> np.uint64(31))

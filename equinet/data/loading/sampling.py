@@ -1,4 +1,4 @@
-"""Seeded sampling by epoch, and loaders."""
+"""Samplers whose order depends on seed and epoch, and loaders of graphs."""
 
 from collections.abc import Iterator
 
@@ -14,14 +14,14 @@ _CHUNK = 1 << 16
 
 
 class EpochSampler(Sampler[int]):
-    """A random order that depends on the seed and the epoch alone.
+    """Sampler with a random order that depends on the seed and the epoch alone.
 
-    Resuming at an epoch draws what an uninterrupted run would have drawn, whatever else has used
-    random numbers. Lightning calls :meth:`set_epoch`.
+    A run that is resumed at an epoch has the same order as an uninterrupted run, even if other code
+    has used random numbers. Lightning calls :meth:`set_epoch`.
 
     Args:
         size: Number of samples.
-        seed: Any non-negative integer.
+        seed: Seed of the order, at least 0.
 
     Example:
         >>> sampler = EpochSampler(5, seed=0)
@@ -47,26 +47,33 @@ class EpochSampler(Sampler[int]):
         return self.size
 
     def __iter__(self) -> Iterator[int]:
-        # Hashing through SeedSequence keeps (seed, epoch) apart from (seed + 1, epoch - 1).
+        # SeedSequence hashes both, so that (seed, epoch) and (seed + 1, epoch - 1) differ.
         generator = torch.Generator().manual_seed(_mix(self.seed, self.epoch))
         order = torch.randperm(self.size, generator=generator)
-        for some in order.split(_CHUNK):  # numbers of Python take four times the memory
+        for some in order.split(_CHUNK):  # a list of Python numbers takes four times the memory
             yield from some.tolist()
 
 
 def training_loader(
     dataset: GraphDataset, batch_size: int, *, seed: int = 0, num_workers: int = 0
 ) -> DataLoader:
-    """Load shuffled batches; the order is that of :class:`EpochSampler`.
+    """Make a loader of training batches in the order of :class:`EpochSampler`.
 
     Args:
         dataset: Data set of graphs.
-        batch_size: Graphs per batch; the last batch of an epoch may be smaller.
-        seed: Seed of the order.
-        num_workers: Loading processes; 0 loads in this one, which small graphs want.
+        batch_size: Number of graphs per batch; the last batch of an epoch may be smaller.
+        seed: Seed of the order, at least 0.
+        num_workers: Number of loading processes; 0 loads in the main process, which is faster for
+            small graphs.
 
     Returns:
         A loader of PyG batches.
+
+    Example:
+        >>> from torch_geometric.data import Data
+        >>> dataset = GraphDataset([Data(pos=torch.zeros(3, 3)) for _ in range(5)])
+        >>> [batch.num_graphs for batch in training_loader(dataset, 2)]
+        [2, 2, 1]
     """
     return DataLoader(
         dataset,
@@ -80,15 +87,23 @@ def training_loader(
 def packed_loader(
     dataset: GraphDataset, batches: PackedBatches, *, num_workers: int = 0
 ) -> DataLoader:
-    """Load batches that are packed by size.
+    """Make a loader of batches that are packed by size.
 
     Args:
         dataset: Data set of graphs.
-        batches: Which graphs make up each batch.
-        num_workers: Loading processes; 0 loads in this one.
+        batches: Sampler of the indices of the graphs of each batch.
+        num_workers: Number of loading processes; 0 loads in the main process.
 
     Returns:
         A loader of PyG batches.
+
+    Example:
+        >>> from torch_geometric.data import Data
+        >>> atoms = np.array([1, 1, 1, 1, 4])
+        >>> dataset = GraphDataset([Data(pos=torch.zeros(size, 3)) for size in atoms])
+        >>> loader = packed_loader(dataset, PackedBatches(atoms, max_atoms=4))
+        >>> [batch.num_nodes for batch in loader]
+        [4, 4]
     """
     return DataLoader(
         dataset,
@@ -101,15 +116,21 @@ def packed_loader(
 def evaluation_loader(
     dataset: GraphDataset, batch_size: int, *, num_workers: int = 0
 ) -> DataLoader:
-    """Load batches in file order.
+    """Make a loader of batches in the order of the data set.
 
     Args:
         dataset: Data set of graphs.
-        batch_size: Graphs per batch.
-        num_workers: Number of loading processes.
+        batch_size: Number of graphs per batch; the last batch may be smaller.
+        num_workers: Number of loading processes; 0 loads in the main process.
 
     Returns:
         A loader of PyG batches.
+
+    Example:
+        >>> from torch_geometric.data import Data
+        >>> dataset = GraphDataset([Data(pos=torch.zeros(size, 3)) for size in (1, 2, 3)])
+        >>> [batch.num_nodes for batch in evaluation_loader(dataset, 2)]
+        [3, 3]
     """
     return DataLoader(
         dataset,

@@ -1,4 +1,4 @@
-"""The native store: frames of any source as memory-mapped arrays, and the way there."""
+"""The frame store: frames of any source as memory-mapped arrays, and the conversion into it."""
 
 from equinet.data.store.archives import Blob
 from equinet.data.store.conversion import Options, Progress, convert

@@ -1,4 +1,4 @@
-"""Files that lie on their own or inside an uncompressed tar, read whole and within a limit."""
+"""Read whole files, alone or inside an uncompressed tar, within a limit of size."""
 
 import bz2
 import gzip
@@ -20,20 +20,28 @@ _UNPACKERS: dict[str, Callable[[io.BytesIO], Any]] = {
     ".bz2": bz2.BZ2File,
 }
 _CHUNK = 1 << 22
-# Five thousand frames of the largest OC20 structures are 150 MB of text. More than this is no
-# data file but a few bytes that unpack to fill the memory.
+# Five thousand frames of the largest OC20 structures are 150 MB of text. A file that unpacks to
+# more than this limit would only fill the memory.
 _LARGEST = 1 << 30
 
 
 @dataclass(frozen=True)
 class Blob:
-    """A stretch of a file: all of it, or a member of a tar.
+    """Location of a whole file, or of a file inside a tar.
 
     Attributes:
-        path: The file, or the tar.
-        name: What to call it in messages.
-        offset: Where it starts, bytes.
-        size: How long it is, bytes.
+        path: Path of the file, or of the tar that contains it.
+        name: Name of the file in messages.
+        offset: Position of the first byte in the file at ``path``.
+        size: Number of bytes.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder, "1.txt")
+        ...     _ = path.write_bytes(b"random1,frame0,-10.5")
+        ...     Blob.of(path).size
+        20
     """
 
     path: Path
@@ -43,21 +51,21 @@ class Blob:
 
     @classmethod
     def of(cls, path: Path) -> "Blob":
-        """The whole of a file."""
+        """Return the location of a whole file."""
         return cls(path, str(path), 0, path.stat().st_size)
 
 
 def tar_members(path: Path) -> list[Blob]:
-    """List the files of an uncompressed tar; nothing is unpacked, so no name can lead outside.
+    """List the files of an uncompressed tar. Nothing is written to disk, whatever the names are.
 
     Args:
         path: Path of the tar.
 
     Returns:
-        Its regular files, in their order.
+        The regular files in the order of the tar.
 
     Raises:
-        DataError: It is compressed, truncated, or no tar.
+        DataError: The tar is compressed or truncated, or the file is not a tar.
     """
     found: list[Blob] = []
     size = path.stat().st_size
@@ -72,16 +80,16 @@ def tar_members(path: Path) -> list[Blob]:
 
 
 def unpack(blob: Blob) -> tuple[bytes, str | None]:
-    """Read a file, unpacked if its name says that it is packed.
+    """Read a file and unpack it if its suffix is that of a compressed file.
 
     Args:
-        blob: File to read; its suffix ``.xz``, ``.gz`` or ``.bz2`` tells the compression.
+        blob: File to read; a suffix ``.xz``, ``.gz`` or ``.bz2`` tells the compression.
 
     Returns:
-        As much as can be read, and what stopped it short, if anything did.
+        The content that can be read, and the reason why the rest cannot be read, or None.
 
     Raises:
-        DataError: It unpacks to more than a gibibyte.
+        DataError: The file unpacks to more than 1 GiB.
     """
     content = bytearray()
     try:
@@ -100,6 +108,6 @@ def _chunks(blob: Blob) -> Iterator[bytes]:
         packed = io.BytesIO(file.read(blob.size))
     unpacker = _UNPACKERS.get(Path(blob.name).suffix.lower())
     stream = packed if unpacker is None else unpacker(packed)
-    # read1 hands over what there is before it fails; read would fail with all of it in hand.
+    # In a damaged file read1 returns the readable part before it fails; read would return nothing.
     while chunk := stream.read1(_CHUNK):
         yield chunk

@@ -1,4 +1,4 @@
-"""Conversion into a store: in parallel, and continued where it was killed."""
+"""Convert a source into a store with several processes; a killed conversion can be continued."""
 
 import json
 import logging
@@ -48,22 +48,23 @@ from equinet.neighborhood import Neighborhood
 _log = logging.getLogger(__name__)
 
 _PLAN = "conversion.json"
-_OLD_LOCK = "conversion.lock"  # of stores that older versions began
+_OLD_LOCK = "conversion.lock"  # name of the lock file in stores that older versions began
 
 
 @dataclass(frozen=True)
 class Options:
-    """How frames are read and stored; a conversion can be continued only with the same.
+    """Options of a conversion; a conversion can be continued only with the same options.
 
     Attributes:
-        precision: Precision of positions and forces: ``float64`` keeps every digit, ``float32``
-            halves the store and rounds positions to about 2e-6 Å.
-        cutoff: Cutoff radius, Å, within which edges are counted for samplers that pack by them;
-            None counts none.
-        max_neighbors: Number of edges that may end at an atom; None counts all within the cutoff.
-        tie_tolerance: Difference of squared lengths that counts as none, Å²; None counts exactly
-            ``max_neighbors``.
-        keys: Names of the labels in the source, where they are not common ones.
+        precision: Type of stored positions and forces: ``float64`` keeps every digit, ``float32``
+            halves the size of the store and rounds positions to about 2e-6 Å.
+        cutoff: Cutoff radius, Å, within which edges are counted for batches that are packed by
+            edges; None counts no edges.
+        max_neighbors: Largest number of edges that may end at an atom, at least 1; the shortest are
+            kept. None keeps all edges within the cutoff.
+        tie_tolerance: Difference of squared lengths, Å², up to which edges count as equally long
+            (see :class:`equinet.neighborhood.Neighborhood`); None keeps exactly ``max_neighbors``.
+        keys: Names of the labels in the source; None in it looks for common names.
 
     Raises:
         DataError: A value is out of range, or ``max_neighbors`` is given without a cutoff.
@@ -94,13 +95,13 @@ class Options:
 
     @property
     def neighborhood(self) -> Neighborhood | None:
-        """Neighborhood whose edges are counted; None counts none."""
+        """Neighborhood whose edges are counted; None if no edges are counted."""
         if self.cutoff is None:
             return None
         return Neighborhood(self.cutoff, self.max_neighbors, self.tie_tolerance)
 
     def described(self) -> dict[str, Any]:
-        """Return the options as the header states them; later ones only where they are given."""
+        """Return the options for the header; later options only if they differ from the default."""
         described: dict[str, Any] = {
             "precision": self.precision,
             "cutoff": self.cutoff,
@@ -115,13 +116,18 @@ class Options:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a conversion is.
+    """Progress of a conversion.
 
     Attributes:
-        done: Parts converted, earlier runs included.
-        parts: Parts of the source.
-        frames: Frames converted in this run.
-        refused: Frames or files left out in this run.
+        done: Number of converted parts, including those of earlier runs.
+        parts: Number of parts of the source.
+        frames: Number of frames converted in this run.
+        refused: Number of frames or files left out in this run.
+
+    Example:
+        >>> progress = Progress(done=3, parts=10, frames=15000, refused=1)
+        >>> f"part {progress.done} of {progress.parts}"
+        'part 3 of 10'
     """
 
     done: int
@@ -139,30 +145,38 @@ def convert(
     skip_bad: bool = False,
     wait: bool = False,
 ) -> Iterator[Progress]:
-    """Convert a source into a store.
+    r"""Convert a source into a store.
 
-    Every part of the source becomes a file that appears in one step, so a process may be killed at
-    any time: the same call goes on with the parts that are missing. A store that is whole is left
-    as it is. The order of frames depends on the source alone, not on the number of processes.
+    Every part of the source becomes one file that appears only when it is complete. The process may
+    therefore be killed at any time: the same call then converts the missing parts. A complete store
+    is left unchanged. The order of frames depends on the source, not on the number of processes.
 
     Args:
-        source: Source of frames, see :func:`equinet.data.store.find_parts`.
+        source: File, folder or tar of frames, see :func:`equinet.data.store.find_parts`.
         store: Folder of the store.
-        options: How to store; None takes the defaults.
-        processes: Processes to read with.
-        skip_bad: Leave out what cannot be used, with a report in the header and
-            ``equinet data info``; otherwise the first such frame ends the conversion.
-        wait: Wait for another process that converts into the same folder, as the processes of one
-            training do; otherwise that is refused.
+        options: Options of the conversion; None takes the defaults.
+        processes: Number of processes, at least 1.
+        skip_bad: Whether frames that cannot be used are left out and listed in the header, which
+            ``equinet data info`` prints; otherwise the first such frame ends the conversion.
+        wait: Whether to wait for another process that converts into the same folder, as needed in a
+            training with several processes; otherwise a second conversion is refused.
 
     Yields:
-        Progress, at the start and after every part.
+        The progress at the start and after every part.
 
     Raises:
-        DataError: A frame cannot be used (file, frame and reason are named); nothing is left to
-            store; the folder holds something else, or a conversion of another kind.
-        ConfigError: Another process converts into the folder; its host and number are named.
-        WriteError: The disk is full; the same call goes on from there once there is room.
+        DataError: A frame cannot be used (the message names file, frame and reason), no frame is
+            left to store, or the folder holds something else or another conversion.
+        ConfigError: Another process converts into the folder; the message names its host and id.
+        WriteError: The disk is full; once there is room, the same call continues the conversion.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     file = Path(folder, "water.xyz")
+        ...     _ = file.write_text("3\n\nO 0 0 0\nH 0.96 0 0\nH -0.24 0.93 0\n")
+        ...     [progress.frames for progress in convert(file, Path(folder, "store"))]
+        [0, 1]
     """
     options = options or Options()
     parts = find_parts(source)
@@ -206,7 +220,7 @@ def _same(first: Any, second: Any) -> bool:
 
 
 def _claim(folder: Path) -> None:
-    """Make the folder, or see that it is one of ours."""
+    """Make the folder, or refuse one that holds something other than a store."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if not (folder / SHARDS).is_dir() and any(path.name != LOCK for path in folder.iterdir()):
@@ -232,7 +246,7 @@ def _begin(folder: Path, plan: dict[str, Any]) -> None:
 
 
 def _read_or_warn(path: Path, what: str) -> dict[str, Any] | None:
-    """Read a note of a conversion; one that is damaged counts as absent and is made anew."""
+    """Read a note of a conversion; a damaged note counts as missing, so that it is made anew."""
     try:
         return read_sealed_json(path, what)
     except FileNotFoundError:
@@ -243,7 +257,7 @@ def _read_or_warn(path: Path, what: str) -> dict[str, Any] | None:
 
 
 def _is_done(folder: Path, index: int, plan: dict[str, Any]) -> bool:
-    """Say whether a part lies there as this plan has it."""
+    """Tell whether a part has been converted under this plan."""
     path = _note(folder, index)
     note = _read_or_warn(path, "the note of a shard")
     if note is None:
@@ -254,7 +268,7 @@ def _is_done(folder: Path, index: int, plan: dict[str, Any]) -> bool:
     except DataError as error:
         _log.warning("making it anew: %s", error)
         return False
-    # Notes of older versions do not say of which plan they are.
+    # Notes of older versions do not name their plan.
     if note.get("plan", digest_of(plan)) != digest_of(plan):
         return False
     shard = folder / SHARDS / f"{index:06d}.safetensors"
@@ -294,7 +308,8 @@ def _converted(
         for index in todo:
             yield _convert_part(folder, index, parts[index], options, plan, skip_bad)
         return
-    # Forked, as torch's loading processes are: a fresh interpreter would first import torch again.
+    # The processes are forked, as torch's loading processes are, because a new interpreter would
+    # first import torch again.
     pool = ProcessPoolExecutor(
         min(processes, len(todo)), mp_context=get_context("fork"), initializer=_die_with_parent
     )
@@ -302,7 +317,8 @@ def _converted(
     running: set[Future[dict[str, Any]]] = set()
     try:
         while True:
-            # Few at a time: a queue of all parts would hold a description of each twice.
+            # Few parts are submitted at a time, because a queue of all parts would hold each
+            # description twice.
             for index in waiting:
                 running.add(
                     pool.submit(_convert_part, folder, index, parts[index], options, plan, skip_bad)
@@ -323,7 +339,7 @@ def _converted(
 
 
 def _die_with_parent() -> None:
-    """End this process when its parent is killed, or it would wait for work for ever."""
+    """End this process when its parent is killed; otherwise it would wait for work forever."""
     parent = parent_process()
 
     def watch() -> None:
@@ -337,7 +353,7 @@ def _die_with_parent() -> None:
 def _convert_part(
     folder: Path, index: int, part: Part, options: Options, plan: str, skip_bad: bool
 ) -> dict[str, Any]:
-    """Write a shard, and then the note that says that it is there."""
+    """Write a shard, and then the note that says that the shard is complete."""
     records: list[Record] = []
     edges: list[int] = []
     refused: list[dict[str, Any]] = []
@@ -367,7 +383,7 @@ def _convert_part(
 def _storable(
     record: Record, file: str, neighborhood: Neighborhood | None, edges: list[int]
 ) -> Record | Refusal:
-    """Count the edges of a frame, if they are asked for, or say why it cannot be stored."""
+    """Count the edges of a frame if there is a neighborhood, or say why it cannot be stored."""
     try:
         check_storable(record)
         if neighborhood is not None:
@@ -378,7 +394,7 @@ def _storable(
 
 
 def _finish(folder: Path, plan: dict[str, Any], parts: int, options: Options) -> None:
-    """Gather the sizes of all frames and write the header; only then is the store whole."""
+    """Collect the sizes of all frames and write the header, which completes the store."""
     notes = [
         read_sealed_json(_note(folder, index), "the note of a shard") for index in range(parts)
     ]
@@ -401,7 +417,7 @@ def _finish(folder: Path, plan: dict[str, Any], parts: int, options: Options) ->
     unread: Counter[str] = Counter()
     for shard in shards:
         unread.update(shard.pop("unread", {}))
-    # Shards of an earlier version may have been written before a label was declared.
+    # Notes of an older version may lack labels that were declared later.
     labels = {name: sum(shard["labels"].get(name, 0) for shard in shards) for name in OPTIONAL}
     header = {
         "format": FORMAT,

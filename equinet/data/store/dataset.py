@@ -1,4 +1,4 @@
-"""Frames of a store as a data set: graphs are built when a batch asks for them."""
+"""Data set of the frames of a store, whose graphs are built when a batch needs them."""
 
 import hashlib
 from collections.abc import Sequence
@@ -17,21 +17,34 @@ from equinet.data.store.records import Record
 from equinet.errors import DataError
 from equinet.neighborhood import Neighborhood
 
-# Enough for statistics: they are averages, and a larger sample moves none by a percent.
+# Enough frames for statistics, which are averages: a larger sample changes none by a percent.
 _SAMPLE = 10_000
 _SAMPLED_GRAPHS = 500
 
 
 class StoredFrames(Sequence[Frame]):
-    """Some frames of a store, in a fixed order, read when they are indexed.
+    r"""Sequence of frames of a store, each read when it is indexed.
 
     Args:
         store: Store that holds the frames.
-        indices: Which of its frames; None means all.
-        elements: Atomic numbers that may occur; None means those that do, which are read off the
-            frames, or off the header where these are all.
-        relaxed: Take the energy of the relaxed structure for that of the frame, which then has no
-            forces (IS2RE).
+        indices: Indices of frames of the store, in the order of the sequence; None takes all
+            frames.
+        elements: Atomic numbers that may occur; None takes those that occur, which are found by
+            reading the frames, or the header if all frames are taken.
+        relaxed: Whether the energy of a frame is that of the relaxed structure (IS2RE); such frames
+            have no forces.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from equinet.data.store import convert
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     file = Path(folder, "atoms.xyz")
+        ...     _ = file.write_text("1\n\nH 0 0 0\n" + "1\n\nO 0 0 0\n")
+        ...     _ = list(convert(file, Path(folder, "store")))
+        ...     frames = StoredFrames(FrameStore(Path(folder, "store")), np.array([1]))
+        ...     len(frames), frames[0].numbers.tolist()
+        (1, [8])
     """
 
     def __init__(
@@ -58,30 +71,30 @@ class StoredFrames(Sequence[Frame]):
         if isinstance(index, slice):
             return [self[place] for place in range(*index.indices(len(self)))]
         if not -len(self) <= index < len(self):
-            raise IndexError(f"frame {index} of {len(self)}")
+            raise IndexError(f"there is no frame {index} among {len(self)}")
         record = self.record(index)
         if not self.relaxed:
             return record.frame
-        # All labels are those of the structure before it was relaxed.
+        # The stored labels are those of the initial structure.
         labels: dict[str, Any] = {**dict.fromkeys(LABELS), "energy": record.relaxed_energy}
         return replace(record.frame, **labels)
 
     def record(self, index: int) -> Record:
-        """Read a frame as the store has it, with its ids and what else belongs to it.
+        """Read a frame unchanged, with the ids and reference energies that the store has for it.
 
         Args:
-            index: Among these frames.
+            index: Index among these frames.
         """
         return self.store.record(index if self.indices is None else int(self.indices[index]))
 
     @property
     def systems(self) -> Int[np.ndarray, " frames"]:
-        """OC20's system id (``sid``) of every frame; -1 where there is none."""
+        """OC20's system id (``sid``) of every frame; -1 if a frame has none."""
         return self._values("system")
 
     @property
     def steps(self) -> Int[np.ndarray, " frames"]:
-        """OC20's frame id (``fid``) of every frame; -1 where there is none."""
+        """OC20's frame id (``fid``) of every frame; -1 if a frame has none."""
         return self._values("step")
 
     def _values(self, name: str) -> Int[np.ndarray, " frames"]:
@@ -90,7 +103,7 @@ class StoredFrames(Sequence[Frame]):
 
     @property
     def labels(self) -> dict[str, int]:
-        """How many frames of the whole store have each label that these frames show."""
+        """Number of frames of the whole store that have each label of these frames."""
         labels = self.store.labels
         if not self.relaxed:
             return labels
@@ -103,30 +116,30 @@ class StoredFrames(Sequence[Frame]):
 
     @property
     def atoms(self) -> Int[np.ndarray, " frames"]:
-        """Atoms of every frame, without reading any."""
+        """Number of atoms of every frame, which is known without reading the frames."""
         return self.store.atoms if self.indices is None else self.store.atoms[self.indices]
 
     @property
     def edges(self) -> Int[np.ndarray, " frames"] | None:
-        """Edges of every frame as the conversion counted them, if it did."""
+        """Number of edges of every frame; None if the conversion counted no edges."""
         edges = self.store.edges
         return edges if edges is None or self.indices is None else edges[self.indices]
 
     def part(self, chosen: Int[np.ndarray, " part"]) -> "StoredFrames":
-        """Take some of the frames.
+        """Select some of the frames.
 
         Args:
-            chosen: Their indices among these frames.
+            chosen: Indices among these frames.
 
         Returns:
-            Those frames, in that order.
+            The selected frames, in the order of the indices.
         """
         inner = chosen if self.indices is None else self.indices[chosen]
         return self._of(np.asarray(inner, dtype=np.int64), self._elements)
 
     @cached_property
     def elements(self) -> tuple[int, ...]:
-        """Atomic numbers that occur, ascending; a part of a store is read for them."""
+        """Atomic numbers that occur, ascending; the frames are read if they are part of a store."""
         if self._elements is not None:
             return self._elements
         if self.indices is None:
@@ -134,13 +147,14 @@ class StoredFrames(Sequence[Frame]):
         return tuple(sorted({int(z) for frame in self for z in np.unique(frame.numbers)}))
 
     def of_elements(self, known: Sequence[int]) -> "StoredFrames":
-        """Leave out the frames that hold other elements.
+        """Leave out the frames that contain other elements.
 
         Args:
             known: Atomic numbers that are allowed.
 
         Returns:
-            The others. Nothing is read where the whole store holds known elements only.
+            The frames that contain allowed elements only. Frames are not read if the whole store
+            contains allowed elements only.
         """
         common = tuple(sorted(set(self.store.elements) & set(known)))
         if common == self.store.elements:
@@ -162,19 +176,19 @@ class StoredFrames(Sequence[Frame]):
 
 
 class StoredDataset(AtomicDataset):
-    r"""Graphs of the frames of a store; nothing is kept in memory.
+    r"""Data set of the graphs of the frames of a store, which are not kept in memory.
 
     Args:
         frames: Frames of a store.
         cutoff: Cutoff radius, Å, or a whole :class:`equinet.neighborhood.Neighborhood`.
         name: Name of the set in messages.
-        max_neighbors: Number of edges that may end at an atom; the shortest are kept. None keeps
-            all; see :func:`equinet.data.neighbor_list`.
-        tie_tolerance: Difference of squared lengths that counts as none, Å²; None keeps exactly
-            ``max_neighbors``.
+        max_neighbors: Largest number of edges that may end at an atom, at least 1; the shortest are
+            kept. None keeps all edges within the cutoff.
+        tie_tolerance: Difference of squared lengths, Å², up to which edges count as equally long
+            (see :class:`equinet.neighborhood.Neighborhood`); None keeps exactly ``max_neighbors``.
 
     Raises:
-        DataError: There are no frames, or only some of the store's have energies or forces.
+        DataError: There are no frames, or only some frames of the store have energies or forces.
 
     Example:
         >>> import tempfile
@@ -225,7 +239,7 @@ class StoredDataset(AtomicDataset):
 
     @property
     def edge_counts(self) -> Int[np.ndarray, " frames"] | None:
-        """Number of edges of every graph; None where the conversion counted none.
+        """Number of edges of every graph; None if the conversion counted no edges.
 
         Raises:
             DataError: The conversion counted the edges of another neighborhood.
@@ -245,20 +259,20 @@ class StoredDataset(AtomicDataset):
 
     @cached_property
     def average_neighbors(self) -> float:
-        """Mean number of edges that end at an atom, over a few hundred frames drawn at random."""
+        """Mean number of edges that end at an atom, over at most 500 frames drawn at random."""
         frames = self.sample()[:_SAMPLED_GRAPHS]
         edges = sum(int(to_graph(f, self.neighborhood).edge_index.shape[1]) for f in frames)
         return edges / sum(len(frame) for frame in frames)
 
     def sample(self) -> list[Frame]:
-        """Draw frames that stand for the set: all, or ten thousand, the same ones every time."""
+        """Return the frames from which statistics are computed: at most 10 000, always the same."""
         if len(self.frames) <= _SAMPLE:
             return list(self.frames)
         chosen = np.random.default_rng(0).integers(len(self.frames), size=_SAMPLE)
         return [self.frames[int(index)] for index in chosen]
 
     def fingerprint(self) -> str:
-        """SHA-256 of the store's checksums and of which frames are used."""
+        """SHA-256 of the store's checksums and of the indices of the frames."""
         digest = hashlib.sha256(self.frames.store.fingerprint().encode())
         if self.frames.relaxed:
             digest.update(b"relaxed")
@@ -268,7 +282,7 @@ class StoredDataset(AtomicDataset):
 
 
 class _Graphs(Sequence[Data]):
-    """Graphs that are built anew every time."""
+    """Sequence of graphs, each built when it is indexed."""
 
     def __init__(self, frames: StoredFrames, neighborhood: Neighborhood) -> None:
         self._frames = frames

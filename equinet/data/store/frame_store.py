@@ -1,4 +1,4 @@
-"""Read a store: sizes at once, frames when they are asked for."""
+"""Read a store: the sizes of all frames at once, and each frame when it is indexed."""
 
 import hashlib
 from collections import OrderedDict
@@ -21,16 +21,18 @@ _OPEN_SHARDS = 256
 
 
 class FrameStore(Sequence[Frame]):
-    r"""The frames of a store, in the order of their source.
+    r"""Sequence of all frames of a store, in the order of the source.
 
-    Nothing but the header is read at first: ``atoms`` and ``edges`` are memory maps, which the
-    processes of a machine share, and a frame is read when it is indexed.
+    Only the header is read at first. ``atoms`` and ``edges``, the numbers of atoms and edges of
+    every frame, are memory maps, which the processes of a machine share; a frame is read when it is
+    indexed.
 
     Args:
-        folder: As written by :func:`equinet.data.store.convert`.
+        folder: Folder written by :func:`equinet.data.store.convert`.
 
     Raises:
-        DataError: There is no store, its conversion has not ended, or it is damaged.
+        DataError: The folder is not a store, the conversion is not complete, or the store is
+            damaged.
 
     Example:
         >>> import tempfile
@@ -63,7 +65,7 @@ class FrameStore(Sequence[Frame]):
 
     @property
     def name(self) -> str:
-        """The folder's name."""
+        """Name of the folder."""
         return self.folder.resolve().name
 
     @property
@@ -73,11 +75,11 @@ class FrameStore(Sequence[Frame]):
 
     @property
     def neighborhood(self) -> Neighborhood | None:
-        """Neighborhood whose edges the conversion counted; None where it counted none."""
+        """Neighborhood whose edges the conversion counted; None if it counted no edges."""
         options = self.header["source"]["options"]
         if options["cutoff"] is None:
             return None
-        # Stores of earlier versions were counted without regard to ties.
+        # Stores of older versions have no tie_tolerance: edges of equal length were not kept.
         return Neighborhood(
             options["cutoff"], options["max_neighbors"], options.get("tie_tolerance")
         )
@@ -89,7 +91,7 @@ class FrameStore(Sequence[Frame]):
 
     @property
     def unread(self) -> dict[str, int]:
-        """Number of frames of the source that hold each value which the store does not."""
+        """Number of frames of the source that have each value that the store leaves out."""
         return dict(self.header.get("unread", {}))
 
     def __len__(self) -> int:
@@ -105,35 +107,35 @@ class FrameStore(Sequence[Frame]):
         return self.record(index).frame
 
     def record(self, index: int) -> Record:
-        """Read a frame with its ids and what else belongs to it.
+        """Read a frame with its ids, its reference energy and its relaxed structure.
 
         Args:
-            index: Index of the frame; negative ones count from the end.
+            index: Index of the frame; negative numbers count from the end.
 
         Returns:
-            The frame in float64.
+            The record of the frame, in float64.
 
         Raises:
             IndexError: There is no such frame.
-            DataError: Its shard is damaged.
+            DataError: The shard of the frame is damaged.
         """
         place = index + len(self) if index < 0 else index
         if not 0 <= place < len(self):
-            raise IndexError(f"frame {index} of {len(self)}")
+            raise IndexError(f"there is no frame {index} among {len(self)}")
         shard, local = self._locate(place)
         return self._shard(shard).record(local, f"{self.folder}, frame {place}")
 
     def values(self, name: str) -> np.ndarray:
-        """Read a field that has one value a frame, for all frames, such as ``system``.
+        """Read the values of a field such as ``system``, which has one value for each frame.
 
         Args:
-            name: A field of the header.
+            name: Name of a field in the header.
 
         Returns:
-            Values in order.
+            The values of all frames in order.
 
         Raises:
-            DataError: The field has values for atoms, or a shard lacks it.
+            DataError: The field has values for atoms, or not all frames have it.
         """
         field = FIELDS.get(name)
         there = self.labels.get(name, 0) if name in OPTIONAL else len(self)
@@ -142,7 +144,7 @@ class FrameStore(Sequence[Frame]):
         return np.concatenate([self._shard(i).frame_values(name) for i in range(len(self._notes))])
 
     def elements_of(self, index: int) -> frozenset[int]:
-        """Atomic numbers of the shard that a frame is in: a bound that needs no reading.
+        """Return the elements of the shard of a frame, among which are those of the frame.
 
         Args:
             index: Index of the frame.
@@ -157,10 +159,10 @@ class FrameStore(Sequence[Frame]):
         return digest.hexdigest()
 
     def damaged_shards(self) -> Iterator[str]:
-        """Compare all shards with their checksums.
+        """Verify the checksums of all shards.
 
         Yields:
-            A sentence for each that differs.
+            One sentence for each shard that is missing or damaged.
         """
         for note in self._notes:
             path = self.folder / SHARDS / note["file"]
@@ -170,7 +172,7 @@ class FrameStore(Sequence[Frame]):
             with path.open("rb") as file:
                 found = hashlib.file_digest(file, "sha256").hexdigest()
             if found != note["sha256"]:
-                yield f"{path}: its SHA-256 is not the one in the header"
+                yield f"{path}: the SHA-256 of the shard differs from that in the header"
 
     def _locate(self, index: int) -> tuple[int, int]:
         shard = int(np.searchsorted(self._starts, index, side="right")) - 1

@@ -1,11 +1,12 @@
-"""What a store is made of: its fields, their units and types, and its header.
+"""Layout of a store: its fields, their units and types, and its header.
 
-The fields are those that :class:`Frame` and :class:`Record` declare, in the order of their places.
+The fields are those that :class:`Frame` and :class:`Record` declare, ordered by their places.
 
-A store is a folder of ``header.json``, ``atoms.npy`` (atoms of every frame), ``edges.npy`` where
-edges were counted, and ``shards/NNNNNN.safetensors``. A shard holds the arrays of some thousand
-frames one after another; ``offsets`` says where the atoms of each begin. The header is written
-last: a folder without one is a conversion that has not ended.
+A store is a folder with ``header.json``, ``atoms.npy`` (the number of atoms of every frame),
+``edges.npy`` (the number of edges of every frame, if edges were counted), and
+``shards/NNNNNN.safetensors``. A shard holds the concatenated arrays of some thousand frames; its
+array ``offsets`` holds the index of the first atom of each frame. The header is written last: a
+folder without a header is a conversion that is not complete.
 """
 
 import zlib
@@ -39,10 +40,10 @@ def read_header(folder: Path) -> dict[str, Any]:
         folder: Folder of the store.
 
     Returns:
-        Its content.
+        The content of the header.
 
     Raises:
-        DataError: There is none, it is damaged, or it is of another format or version.
+        DataError: The header is missing or damaged, or has another format or version.
     """
     path = folder / HEADER
     try:
@@ -67,7 +68,7 @@ def read_header(folder: Path) -> dict[str, Any]:
 
 
 def _check_header(header: Mapping[str, Any]) -> None:
-    """See that a header without a checksum, of an older version, has what readers ask for."""
+    """Check the keys and types of a header; headers of older versions have no checksum."""
     kinds = {"file": str, "origin": str, "frames": int, "bytes": int, "sha256": str}
     for note in header["shards"]:
         for key, kind in kinds.items():
@@ -82,18 +83,26 @@ def _check_header(header: Mapping[str, Any]) -> None:
 
 
 def is_store(folder: Path) -> bool:
-    """Say whether a folder is a store, finished or begun."""
+    """Tell whether a folder is a store or contains an unfinished conversion.
+
+    Args:
+        folder: Path of any folder.
+
+    Example:
+        >>> is_store(Path("no such folder"))
+        False
+    """
     return (folder / HEADER).is_file() or (folder / SHARDS).is_dir()
 
 
 def described_fields(precision: str) -> dict[str, dict[str, Any]]:
-    """Describe all fields for the header.
+    """Describe all fields in the form of the header.
 
     Args:
-        precision: ``float64`` or ``float32``, of positions and forces.
+        precision: Type of stored positions and forces, ``float64`` or ``float32``.
 
     Returns:
-        By name: ``dtype``, ``shape``, ``per`` and ``unit``.
+        For each field: ``dtype``, ``shape``, ``per`` (atom or frame) and ``unit``.
     """
     return {
         name: {
@@ -107,11 +116,11 @@ def described_fields(precision: str) -> dict[str, dict[str, Any]]:
 
 
 def dtype_of(field: Field, precision: str) -> np.dtype[Any]:
-    """NumPy's type of a field.
+    """Return the NumPy type in which a field is stored.
 
     Args:
         field: Field of the layout.
-        precision: ``float64`` or ``float32``, of positions and forces.
+        precision: Type of stored positions and forces, ``float64`` or ``float32``.
     """
     return np.dtype(precision if field.dtype == "coordinate" else field.dtype)
 
@@ -121,10 +130,10 @@ def checksum(array: np.ndarray, before: int = 0) -> int:
 
     Args:
         array: Array of numbers, in any order in memory.
-        before: Checksum of what comes before it.
+        before: Checksum of the data before the array; 0 if there are none.
 
     Returns:
-        A number below 2³².
+        The checksum, an integer below 2³².
 
     Example:
         >>> checksum(np.arange(2, dtype=np.uint8)) == zlib.crc32(bytes([0, 1]))

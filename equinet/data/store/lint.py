@@ -1,4 +1,4 @@
-"""Look through labeled frames for what training would trip over."""
+"""Check labeled frames for errors that would spoil a training."""
 
 import hashlib
 from collections.abc import Iterable, Iterator
@@ -10,19 +10,19 @@ from equinet.data.atoms import Frame, neighbor_list
 from equinet.data.store.records import Record, Refusal
 from equinet.errors import DataError
 
-_REMEMBERED = 2_000_000  # frames whose repetition is noticed, half a gigabyte
-_NAMED = 10  # frames, or values, that one sentence names
+_REMEMBERED = 2_000_000  # frames that are compared with later ones, half a gigabyte of checksums
+_NAMED = 10  # largest number of frames or values that one sentence names
 
 
 @dataclass
 class Lint:
-    """Looks at records one by one and remembers what a later one may repeat.
+    """Checker of records, which remembers them to find repetitions.
 
     Attributes:
-        largest_force: Norm of a force beyond which a frame is named, eV/Å.
-        closest: Distance of two atoms below which a frame is named, Å.
-        frames: Number of frames seen.
-        findings: Findings so far.
+        largest_force: Norm of a force above which a frame is reported, eV/Å.
+        closest: Distance of two atoms below which a frame is reported, Å.
+        frames: Number of frames checked so far.
+        findings: Number of findings so far.
 
     Example:
         >>> import numpy as np
@@ -46,13 +46,13 @@ class Lint:
     _held_atoms: bool = False
 
     def look(self, records: Iterable[Record | Refusal]) -> Iterator[str]:
-        """Look at records.
+        """Check records one by one.
 
         Args:
-            records: As a reader yields them.
+            records: Records and refusals, as the readers yield them.
 
         Yields:
-            A sentence for every finding: the frame, what is odd, and the number.
+            One sentence for every finding, with the frame, the problem and the value.
         """
         for record in records:
             if isinstance(record, Refusal):
@@ -65,7 +65,7 @@ class Lint:
                 yield f"{record.frame.source}: {finding}"
 
     def conclude(self) -> Iterator[str]:
-        """Yield what can only be said of all frames together."""
+        """Yield the findings that concern all frames together."""
         if self.frames > _REMEMBERED:
             yield f"repetitions were looked for among the first {_REMEMBERED} frames only"
         for label, sources in self._unlabeled.items():
@@ -97,7 +97,7 @@ class Lint:
         self._unread.update(frame.unread)
         if record.relaxed_energy is None:  # IS2RE has no other label
             for label in ("energy", "forces"):
-                # By symmetry there is no force on an atom alone.
+                # By symmetry there is no force on a single atom.
                 if getattr(frame, label) is None and (label == "energy" or len(frame) > 1):
                     self._unlabeled.setdefault(label, []).append(frame.source)
         if frame.forces is not None:

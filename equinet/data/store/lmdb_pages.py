@@ -1,8 +1,9 @@
-"""The pages of an LMDB file, followed before the library trusts them.
+"""Check the pages of an LMDB file before the library lmdb follows them.
 
-lmdb maps the file into memory and goes wherever its page numbers lead: in a damaged file that ends
-the process, with no error to catch. Here the same pages are followed with every number compared.
-Layout: ``struct MDB_page`` and ``struct MDB_meta`` of lmdb 0.9, https://github.com/LMDB/lmdb.
+lmdb maps the file into memory and follows its page numbers without checks: a damaged file ends the
+process without an error that could be caught. This module follows the same pages and checks every
+number. Layout: ``struct MDB_page`` and ``struct MDB_meta`` of lmdb 0.9,
+https://github.com/LMDB/lmdb.
 """
 
 import struct
@@ -15,17 +16,17 @@ from equinet.errors import DataError
 from equinet.files import reading
 
 _MAGIC, _VERSION = 0xBEEFC0DE, 1
-_NONE = (1 << 64) - 1  # the root of an empty tree
+_NONE = (1 << 64) - 1  # root of an empty tree
 _HEADER = 16
 _SMALLEST = 1024
 _BRANCH, _LEAF, _OVERFLOW = 0x01, 0x02, 0x04
-_BIG = 0x01  # flag of an entry whose value lies on pages of its own
-_SUB, _DUPLICATES = 0x02, 0x04  # flags that files of structures do not use
+_BIG = 0x01  # flag of an entry whose value has its own pages
+_SUB, _DUPLICATES = 0x02, 0x04  # flags that files of structures do not have
 
 
 @dataclass(frozen=True)
 class _Meta:
-    """One of the two pages that say where the tree begins; the later one counts."""
+    """One of the two first pages, which hold the root of the tree; the later transaction counts."""
 
     page_size: int
     depth: int
@@ -35,13 +36,13 @@ class _Meta:
 
 
 def check_pages(path: Path) -> None:
-    """Follow all pages that a reader would, and refuse a file in which one leads astray.
+    """Follow all pages that a reader would follow, and refuse a file with a wrong number in them.
 
     Args:
-        path: The LMDB file.
+        path: Path of the LMDB file.
 
     Raises:
-        DataError: The file is cut short or damaged, or is no LMDB file.
+        DataError: The file is truncated or damaged, or is not an LMDB file.
     """
     with reading(path, "an LMDB file"):
         size = path.stat().st_size
@@ -62,7 +63,7 @@ def check_pages(path: Path) -> None:
                     f"it has {size} bytes for {meta.last + 1} pages of {meta.page_size}, as if "
                     "truncated"
                 )
-        # Whichever of the two a reader takes, it must be sound.
+        # A reader may use either of the two trees.
         for meta in (first, second):
             if meta.root != _NONE:
                 _Tree(content, meta).follow()
@@ -84,7 +85,7 @@ def _meta(content: np.ndarray, start: int) -> _Meta:
 
 
 class _Tree:
-    """The tree of entries below one root."""
+    """The tree of pages and entries below one root."""
 
     def __init__(self, content: np.ndarray, meta: _Meta) -> None:
         self._content = content
@@ -92,10 +93,11 @@ class _Tree:
         self._seen: set[int] = set()
 
     def follow(self) -> None:
-        """Visit every page once.
+        """Visit every page of the tree once.
 
         Raises:
-            ValueError: A page number, an offset or a size leads outside.
+            ValueError: A page number, an offset or a size points outside of the file or of the
+                page.
         """
         waiting = [(self._meta.root, self._meta.depth)]
         while waiting:
@@ -135,10 +137,10 @@ class _Tree:
         return found
 
     def _check_overflow(self, page: bytes, place: int, length: int) -> None:
-        """Compare the pages of a long value with its length."""
+        """Check that the pages of a long value are as long as the value."""
         size = self._meta.page_size
         if place + 8 > size:
-            raise ValueError("the page of a long value is not told")
+            raise ValueError("the page number of a long value lies outside of the page")
         (number,) = struct.unpack_from("<Q", page, place)
         if not 2 <= number <= self._meta.last:
             raise ValueError(f"page {number} is not there")

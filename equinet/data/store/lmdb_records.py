@@ -1,4 +1,4 @@
-"""Frames of LMDB files: OC20's pickled PyG objects, and ASE's rows in JSON.
+"""Read the frames of LMDB files: OC20's pickled PyG objects, and ASE's rows in JSON.
 
 Formats: Open Catalyst Project (``.lmdb``, keys "0", "1", ..., values pickled ``Data``) and
 ase-db-backends (``.aselmdb``, keys "1", "2", ..., values zlib-compressed JSON of a database row).
@@ -32,21 +32,21 @@ from equinet.data.store.records import Record, Refusal
 from equinet.errors import BackendError, DataError
 from equinet.files import reading
 
-# Fields of pickled objects that are read, or that follow from those that are.
+# Fields of pickled objects that are read, or that can be computed from fields that are read.
 _FIELDS = {
     *("pos", "atomic_numbers", "cell", "tags", "fixed", "sid", "fid"),
     *("y_relaxed", "pos_relaxed", "natoms", "edge_index", "cell_offsets", "distances"),
     *("force", "forces", "y_init", "y", "energy"),
 }
-_LARGEST_ROW = 1 << 28  # bytes that a compressed row may unpack to
+_LARGEST_ROW = 1 << 28  # bytes of an unpacked row
 
 
 @dataclass(frozen=True)
 class PickledPart:
-    """Consecutive entries of an LMDB of pickled PyG objects.
+    """Consecutive entries of an LMDB file of pickled PyG objects.
 
     Attributes:
-        path: The LMDB file.
+        path: Path of the LMDB file.
         keys: Keys of the entries.
     """
 
@@ -55,16 +55,16 @@ class PickledPart:
 
     @property
     def name(self) -> str:
-        """The path, and which entries."""
+        """Path of the file and range of keys."""
         return f"{self.path}, keys {self.keys[0]} to {self.keys[-1]}"
 
     @property
     def size(self) -> int:
-        """Entries."""
+        """Number of entries."""
         return len(self.keys)
 
     def records(self, keys: LabelKeys | None = None) -> Iterator[Record | Refusal]:
-        """Read the entries through the list of allowed names.
+        """Read the entries without running code in the pickles.
 
         Args:
             keys: Names of the labels; None looks for ``y_init``, ``y`` or ``energy``, and for
@@ -83,10 +83,10 @@ class PickledPart:
 
 @dataclass(frozen=True)
 class JsonPart:
-    """Consecutive rows of an ``aselmdb``.
+    """Consecutive rows of an ``.aselmdb`` file.
 
     Attributes:
-        path: The LMDB file.
+        path: Path of the LMDB file.
         keys: Keys of the rows.
     """
 
@@ -95,20 +95,20 @@ class JsonPart:
 
     @property
     def name(self) -> str:
-        """The path, and which rows."""
+        """Path of the file and range of rows."""
         return f"{self.path}, rows {self.keys[0]} to {self.keys[-1]}"
 
     @property
     def size(self) -> int:
-        """Rows."""
+        """Number of rows."""
         return len(self.keys)
 
     def records(self, keys: LabelKeys | None = None) -> Iterator[Record | Refusal]:
         """Read the rows.
 
         Args:
-            keys: Names of the labels, among the row's own, its key-value pairs and its data; None
-                looks for common ones.
+            keys: Names of the labels in the row, its key-value pairs or its data; None looks for
+                common names.
         """
         names = LabelNames(keys, required=False, settle=False)
         for key, value in _values(self.path, self.keys):
@@ -120,16 +120,16 @@ class JsonPart:
 
 
 def lmdb_parts(path: Path, *, json: bool, rows: int) -> Sequence[PickledPart | JsonPart]:
-    """Divide an LMDB file.
+    """Divide an LMDB file into parts.
 
     Args:
         path: Path of the file.
-        json: Whether it is an ``aselmdb``.
-        rows: Most entries in a part.
+        json: Whether the file is an ``.aselmdb`` file, whose values are rows in JSON.
+        rows: Largest number of entries in a part.
 
     Returns:
-        Parts in the order of keys. The keys themselves are counted: files give a wrong length, or
-        none.
+        Parts in the order of keys. Entries are found by counting keys, because some files state a
+        wrong length, or none.
 
     Raises:
         DataError: The file cannot be opened, or has no entries.
@@ -138,7 +138,7 @@ def lmdb_parts(path: Path, *, json: bool, rows: int) -> Sequence[PickledPart | J
     check_pages(path)
     with _transaction(path) as transaction, reading(path, "an LMDB file"):
         names = transaction.cursor().iternext(keys=True, values=False)
-        # "007" is no key that anybody asks for.
+        # Keys with leading zeros, such as "007", cannot be read by their number.
         keys = sorted(int(name) for name in names if name.isdigit() and name == b"%d" % int(name))
     if not keys:
         raise DataError(f"{path}: the LMDB holds no structures")
@@ -206,7 +206,7 @@ def _record_of_data(data: Mapping[str, Value], number: int, place: str, keys: La
         numbers.astype(np.int64),
         positions,
         cell.reshape(3, 3),
-        np.ones(3, dtype=bool),  # OC20 is periodic everywhere and does not say so
+        np.ones(3, dtype=bool),  # OC20 is periodic in all directions, but its files do not say so
         _scalar(data, energies, place),
         per_atom(*forces, vectors=True),
         stress,
@@ -239,7 +239,7 @@ def _array(data: Mapping[str, Value], name: str, place: str) -> np.ndarray:
 
 
 def _id(data: Mapping[str, Value], name: str, place: str) -> int:
-    """A whole number; -1 where there is none, or a word that other data sets have instead."""
+    """Read an id: an integer, or -1 if it is missing or a string, as in other data sets."""
     if isinstance(data.get(name), str):
         return -1
     number = _scalar(data, (name,), place)
@@ -324,7 +324,7 @@ def _frame_of_row(row: Mapping[str, Any], place: str, names: LabelNames) -> Fram
 
 
 def _row_values(row: Mapping[str, Any], place: str) -> dict[str, Any]:
-    """Everything that may be a label: calculated values, key-value pairs and data."""
+    """Collect all values that may be labels: calculated values, key-value pairs and data."""
     values: dict[str, Any] = {}
     for part in (row.get("data"), row.get("key_value_pairs")):
         for name, value in part.items() if isinstance(part, Mapping) else ():
@@ -337,9 +337,9 @@ def _row_values(row: Mapping[str, Any], place: str) -> dict[str, Any]:
 
 
 def _row_array(value: Any, place: str) -> np.ndarray:
-    """An array as ASE writes it: nested lists, or ``{"__ndarray__": [shape, dtype, flat]}``."""
+    """Read an array in ASE's form: nested lists, or ``{"__ndarray__": [shape, dtype, flat]}``."""
     if isinstance(value, dict) and isinstance(value.get("array"), dict):
-        value = value["array"]  # a Cell, which wraps its array
+        value = value["array"]  # an ASE Cell is an object with an array
     try:
         if isinstance(value, dict):
             shape, _, flat = value["__ndarray__"]
@@ -350,7 +350,7 @@ def _row_array(value: Any, place: str) -> np.ndarray:
 
 
 def _fixed(constraints: Any, count: int, place: str) -> np.ndarray | None:
-    """Atoms that ``FixAtoms`` holds; None where there are no constraints."""
+    """Read which atoms ``FixAtoms`` holds; None if there is no such constraint."""
     try:
         held = [c["kwargs"]["indices"] for c in constraints if c["name"] == "FixAtoms"]
         if not held:

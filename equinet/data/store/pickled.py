@@ -1,17 +1,17 @@
-"""Read pickled torch_geometric ``Data`` objects without running what a pickle may hold.
+"""Read pickled torch_geometric ``Data`` objects without running code in the pickle.
 
-A pickle is a program that calls functions by name. Here the few names that such an object needs are
-mapped, by exact pair of module and name, to stand-ins in this file that only keep what they are
-given; any other name ends the reading. ``torch.storage._load_from_bytes``, which in torch would
-unpickle its argument without restriction, is answered by ``torch.load(weights_only=True)``. So a
-file can say nothing but tensors and plain values. torch_geometric is not needed.
+A pickle is a program that calls functions by name. This module maps the few names that a ``Data``
+object needs, by exact pair of module and name, to classes and functions of its own, which only
+store their arguments; any other name is an error. ``torch.storage._load_from_bytes``, which in
+torch unpickles its argument without restriction, is replaced by ``torch.load(weights_only=True)``.
+A file can therefore contain only tensors and plain values. torch_geometric is not needed.
 
-Layouts: PyG 1 keeps the fields as the object's ``__dict__``, PyG 2 in a ``GlobalStorage``.
+PyG 1 stores the fields in the ``__dict__`` of the object, PyG 2 in a ``GlobalStorage``.
 """
 
 import io
 import math
-import pickle  # read through a list of allowed names
+import pickle  # used with a list of allowed names
 import pickletools
 from collections.abc import Callable
 from typing import Any
@@ -23,7 +23,7 @@ from torch import Tensor
 from equinet.errors import DataError
 
 Value = Tensor | int | float | bool | str
-_LARGEST = 1 << 26  # bytes of one pickle; the largest OC20 structure with edges takes 2 MB
+_LARGEST = 1 << 26  # bytes of one pickle; the largest OC20 structure with edges has 2 MB
 _MEMO = frozenset({"PUT", "BINPUT", "LONG_BINPUT"})
 _SCALAR_TYPES = frozenset(f"{kind}{size}" for kind in "fiu" for size in (1, 2, 4, 8)) | {"b1"}
 
@@ -32,13 +32,14 @@ def read_data(content: bytes) -> dict[str, Value]:
     """Read the fields of one pickled ``Data``.
 
     Args:
-        content: As ``pickle.dumps`` made it of a ``torch_geometric.data.Data`` of version 1 or 2.
+        content: Output of ``pickle.dumps`` for a ``torch_geometric.data.Data`` of version 1 or 2.
 
     Returns:
         Tensors (on the CPU), numbers and strings by name; fields that are None are left out.
 
     Raises:
-        DataError: It names anything but tensors and plain values, or is no ``Data``.
+        DataError: The pickle contains something other than tensors and plain values, or is not a
+            ``Data``.
     """
     found = _load(content)
     if not isinstance(found, _Data):
@@ -61,9 +62,10 @@ def _load(content: bytes) -> Any:
 
 
 def _check_memo(content: bytes) -> None:
-    """Refuse places in the memo beyond any that a pickle of this length fills one by one.
+    """Refuse memo numbers that are larger than the length of the pickle.
 
-    The unpickler makes room for as many as the largest number, so nine bytes could fill the memory.
+    The unpickler allocates as many places as the largest number, so that nine bytes could fill the
+    memory. A pickle that numbers its objects one by one has no such numbers.
     """
     for code, argument, _ in pickletools.genops(content):
         if code.name in _MEMO and (argument or 0) > len(content):
@@ -82,7 +84,7 @@ class _Restricted(pickle.Unpickler):
 
 
 class _Fixed:
-    """Something a pickle may pass on but not change: it could else alter this file's functions."""
+    """Base of objects that a pickle may use but not change, such as functions of this module."""
 
     def __setstate__(self, state: Any) -> None:
         raise DataError(f"the pickle changes a {type(self).__name__.lstrip('_').lower()}")
@@ -97,21 +99,21 @@ class _Function(_Fixed):
 
 
 class _Row(_Fixed):
-    """The numbers of a storage."""
+    """The numbers of a storage as a tensor with one axis."""
 
     def __init__(self, numbers: Tensor) -> None:
         self.numbers = numbers
 
 
 class _Array(_Fixed):
-    """A tensor."""
+    """A tensor that the pickle has put together."""
 
     def __init__(self, tensor: Tensor) -> None:
         self.tensor = tensor
 
 
 class _Kept:
-    """A stand-in: keeps the state it is given and does nothing with it."""
+    """Base of objects that store their state and do nothing with it."""
 
     state: Any = None
 
@@ -120,11 +122,11 @@ class _Kept:
 
 
 class _Marker(_Kept):
-    """Classes that PyG 2 stores beside the fields."""
+    """Class that PyG 2 stores beside the fields, which is not used."""
 
 
 class _Storage(_Kept):
-    """PyG 2's ``GlobalStorage``."""
+    """Replacement of PyG 2's ``GlobalStorage``."""
 
     def fields(self) -> Any:
         return self.state.get("_mapping") if isinstance(self.state, dict) else None
@@ -154,7 +156,7 @@ class _Data(_Kept):
 
 
 class _ScalarType(_Kept):
-    """``numpy.dtype`` of a plain number; its state may only turn the bytes round."""
+    """Replacement of ``numpy.dtype`` for plain numbers; its state can only set the byte order."""
 
     def __init__(self, code: object, *_: object) -> None:
         if code not in _SCALAR_TYPES:
@@ -177,41 +179,42 @@ def _scalar(kind: object, content: object = None) -> int | float | bool:
 
 
 def _bytes_from_text(text: object, encoding: object = None) -> bytes:
-    """``_codecs.encode``, by which protocol 2 writes bytes."""
+    """Replace ``_codecs.encode``, which protocol 2 uses for bytes."""
     if not isinstance(text, str) or encoding != "latin1":
         raise DataError("the pickle encodes something that is no bytes")
     return text.encode("latin1")
 
 
 def _ordered_dict(*arguments: object) -> dict[Any, Any]:
-    """``OrderedDict()``: the backward hooks of a tensor, of which there are none."""
+    """Replace ``OrderedDict()``, which holds the backward hooks of a tensor and must be empty."""
     if arguments:
         raise DataError("the pickle holds an OrderedDict with a content")
     return {}
 
 
 def _storage(content: object) -> _Row:
-    """``torch.storage._load_from_bytes``: the numbers of a tensor, in one row."""
-    # Tensors are pickled in torch's old format; the new one, a zip, could unpack to any size.
+    """Replace ``torch.storage._load_from_bytes``, which holds the numbers of a tensor."""
+    # Tensors are pickled in torch's old format. The new format is a zip, which could unpack to any
+    # size.
     if not isinstance(content, bytes) or content.startswith(b"PK"):
         raise DataError("the pickle holds a storage in a form that no tensor is pickled in")
     loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     if isinstance(loaded, torch.storage.TypedStorage):
-        # Its own way to a tensor warns that it is deprecated.
+        # The public conversion to a tensor emits a warning of deprecation.
         row = torch.empty(0, dtype=loaded.dtype)
         return _Row(row.set_(loaded._untyped_storage))  # noqa: SLF001 - torch has no public name for it
     raise DataError(f"the pickle holds a {type(loaded).__name__} for a storage")
 
 
 def _tensor(storage: object, offset: object, size: object, stride: object, *_: object) -> _Array:
-    """``torch._utils._rebuild_tensor_v2``, within the bounds of the storage."""
+    """Replace ``torch._utils._rebuild_tensor_v2``, with a check of the bounds of the storage."""
     shape, steps = _whole_numbers(size), _whole_numbers(stride)
     start = _whole_numbers((offset,))[0]
     if not isinstance(storage, _Row) or len(shape) != len(steps):
-        raise DataError("the pickle holds a tensor that is none")
+        raise DataError("the pickle holds a tensor without a storage, or of unequal axes")
     count = math.prod(shape)
     last = start + sum((n - 1) * step for n, step in zip(shape, steps, strict=True))
-    # A stride of zero would let a few bytes stand for any number of them.
+    # With a stride of zero, a few bytes could become a tensor of any size.
     there = storage.numbers.numel()
     if count and (last >= there or count > there):
         raise DataError(f"the pickle holds a tensor {shape} of a storage of {there} numbers")

@@ -1,4 +1,4 @@
-"""What readers hand to the store: a frame with what belongs to it, or why there is none."""
+"""Output of the readers: frames with ids and reference energies, or reasons for refusal."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -11,16 +11,23 @@ from equinet.data.atoms import Field, Frame
 
 @dataclass(frozen=True, eq=False)
 class Record:
-    """A frame, and what some benchmarks say of it beside.
+    """A frame with further values that some benchmarks have.
 
     Attributes:
         frame: Frame with its labels.
-        number: Its 1-based place in the file that it came from.
-        system: OC20's system id (``sid``); -1 where there is none.
-        step: OC20's frame id (``fid``) within the relaxation; -1 where there is none.
-        reference_energy: What was subtracted from the total energy, eV.
+        number: Number of the frame in the file that it came from, from 1.
+        system: OC20's system id (``sid``); -1 if there is none.
+        step: OC20's frame id (``fid``) within the relaxation; -1 if there is none.
+        reference_energy: Reference energy that was subtracted from the total energy, eV.
         relaxed_energy: Energy of the relaxed structure (IS2RE), eV.
         relaxed_positions: Positions in the relaxed structure (IS2RS), Å.
+
+    Example:
+        >>> from ase.build import molecule
+        >>> from equinet.data import frame_from_atoms
+        >>> record = Record(frame_from_atoms(molecule("CO")), number=1, system=17, step=0)
+        >>> record.system, record.relaxed_energy is None
+        (17, True)
     """
 
     frame: Frame
@@ -37,12 +44,17 @@ class Record:
 
 @dataclass(frozen=True)
 class Refusal:
-    """A frame that cannot be used, or the place where a file breaks off.
+    """Report on a frame that cannot be used, or on the place where a file breaks off.
 
     Attributes:
-        file: The file, as it was called.
-        frame: Its 1-based number there; None where the whole file is refused.
-        reason: One sentence that names file, frame and reason.
+        file: Path of the file as given.
+        frame: Number of the frame in the file, from 1; None if the whole file is refused.
+        reason: One sentence with the file, the frame and the reason.
+
+    Example:
+        >>> refusal = Refusal("water.xyz", 3, "water.xyz, frame 3: the frame has no atoms")
+        >>> refusal.frame
+        3
     """
 
     file: str

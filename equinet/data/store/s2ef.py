@@ -1,6 +1,6 @@
-"""The text files of OC20's S2EF task: pairs ``N.extxyz`` and ``N.txt``, plain or ``.xz``.
+"""Read the text files of OC20's S2EF task: pairs ``N.extxyz`` and ``N.txt``, plain or ``.xz``.
 
-Read without ASE, which takes a few times as long: these files know one set of columns.
+All files have the same columns, so that reading them without ASE is a few times faster.
 Source: Chanussot et al., ACS Catal. 11, 6059 (2021), doi 10.1021/acscatal.0c04525.
 """
 
@@ -28,11 +28,11 @@ _TRUTH = {"T": True, "F": False, "True": True, "False": False}
 
 @dataclass(frozen=True)
 class S2EFPart:
-    """A pair of files, which becomes a shard.
+    """A pair of files, which becomes one shard of a store.
 
     Attributes:
-        frames: ``N.extxyz`` or ``N.extxyz.xz``.
-        references: ``N.txt`` or ``N.txt.xz``.
+        frames: File of frames, ``N.extxyz`` or ``N.extxyz.xz``.
+        references: File of ids and reference energies, ``N.txt`` or ``N.txt.xz``.
     """
 
     frames: Blob
@@ -40,25 +40,25 @@ class S2EFPart:
 
     @property
     def name(self) -> str:
-        """What to call the part."""
+        """Name of the part: that of the file of frames."""
         return self.frames.name
 
     @property
     def size(self) -> int:
-        """Bytes of the files."""
+        """Number of bytes of both files."""
         return self.frames.size + self.references.size
 
     def records(self, keys: LabelKeys | None = None) -> Iterator[Record | Refusal]:
-        """Read the pair; energies come out minus their reference energies.
+        """Read the pair of files; reference energies are subtracted from the energies.
 
-        A row belongs to the frame of the same number. Where both files are whole and differ in
-        length, no row can be trusted, and the pair is refused.
+        A row of ``N.txt`` belongs to the frame with the same number in ``N.extxyz``. If both files
+        are complete but differ in length, the assignment is not certain, and the pair is refused.
 
         Args:
-            keys: Names of the labels; the format has its own, so that only None is taken.
+            keys: Names of the labels, which must be None because the format fixes the names.
 
         Raises:
-            DataError: A name is given.
+            DataError: The name of a label is given.
         """
         if keys not in (None, LabelKeys()):
             raise DataError(
@@ -113,17 +113,23 @@ class S2EFPart:
 
 
 def pair_up(blobs: Sequence[Blob], place: str) -> list[S2EFPart]:
-    """Find the pairs among files of one folder.
+    """Find the pairs of S2EF files among the files of one folder.
 
     Args:
         blobs: Files of any kind.
-        place: What to call the folder.
+        place: Name of the folder in errors.
 
     Returns:
-        The pairs, ordered by N. Where a file is there both plain and packed, the plain one counts.
+        The pairs, ordered by N. If a file exists both plain and compressed, the plain one is taken.
 
     Raises:
-        DataError: A partner is missing.
+        DataError: One file of a pair is missing.
+
+    Example:
+        >>> from pathlib import Path
+        >>> names = ("10.extxyz", "10.txt", "9.extxyz.xz", "9.txt.xz", "README")
+        >>> [part.name for part in pair_up([Blob(Path(n), n, 0, 1) for n in names], "folder")]
+        ['9.extxyz.xz', '10.extxyz']
     """
     found: dict[str, dict[str, Blob]] = {".extxyz": {}, ".txt": {}}
     for blob in sorted(blobs, key=lambda blob: blob.name, reverse=True):
@@ -143,19 +149,19 @@ def pair_up(blobs: Sequence[Blob], place: str) -> list[S2EFPart]:
 
 
 def parse_block(block: Block, place: str, reference_energy: float = 0.0) -> Frame:
-    """Turn the lines of a frame into a checked frame.
+    """Convert the lines of a frame into a frame and check it.
 
     Args:
-        block: Atom count, comment and rows.
-        place: What to call it in errors.
-        reference_energy: Subtracted from ``energy`` (not from ``free_energy``), eV.
+        block: Lines of the frame: number of atoms, comment and rows.
+        place: Name of the frame in errors.
+        reference_energy: Reference energy that is subtracted from ``energy``, eV.
 
     Returns:
-        The frame; forces are raw on the fixed atoms too.
+        The frame, with the forces on fixed atoms as in the file.
 
     Raises:
-        DataError: A column is missing, a value is not what its column should hold, or the frame
-            cannot be right (see :func:`equinet.data.atoms.frames.check_frame`).
+        DataError: A column is missing, a value does not fit its column, or the frame fails a check
+            of :func:`equinet.data.atoms.check_frame`.
     """
     comment, rows = block.lines[1], block.lines[2:]
     offsets, width = _layout(comment, place)
@@ -193,7 +199,7 @@ def _rows(blob: Blob) -> tuple[list[str], str | None]:
     rows = content.decode("ascii", errors="replace").split("\n")
     last = rows.pop()
     if last.strip() and broken is None:
-        rows.append(last)  # only a row that is cut off may be left out
+        rows.append(last)  # a last row is left out only if the file is cut off
     while rows and not rows[-1].strip():
         rows.pop()
     return rows, broken
@@ -211,13 +217,13 @@ def _ids_and_reference(row: str, place: str) -> tuple[int, int, float]:
 
 
 def _id(word: str) -> int:
-    """The number in ``random123`` or ``frame45``; -1 where a file names things another way."""
+    """Return the number in ``random123`` or ``frame45``, or -1 if the word has another form."""
     match = _ID.fullmatch(word.strip())
     return int(match.group(1)) if match else -1
 
 
 def _layout(comment: str, place: str) -> tuple[Mapping[str, int], int]:
-    """Where each column starts in a row, and how many columns there are."""
+    """Return the index of each named column in a row, and the number of columns."""
     match = _PROPERTIES.search(comment)
     fields = match.group(1).split(":") if match else []
     offsets: dict[str, int] = {}
@@ -241,7 +247,7 @@ def _vectors(entries: Sequence[str], offset: int, width: int) -> np.ndarray:
 
 
 def _periodicity(comment: str, place: str) -> tuple[np.ndarray, np.ndarray]:
-    """Cell and periodic directions; a lattice without ``pbc`` is periodic in all."""
+    """Read the cell and the periodic directions; a lattice without ``pbc`` is periodic in all."""
     match = _PBC.search(comment)
     lattice = _LATTICE.search(comment) is not None
     words = match.group(1).split() if match else ["T" if lattice else "F"] * 3
@@ -269,7 +275,7 @@ def _numbers_of(
 
 
 def _wrong_row(block: Block, offsets: Mapping[str, int], width: int, place: str) -> str:
-    """Name the first row that does not fit."""
+    """Describe the first row that does not fit its columns, for an error."""
     kinds = {offsets["species"]: "an element", offsets["move_mask"]: "T or F"}
     kinds[offsets["tags"]] = "a whole number"
     numeric = [offsets[name] + axis for name in ("pos", "forces") for axis in range(3)]

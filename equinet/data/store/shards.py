@@ -1,4 +1,4 @@
-"""One shard: frames packed into arrays in a safetensors file, and read back one by one."""
+"""Write frames into a shard, a safetensors file of arrays, and read them one by one."""
 
 import hashlib
 from collections import Counter
@@ -27,25 +27,25 @@ def write_shard(
     precision: str = "float64",
     edges: Sequence[int] | None = None,
 ) -> dict[str, Any]:
-    """Write frames as a file that appears under its name only once it is whole.
+    """Write frames into a file, which appears under its name only when it is complete.
 
     Args:
-        records: Frames with their ids, at least one.
+        records: Frames with their ids; at least one.
         path: Final name of the file.
         origin: Name of the file that the frames came from.
         precision: Precision of positions and forces, ``float64`` or ``float32``.
-        edges: Number of directed edges of each frame; None where they are not counted.
+        edges: Number of directed edges of each frame; None if they are not counted.
 
     Returns:
-        What the header says of the shard: ``file``, ``frames``, ``atoms``, ``elements``,
-        ``labels`` (number of frames that have each), ``unread`` (number of frames that have each
-        value which the store does not hold), ``bytes``, ``sha256``.
+        The header's entry for the shard: ``file``, ``frames``, ``atoms``, ``elements``, ``labels``
+        (number of frames with each label), ``unread`` (number of frames with each value that the
+        store leaves out), ``bytes``, ``sha256``.
     """
     arrays = _packed(records, precision)
     if edges is not None:
         arrays["edges"] = np.array(edges, dtype=np.int32)
     arrays["checksums"] = _checksums(arrays)
-    # What is read as a whole has its checksum here; frames are compared one by one.
+    # Arrays that are read as a whole have checksums in "seals"; frames have checksums of their own.
     seals = [checksum(arrays[name]) for name in _sealed(arrays)]
     arrays["seals"] = np.array(seals, dtype=np.uint32)
     content = save(arrays, metadata={"origin": origin})
@@ -70,8 +70,8 @@ def count_edges(frame: Frame, neighborhood: Neighborhood) -> int:
     """Count the directed edges of a frame's graph.
 
     Args:
-        frame: Frame, labeled or not.
-        neighborhood: Rule by which the edges are drawn.
+        frame: Frame with or without labels.
+        neighborhood: Neighborhood within which edges are counted.
 
     Returns:
         The number of edges.
@@ -86,14 +86,13 @@ def count_edges(frame: Frame, neighborhood: Neighborhood) -> int:
 
 
 def check_storable(record: Record) -> None:
-    """Refuse a frame whose values the store's types cannot hold.
+    """Refuse a frame with integers that are too large for the types of the store.
 
     Args:
         record: Record of the frame.
 
     Raises:
-        DataError: A whole number is beyond its field's type, as a tag that is not between -128 and
-            127.
+        DataError: An integer does not fit the type of its field, such as a tag above 127.
     """
     for name, field in FIELDS.items():
         value = _value(record, name)
@@ -108,16 +107,16 @@ def check_storable(record: Record) -> None:
 
 
 class Shard:
-    """A shard opened for reading; nothing is loaded before it is asked for.
+    """A shard opened for reading; each frame is loaded when it is read.
 
-    Arrays that are read as a whole, and each frame, are compared with checksums that the file
-    carries; files of older versions have none, and are read as they are.
+    The file contains checksums of each frame and of each array that is read as a whole; they are
+    verified on reading. Files of older versions have no checksums.
 
     Args:
         path: Path of the file.
 
     Raises:
-        DataError: It is missing, truncated or something else.
+        DataError: The file is missing or truncated, or is not a shard.
     """
 
     def __init__(self, path: Path) -> None:
@@ -140,13 +139,13 @@ class Shard:
         return len(self._present)
 
     def sizes(self, name: str) -> np.ndarray:
-        """Atoms or edges of every frame.
+        """Read the number of atoms or edges of every frame.
 
         Args:
-            name: ``"atoms"`` or ``"edges"``.
+            name: What to count: ``"atoms"`` or ``"edges"``.
 
         Returns:
-            int32 [frames].
+            Numbers as int32 [frames].
         """
         if name == "atoms":
             return np.diff(self.offsets).astype(np.int32)
@@ -157,10 +156,10 @@ class Shard:
         return counts
 
     def frame_values(self, name: str) -> np.ndarray:
-        """The values of a field that has one a frame, for all frames.
+        """Read the values of a field that has one value for each frame.
 
         Args:
-            name: A field in :data:`equinet.data.store.layout.FIELDS`, there in this shard.
+            name: Name of a field in :data:`equinet.data.store.layout.FIELDS` that the shard has.
         """
         with reading(self.path, "a shard"):
             return self._whole(name)
@@ -169,11 +168,11 @@ class Shard:
         """Read one frame.
 
         Args:
-            index: Within the shard.
-            place: What to call the frame's source.
+            index: Index of the frame in the shard.
+            place: Name of the frame in errors.
 
         Returns:
-            The frame in float64, with what belongs to it.
+            The record of the frame, in float64.
 
         Raises:
             DataError: The frame is damaged.
@@ -182,7 +181,7 @@ class Shard:
             return self._record(self._values(index), place)
 
     def _values(self, index: int) -> dict[str, Any]:
-        """The values of a frame, by field, compared with its checksum."""
+        """Read the values of a frame by field, and verify the checksum of the frame."""
         present = int(self._present[index])
         absent = {name for bit, name in enumerate(OPTIONAL) if not present >> bit & 1}
         start, stop = int(self.offsets[index]), int(self.offsets[index + 1])
@@ -205,14 +204,14 @@ class Shard:
         return Record(Frame(**of_frame, source=source), **values)
 
     def _whole(self, name: str) -> np.ndarray:
-        """Read an array and compare it with its checksum."""
+        """Read an array and verify its checksum."""
         values: np.ndarray = self._file.get_tensor(name)
         if name in self._seals and checksum(values) != self._seals[name]:
             raise ValueError(f"the checksum of {name} does not fit: it was damaged")
         return values
 
     def _check(self) -> None:
-        """See that a file without checksums, of an older version, has arrays that fit together."""
+        """Check that the arrays fit together; files of older versions have no checksums."""
         frames, offsets = len(self._present), self.offsets
         if offsets.shape != (frames + 1,) or offsets[0] != 0 or (np.diff(offsets) < 0).any():
             raise ValueError("its offsets do not ascend from 0, one for each frame")
@@ -223,14 +222,14 @@ class Shard:
 
 
 def _sealed(names: Iterable[str]) -> list[str]:
-    """Names of the arrays that are read as a whole, in the order of their checksums."""
+    """List the arrays that are read as a whole, in the order of their checksums."""
     return sorted(
         name for name in names if name != "seals" and not (name in FIELDS and FIELDS[name].per_atom)
     )
 
 
 def _checksums(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
-    """CRC-32 of each frame: of its values in all fields, one field after another."""
+    """Compute the CRC-32 of the values of each frame in all fields, in the order of the fields."""
     offsets = arrays["offsets"]
     fields = [name for name in FIELDS if name in arrays]
     found = np.zeros(len(offsets) - 1, dtype=np.uint32)
@@ -272,7 +271,7 @@ def _packed(records: Sequence[Record], precision: str) -> dict[str, np.ndarray]:
             else np.asarray(value).astype(dtype)
             for value, size in zip(values, sizes, strict=True)
         ]
-        # safetensors writes the memory as it lies, whatever the order of its axes.
+        # safetensors writes the memory in its order, even if the axes are transposed.
         arrays[name] = np.ascontiguousarray(
             np.concatenate(filled) if field.per_atom else np.stack(filled)
         )
@@ -284,6 +283,6 @@ def _value(record: Record, name: str) -> Any:
 
 
 def _in_memory(value: np.ndarray | np.generic, field: Field) -> Any:
-    """Turn a stored value into the type that frames and records have: one number is Python's."""
+    """Convert a stored value into its type in memory; a single number becomes a Python number."""
     array = value.astype(field.memory, copy=False)
     return array if field.per_atom or field.shape else array.item()

@@ -1,4 +1,4 @@
-"""What can be converted, and in which parts: each part becomes one shard."""
+"""Find what can be converted, and divide it into parts: each part becomes one shard."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -22,7 +22,7 @@ from equinet.data.store.s2ef import S2EFPart, pair_up
 from equinet.errors import DataError
 from equinet.files import reading
 
-_ROWS = 5000  # of a database, in one part
+_ROWS = 5000  # rows of a database in one part
 _TEXT = (".xyz", ".extxyz")
 _PACKED = (".xz", ".gz", ".bz2")
 _LMDB = (".lmdb", ".aselmdb")
@@ -40,16 +40,16 @@ class FilePart:
 
     @property
     def name(self) -> str:
-        """The path."""
+        """Path of the file."""
         return str(self.path)
 
     @property
     def size(self) -> int:
-        """Bytes."""
+        """Number of bytes of the file."""
         return self.path.stat().st_size
 
     def records(self, keys: LabelKeys | None = None) -> Iterator[Record | Refusal]:
-        """Read all frames, with labels where there are any.
+        """Read all frames with the labels that they have.
 
         Args:
             keys: Names of the labels; None looks for common ones.
@@ -71,8 +71,8 @@ class DatabasePart:
 
     Attributes:
         path: Path of the database.
-        start: Rows before the first one, in the order of their ids.
-        size: Number of rows.
+        start: Number of rows before the first row of the part, in the order of their ids.
+        size: Number of rows of the part.
     """
 
     path: Path
@@ -81,11 +81,11 @@ class DatabasePart:
 
     @property
     def name(self) -> str:
-        """The path, and which rows."""
+        """Path of the file and range of rows."""
         return f"{self.path}, rows {self.start + 1} to {self.start + self.size}"
 
     def records(self, keys: LabelKeys | None = None) -> Iterator[Record | Refusal]:
-        """Read the rows, with labels where there are any.
+        """Read the rows with the labels that they have.
 
         Args:
             keys: Names of the labels; None looks for common ones.
@@ -102,7 +102,7 @@ class DatabasePart:
             try:
                 with reading(place, "a row of an ASE database"):
                     row = next(rows, None)
-            except DataError as error:  # the rows after it cannot be reached
+            except DataError as error:  # the rows after a damaged one cannot be reached
                 yield Refusal(str(self.path), number, str(error))
                 return
             if row is None:
@@ -120,25 +120,33 @@ class DatabasePart:
 
 
 Part = S2EFPart | FilePart | DatabasePart | PickledPart | JsonPart
-"""A stretch of a source that is read on its own: ``records(keys)``, and what a resumed conversion
-compares, ``name`` and ``size`` (bytes or records)."""
+"""Part of a source. ``records(keys)`` reads it; a continued conversion recognizes it by ``name``
+and ``size`` (in bytes or records)."""
 
 
 def find_parts(source: str | Path) -> list[Part]:
-    """Find what a file, folder or tar holds, in a fixed order.
+    """Divide a file, folder or tar into parts in a fixed order.
 
-    A folder or an uncompressed tar of S2EF pairs gives a part a pair. Else a folder gives the parts
-    of all its files of one of these kinds: LMDB (``.lmdb`` of pickled PyG objects, ``.aselmdb``),
-    ASE databases (``.db``), extxyz. A single file may be any of these, or whatever ASE reads.
+    In a folder or an uncompressed tar of S2EF files, every pair is a part. Another folder must
+    contain files of one kind: LMDB (``.lmdb`` of pickled PyG objects, ``.aselmdb``), ASE databases
+    (``.db``) or extxyz. A single file may be one of these, or any file that ASE reads.
 
     Args:
-        source: File, folder or tar.
+        source: Path of the file, folder or tar.
 
     Returns:
-        At least one part.
+        The parts, at least one.
 
     Raises:
-        DataError: There is nothing to convert, or a folder holds several kinds.
+        DataError: There is nothing to convert, or a folder has files of several kinds.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     for name in ("10.xyz", "9.xyz", "notes.txt.bak"):
+        ...         _ = Path(folder, name).write_text("1")
+        ...     [Path(part.name).name for part in find_parts(folder)]
+        ['9.xyz', '10.xyz']
     """
     source = Path(source).expanduser()
     if not source.exists():
@@ -169,16 +177,24 @@ def find_parts(source: str | Path) -> list[Part]:
 
 
 def s2ef_pairs(folder: Path) -> list[S2EFPart]:
-    """Find the S2EF pairs of a folder, or in ``NAME/NAME``, to which released tars unpack.
+    """Find the S2EF pairs in a folder ``NAME``, or in ``NAME/NAME``, where released tars unpack.
 
     Args:
-        folder: Folder that may hold pairs of S2EF files.
+        folder: Folder that may contain pairs of S2EF files.
 
     Returns:
-        The pairs in order; none where there are none.
+        The pairs in order; an empty list if there are none.
 
     Raises:
-        DataError: A partner is missing.
+        DataError: One file of a pair is missing.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     for name in ("1.extxyz", "1.txt"):
+        ...         Path(folder, name).touch()
+        ...     [Path(pair.name).name for pair in s2ef_pairs(Path(folder))]
+        ['1.extxyz']
     """
     inner = folder / folder.name
     for place in (folder, inner):
@@ -192,17 +208,25 @@ def s2ef_pairs(folder: Path) -> list[S2EFPart]:
 
 
 def find_splits(root: str | Path) -> dict[str, Path]:
-    """Find the splits of a download: its subfolders and tars that can be trained on or converted.
+    """Find the splits in a downloaded folder: subfolders and tars that can be read or converted.
 
     Args:
-        root: Folder of splits.
+        root: Folder that contains the splits.
 
     Returns:
-        By name: a store, a folder of S2EF pairs or of LMDB files, or a tar, in this order where
-        there are several.
+        Paths of the splits by name. A split is a store, a folder of S2EF pairs or of LMDB files, or
+        a tar; a folder is preferred to a tar with the same name.
 
     Raises:
-        DataError: The folder is not there.
+        DataError: The folder does not exist.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     for name in ("s2ef_train_200K.tar", "s2ef_val_id.tar", "README.md"):
+        ...         Path(folder, name).touch()
+        ...     list(find_splits(folder))
+        ['s2ef_train_200K', 's2ef_val_id']
     """
     root = Path(root).expanduser()
     if not root.is_dir():
@@ -233,7 +257,7 @@ def _file_parts(path: Path) -> Sequence[Part]:
 
         try:
             count = connect(path).count()
-        except Exception as error:  # each of ASE's backends raises its own
+        except Exception as error:  # each of ASE's backends raises its own errors
             raise DataError(f"{path}: ASE cannot read the database: {error}") from error
         return [
             DatabasePart(path, start, min(_ROWS, count - start)) for start in range(0, count, _ROWS)
@@ -247,6 +271,6 @@ def _kind(path: Path) -> str:
 
 
 def _natural(path: Path) -> list[tuple[int, int, str]]:
-    """Order 9 before 10."""
+    """Return a key that sorts file names by the numbers in them: 9 before 10."""
     words = re.split(r"(\d+)", path.name)
     return [(int(w.isdigit()), int(w) if w.isdigit() else 0, w) for w in words]
