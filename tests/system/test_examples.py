@@ -25,25 +25,31 @@ def test_examples(name: str) -> None:
     assert results.attempted > 0
 
 
-# Names that are exported and have no example of their own.
-WITHOUT_EXAMPLE: set[str] = set()
-ROOMS = ("models", "zoo", "training", "evaluation", "evaluation.oc20", "bench")
+FOLDERS = sorted(
+    ".".join(("equinet", *path.relative_to(PACKAGE).parent.parts))
+    for path in PACKAGE.rglob("__init__.py")
+)
 
 
-def exported(room: str) -> list[tuple[str, object]]:
-    """Classes and functions that a room exports, by name."""
-    module = importlib.import_module(f"equinet.{room}")
-    found = ((name, getattr(module, name)) for name in module.__all__)
-    return [
-        (name, each) for name, each in found if inspect.isclass(each) or inspect.isroutine(each)
-    ]
-
-
-@pytest.mark.parametrize("room", ROOMS)
-def test_every_exported_name_has_an_example(room: str) -> None:
-    bare = {
-        name
-        for name, each in exported(room)
-        if ">>>" not in (each.__doc__ or "") and name not in WITHOUT_EXAMPLE
+def exported(folder: str) -> dict[str, object]:
+    """Classes and functions that a folder exports, by name; other folders may be loaded lazily."""
+    module = importlib.import_module(folder)
+    names = getattr(module, "__all__", ())
+    found = {name: getattr(module, name, None) for name in names}
+    return {
+        name: each
+        for name, each in found.items()
+        if inspect.isclass(each) or inspect.isroutine(each)
     }
-    assert not bare
+
+
+def runs(docstring: str) -> bool:
+    """Whether a docstring holds an example that is not skipped."""
+    examples = doctest.DocTestParser().get_examples(docstring)
+    return any(doctest.SKIP not in example.options for example in examples)
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_every_exported_name_has_an_example_that_runs(folder: str) -> None:
+    bare = {name for name, each in exported(folder).items() if not runs(each.__doc__ or "")}
+    assert not bare, f"{folder} exports names without an example: {sorted(bare)}"

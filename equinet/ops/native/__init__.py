@@ -76,6 +76,11 @@ def load() -> str:
 
     Raises:
         BackendError: If ``EQUINET_CPU_CAPABILITY`` names no instruction set.
+
+    Example:
+        >>> from equinet.ops import native
+        >>> bool(native.load()) == bool(native.unavailable("sphere_forms"))
+        True
     """
     reason = _load_library(LIBRARY, "cpu")
     if not reason:
@@ -95,6 +100,11 @@ def load_cuda() -> str:
 
     Returns:
         "" or the reason why it cannot be done.
+
+    Example:
+        >>> from equinet.ops import native
+        >>> bool(native.load_cuda()) == bool(native.unavailable("sphere_forms", "cuda"))
+        True
     """
     if torch.version.cuda is None:
         return f"torch {torch.__version__} is built without CUDA; install a CUDA build of torch"
@@ -102,7 +112,13 @@ def load_cuda() -> str:
 
 
 def build_report() -> dict[str, Any]:
-    """Return what the build wrote down about itself; empty where there was none."""
+    """Return the report that the build wrote; an empty dictionary if nothing was built.
+
+    Example:
+        >>> from equinet.ops import native
+        >>> set(native.build_report()) <= {"cpu", "cuda"}
+        True
+    """
     path = FOLDER / "build.json"
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 

@@ -9,21 +9,37 @@ from equinet.ops.operands import with_degrees
 
 
 def gaunt_product(x: Tensor, y: Tensor, lmax_out: int) -> Tensor:
-    """Contract with the integrals of three harmonics."""
+    """Compute the product of two functions with the integrals of three harmonics.
+
+    Example:
+        >>> gaunt_product(torch.ones(4, 2), torch.ones(4, 1), lmax_out=2).shape
+        torch.Size([9, 2])
+    """
     degrees = degree_of(x), degree_of(y), lmax_out
     couplings = _gaunt(*degrees, dtype=x.dtype, device=x.device)
     return contract("ijk,...ic,...jc->...kc", couplings, *_same_channels(x, y))
 
 
 def bracket_product(x: Tensor, y: Tensor, lmax_out: int) -> Tensor:
-    """Contract with the integrals of ``n . (grad Y x grad Y) Y``."""
+    """Compute the bracket of two functions with the integrals of ``n . (grad Y x grad Y) Y``.
+
+    Example:
+        >>> x = torch.randn(4, 2)
+        >>> bool(bracket_product(x, x, lmax_out=1).abs().max() < 1e-6)
+        True
+    """
     degrees = degree_of(x), degree_of(y), lmax_out
     couplings = _bracket(*degrees, dtype=x.dtype, device=x.device)
     return contract("ijk,...ic,...jc->...kc", couplings, *_same_channels(x, y))
 
 
 def gaunt_powers(x: Tensor, order: int, lmax_out: int) -> Tensor:
-    """Return the powers 2 to ``order``, stacked in front: each exact before it is truncated."""
+    """Return the powers 2 to ``order`` along a new first axis; each is exact before truncation.
+
+    Example:
+        >>> gaunt_powers(torch.ones(4, 2), order=3, lmax_out=1).shape
+        torch.Size([2, 4, 2])
+    """
     size = (lmax_out + 1) ** 2
     power, powers = x, []
     for _ in range(order - 1):
