@@ -164,7 +164,7 @@ def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
 
 
 def takes_none(parameter: inspect.Parameter) -> bool:
-    """Whether a parameter's annotation allows None, or restricts nothing.
+    """Tell whether a parameter's annotation allows None, or restricts nothing.
 
     Args:
         parameter: Parameter of a signature.
@@ -267,7 +267,7 @@ def _fits(value: object, member: Any) -> bool:
 
 
 def _restricts(annotation: Any) -> bool:
-    """Whether an annotation holds a choice or a range, also of the items of a sequence."""
+    """Tell whether an annotation holds a choice or a range, also for the items of a sequence."""
     return any(
         _choices(member)
         or _base(member)[1]

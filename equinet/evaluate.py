@@ -168,7 +168,9 @@ def _output(given: str | None, directory: RunDirectory | None, file: Path) -> Pa
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ConfigError(f"output: cannot make the folder {output} ({error.strerror})") from error
+        raise ConfigError(
+            f"output: cannot make the folder {output} ({error.strerror}); give another folder"
+        ) from error
     return output
 
 

@@ -341,7 +341,7 @@ def _locked(path: Path, deed: str, *, wait: bool) -> int:
                 os.close(descriptor)
                 raise
             _log.warning("%s: this file system knows no locks; run one process at a time", path)
-        # The previous holder deletes its file, and a lock on a deleted file excludes nobody.
+        # The previous holder deletes its file, and a lock on a deleted file excludes no process.
         if _is_at(descriptor, path):
             break
         os.close(descriptor)

@@ -29,7 +29,7 @@ def prefixes() -> tuple[str, ...]:
 
 
 def is_registered(target: str) -> bool:
-    """Whether a dotted name lies below a registered prefix and names nothing private.
+    """Tell whether a dotted name lies below a registered prefix and names nothing private.
 
     Args:
         target: Dotted name of a class.
@@ -43,7 +43,7 @@ def is_registered(target: str) -> bool:
 
 
 def is_concrete(found: Any, bases: tuple[type, ...]) -> TypeGuard[type[Any]]:
-    """Whether something is a class below one of some bases that leaves no method abstract.
+    """Tell whether something is a class below one of some bases that leaves no method abstract.
 
     Args:
         found: Object that a module holds, of any type.

@@ -297,7 +297,7 @@ def job(tree: dict[str, Any]) -> None:
             "give run.dir=...: processes started by torchrun or srun must agree on it"
         )
     for console in logging.getLogger("lightning.pytorch").handlers:
-        console.setLevel(logging.ERROR)  # its messages go to train.log
+        console.setLevel(logging.ERROR)  # other messages of Lightning go to train.log
     try:
         tree["run"]["dir"] = str(chosen)
         run(tree)

@@ -227,7 +227,7 @@ def _ready(
 
 
 def _fits(op: str, size: Mapping[str, Any], problem: Problem, name: str, order: int) -> bool:
-    """Whether memory suffices, by extrapolation from the allocations of two small problems."""
+    """Tell whether memory suffices, by extrapolation from the allocations of two small problems."""
     few = 4 * size.get("neighbors", NEIGHBORS)
     if size["batch"] <= 2 * few:
         return True

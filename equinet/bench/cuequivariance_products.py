@@ -12,7 +12,7 @@ from equinet.o3 import bracket_tensor, gaunt_tensor, spherical_harmonics
 
 
 def is_available(device: str) -> bool:
-    """Whether cuEquivariance is installed, for GPUs with its compiled kernels.
+    """Tell whether cuEquivariance is installed, for GPUs with its compiled kernels.
 
     Args:
         device: Type of the device, "cpu" or "cuda".

@@ -17,9 +17,9 @@ _BUSY = 0.5
 _STAMP = ("time", "command", "commit", "dirty", "versions")
 _OWN_SIZES = {"lmax": (1, 2, 3, 4, 5, 6, 7, 8, 10), "batch": 256, "channels": 32}
 _LEGEND = (
-    "Each stage: median ms, times faster than e3nn, per cent of the bandwidth and of the "
-    "multiply-adds that this machine was measured to reach. First row of a degree: the ms that "
-    "those limits allow, and the bytes of operands and results."
+    "Columns of each stage: median time in ms, speed relative to e3nn, percentages of the "
+    "measured bandwidth and multiply-add rate of this machine. First row of each degree: least "
+    "time in ms that these limits allow, and bytes of operands and results."
 )
 
 
@@ -29,20 +29,20 @@ def add_parser(verbs: Any) -> None:
         "bench",
         help="time the operations on this machine",
         description="Time forward, backward and double backward of each operation by degree, on "
-        "every backend, on e3nn and, where installed, on cuEquivariance, and compare with the "
-        "measured limits of this machine. Writes bench.json and bench.png.",
+        "every backend, on e3nn and, if it is installed, on cuEquivariance, and compare with the "
+        "measured limits of this machine. Write bench.json and bench.png.",
     )
     parser.add_argument("--ops", nargs="+", metavar="OP", help="names of ops (default: all)")
     parser.add_argument(
         "--sizes",
         choices=("own", "published"),
         default="own",
-        help="own: --lmax, --batch and --channels; published: those of the literature, as far as "
-        "they fit into memory (default: own)",
+        help="sizes of the problems: own takes --lmax, --batch and --channels; published takes "
+        "those of the literature that fit into memory (default: own)",
     )
-    parser.add_argument("--lmax", nargs="+", type=int, help="degrees (default: 1-8 10)")
-    parser.add_argument("--batch", type=int, help="functions, or edges (default: 256)")
-    parser.add_argument("--channels", type=int, help="channels of each function (default: 32)")
+    parser.add_argument("--lmax", nargs="+", type=int, help="highest degrees (default: 1-8 10)")
+    parser.add_argument("--batch", type=int, help="number of functions or edges (default: 256)")
+    parser.add_argument("--channels", type=int, help="number of channels (default: 32)")
     parser.add_argument("--dtype", choices=("float32", "float64"), default="float32")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument(
@@ -53,7 +53,7 @@ def add_parser(verbs: Any) -> None:
         help="backends and libraries to time, such as native e3nn (default: all that run here)",
     )
     parser.add_argument(
-        "--out", type=Path, default=Path("runs/bench"), help="folder (default: runs/bench)"
+        "--out", type=Path, default=Path("runs/bench"), help="folder to write (default: runs/bench)"
     )
     parser.set_defaults(run=run)
 
@@ -93,8 +93,8 @@ def run(arguments: argparse.Namespace) -> Iterator[str]:
             results += found
     if not results:
         raise ConfigError(
-            "nothing was timed: all that runs here fails or needs more memory than there is; try a "
-            "smaller --batch, or others than --only names"
+            "nothing was timed: every implementation fails or needs more memory than there is; "
+            "lower --batch, or name others with --only"
         )
     growth = fit_growth(results)
     if growth:
@@ -196,7 +196,9 @@ def _check(arguments: argparse.Namespace, devices: list[str]) -> None:
     try:
         arguments.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ConfigError(f"--out {arguments.out} cannot be made: {error.strerror}") from error
+        raise ConfigError(
+            f"--out {arguments.out} cannot be made ({error.strerror}); give another folder"
+        ) from error
 
 
 def _check_names(arguments: argparse.Namespace) -> None:

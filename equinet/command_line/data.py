@@ -17,49 +17,60 @@ _SOURCE = (
     "S2EF folder or tar, .lmdb, .aselmdb, ASE database, extxyz, or a folder of several S2EF splits"
 )
 _SHOWN = 10  # number of refused frames that info names
-_SECONDS = 10.0  # between two lines of progress
+_SECONDS = 10.0  # least time between two lines of progress
 
 
 def add_parser(verbs: Any) -> None:
     """Add ``data convert``, ``data info`` and ``data lint``."""
     parser = verbs.add_parser("data", help="convert, describe and check sets of structures")
     actions = parser.add_subparsers(metavar="ACTION", required=True)
-    convert = actions.add_parser("convert", help="make a store of memory-mapped frames")
+    convert = actions.add_parser("convert", help="convert structures into a store")
     convert.add_argument("source", type=Path, help=_SOURCE)
-    convert.add_argument("store", type=Path, help="folder to make; the same command resumes")
     convert.add_argument(
-        "--processes", type=int, help="how many read at once; by default one a processor"
+        "store", type=Path, help="folder of the store; repeat the command to resume a conversion"
     )
     convert.add_argument(
-        "--skip-bad", action="store_true", help="leave out frames that cannot be used, and say so"
+        "--processes", type=int, help="number of reading processes (default: one for each core)"
     )
     convert.add_argument(
-        "--cutoff", type=float, help="count the edges within this, Å, to pack batches by them"
+        "--skip-bad", action="store_true", help="leave out and list frames that cannot be used"
     )
-    convert.add_argument("--max-neighbors", type=int, help="count at most so many edges an atom")
+    convert.add_argument(
+        "--cutoff", type=float, help="cutoff radius, Å, to count edges for max_edges in training"
+    )
+    convert.add_argument(
+        "--max-neighbors", type=int, help="largest number of edges that end at an atom"
+    )
     convert.add_argument(
         "--tie-tolerance",
         type=float,
-        help="count also edges about as long as the last, by this difference of squares, Å²",
+        help="difference of squared lengths, Å², up to which edges count as equally long",
     )
     _add_keys(convert)
     convert.add_argument(
         "--precision",
         choices=("float64", "float32"),
         default="float64",
-        help="type of positions and forces; float32 halves the store and rounds to about 2e-6 Å",
+        help="type of positions and forces (default: float64); float32 halves the store and rounds "
+        "positions to about 2e-6 Å",
     )
     convert.set_defaults(run=convert_source)
-    info = actions.add_parser("info", help="what a store or source holds")
+    info = actions.add_parser("info", help="describe the content of a store or source")
     info.add_argument("source", type=Path, help=f"store, or {_SOURCE}")
     info.set_defaults(run=show_info)
-    lint = actions.add_parser("lint", help="name the frames that training would trip over")
+    lint = actions.add_parser("lint", help="list frames that would spoil a training")
     lint.add_argument("source", type=Path, help=f"store, or {_SOURCE}")
     lint.add_argument(
-        "--largest-force", type=float, default=50.0, help="name frames beyond this, eV/Å"
+        "--largest-force",
+        type=float,
+        default=50.0,
+        help="list frames with a larger force, eV/Å (default: 50)",
     )
     lint.add_argument(
-        "--closest", type=float, default=0.5, help="name frames with atoms nearer than this, Å"
+        "--closest",
+        type=float,
+        default=0.5,
+        help="list frames with atoms closer than this, Å (default: 0.5)",
     )
     _add_keys(lint)
     lint.set_defaults(run=lint_source)
@@ -68,7 +79,9 @@ def add_parser(verbs: Any) -> None:
 def _add_keys(parser: argparse.ArgumentParser) -> None:
     for label in ("energy", "forces", "stress"):
         parser.add_argument(
-            f"--{label}-key", metavar="NAME", help=f"name of the {label} where it is not common"
+            f"--{label}-key",
+            metavar="NAME",
+            help=f"name of the {label} in the source (default: common names)",
         )
 
 
@@ -138,7 +151,7 @@ def lint_source(arguments: argparse.Namespace) -> Iterator[str]:
         yield f"{source}: {_count(lint.frames, 'frame')}, {_count(lint.findings, 'finding')}"
         total += lint.findings
     if total:
-        raise DataError(f"{arguments.source}: {_count(total, 'finding')}, named above")
+        raise DataError(f"{arguments.source}: {_count(total, 'finding')}, listed above")
 
 
 def _count(number: int, what: str) -> str:

@@ -12,34 +12,46 @@ if TYPE_CHECKING:
     from equinet.data import StoredDataset, StoredFrames
     from equinet.models import Potential
 
-_SECONDS = 30.0  # between two lines of progress
+_SECONDS = 30.0  # least time between two lines of progress
 
 
 def add_parser(verbs: Any) -> None:
     """Add ``oc20 evaluate`` and ``oc20 relax``."""
     parser = verbs.add_parser("oc20", help="evaluate on OC20's splits, relax, write submissions")
     actions = parser.add_subparsers(metavar="ACTION", required=True)
-    evaluate = actions.add_parser("evaluate", help="errors on each split, beside published ones")
+    evaluate = actions.add_parser("evaluate", help="print errors on each split and published ones")
     _add_common(evaluate)
     evaluate.add_argument(
         "--task",
         choices=("s2ef", "is2re"),
         default="s2ef",
-        help="energies and forces, or energies of relaxed structures from the initial ones",
+        help="s2ef predicts energies and forces, is2re energies of relaxed structures from the "
+        "initial ones (default: s2ef)",
     )
-    evaluate.add_argument("--batch-size", type=int, default=32, help="structures at a time")
-    evaluate.add_argument("--submission", type=Path, help="write the predictions to this .npz")
+    evaluate.add_argument(
+        "--batch-size", type=int, default=32, help="number of structures in a batch (default: 32)"
+    )
+    evaluate.add_argument("--submission", type=Path, help="file.npz to write the predictions to")
     evaluate.set_defaults(run=evaluate_splits)
     relax = actions.add_parser("relax", help="relax the initial structures of each split")
     _add_common(relax)
-    relax.add_argument("--fmax", type=float, default=0.02, help="largest force to end with, eV/Å")
-    relax.add_argument("--steps", type=int, default=300, help="steps after which to give up")
-    relax.add_argument("--max-atoms", type=int, default=2000, help="atoms relaxed at a time")
     relax.add_argument(
-        "--submission", type=Path, help="write relaxed energies (IS2RE) to this .npz"
+        "--fmax",
+        type=float,
+        default=0.02,
+        help="force below which a relaxation has converged, eV/Å (default: 0.02)",
     )
     relax.add_argument(
-        "--submission-is2rs", type=Path, help="write relaxed structures to this .npz"
+        "--steps", type=int, default=300, help="largest number of steps (default: 300)"
+    )
+    relax.add_argument(
+        "--max-atoms", type=int, default=2000, help="atoms that are relaxed at once (default: 2000)"
+    )
+    relax.add_argument(
+        "--submission", type=Path, help="file.npz to write relaxed energies (IS2RE) to"
+    )
+    relax.add_argument(
+        "--submission-is2rs", type=Path, help="file.npz to write relaxed structures (IS2RS) to"
     )
     relax.set_defaults(run=relax_splits)
 
@@ -145,11 +157,15 @@ def relax_splits(arguments: argparse.Namespace) -> Iterator[str]:
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", help="a run directory, a model folder, or a name from the zoo")
-    parser.add_argument("stores", type=Path, help="folder of stores, one a split; or one store")
+    parser.add_argument("stores", type=Path, help="folder of the splits' stores, or one store")
     parser.add_argument(
-        "--splits", nargs="+", help="names of the stores; by default all but the training split"
+        "--splits", nargs="+", help="names of the stores (default: all but the training split)"
     )
-    parser.add_argument("--most", type=int, help="structures of each split, chosen at random")
+    parser.add_argument(
+        "--most",
+        type=int,
+        help="structures of each split, chosen at random (default: all)",
+    )
     parser.add_argument("--device", default="cpu", help="such as cuda")
 
 
@@ -163,10 +179,16 @@ def _prepare(
 
     model = zoo.load(arguments.model, device=arguments.device)
     if not isinstance(model, Potential):
-        raise ConfigError(f"{arguments.model} is no potential but a {type(model).__name__}")
+        raise ConfigError(
+            f"{arguments.model} is no potential but a {type(model).__name__}; give a model that "
+            "predicts energies"
+        )
     submits = any(files)
     if submits and arguments.most:
-        raise ConfigError("--most leaves structures out, so nothing can be submitted with it")
+        raise ConfigError(
+            "--most leaves structures out, so nothing can be submitted with it; leave it out, or "
+            "--submission"
+        )
     stores = _stores(arguments)
     return model, stores, {name: split_of(name) for name in stores} if submits else {}
 
@@ -186,7 +208,9 @@ def _stores(arguments: argparse.Namespace) -> dict[str, Path]:
                 "(python -m equinet data convert makes them)"
             )
     if not names:
-        raise DataError(f"{arguments.stores}: no store beside the training split")
+        raise DataError(
+            f"{arguments.stores}: no store beside the training split; name stores with --splits"
+        )
     return {name: stores[name] for name in names}
 
 

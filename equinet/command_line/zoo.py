@@ -18,31 +18,32 @@ def add_parser(verbs: Any) -> None:
     """Add ``zoo list``, ``info``, ``verify``, ``export``, ``committee`` and ``fallback``."""
     parser = verbs.add_parser("zoo", help="list, describe, verify, export, join trained models")
     actions = parser.add_subparsers(metavar="ACTION", required=True)
-    listing = actions.add_parser("list", help="the models that come with equinet")
+    listing = actions.add_parser("list", help="list the models that come with equinet")
     listing.set_defaults(run=show_list)
-    info = actions.add_parser("info", help="the card of a model")
+    info = actions.add_parser("info", help="print the card of a model")
     info.add_argument("model", help=_MODEL)
     info.set_defaults(run=show_info)
-    verify = actions.add_parser("verify", help="check that models are whole and load")
-    verify.add_argument("models", nargs="*", help=f"each {_MODEL}; none means the whole zoo")
+    verify = actions.add_parser("verify", help="check that models are undamaged and can be loaded")
+    verify.add_argument("models", nargs="*", help=f"each {_MODEL} (default: the whole zoo)")
     verify.set_defaults(run=verify_models)
-    export = actions.add_parser("export", help="compile a potential into a file of its own")
+    export = actions.add_parser("export", help="compile a potential into a file for torch")
     export.add_argument("model", help=_MODEL)
-    export.add_argument("file", type=Path, help="what to write, ending in .pt2")
-    export.add_argument("--stress", action="store_true", help="with the stress")
-    export.add_argument("--device", default="cpu", help="what to compile for, such as cuda")
+    export.add_argument("file", type=Path, help="file to write, ending in .pt2")
+    export.add_argument("--stress", action="store_true", help="compute the stress too")
+    export.add_argument("--device", default="cpu", help="device to compile for (default: cpu)")
     export.set_defaults(run=export_model)
     committee = actions.add_parser("committee", help="join potentials into their mean and spread")
     committee.add_argument("models", nargs="+", help=f"two or more, each {_MODEL}")
     committee.add_argument("--out", type=Path, required=True, help="model folder to write")
     committee.set_defaults(run=join_as_committee)
     fallback = actions.add_parser(
-        "fallback", help="join a potential for what it was trained on and one for all else"
+        "fallback",
+        help="join a potential for known compositions and one for all others",
     )
-    fallback.add_argument("known", help=f"for compositions like those of training, {_MODEL}")
-    fallback.add_argument("other", help=f"for all others, {_MODEL}")
+    fallback.add_argument("known", help=f"potential for known compositions: {_MODEL}")
+    fallback.add_argument("other", help=f"potential for all other compositions: {_MODEL}")
     fallback.add_argument(
-        "--train", type=Path, required=True, help="what they were trained on, a store or a file"
+        "--train", type=Path, required=True, help="training structures of both, a store or a file"
     )
     fallback.add_argument("--out", type=Path, required=True, help="model folder to write")
     fallback.set_defaults(run=join_as_fallback)
@@ -182,7 +183,9 @@ def _save(model: "Committee | Fallback", out: Path, card: Mapping[str, Any]) -> 
     try:
         zoo.save(model, out, card)
     except OSError as error:
-        raise ConfigError(f"--out {out} cannot be written: {error.strerror}") from error
+        raise ConfigError(
+            f"--out {out} cannot be written ({error.strerror}); give another folder"
+        ) from error
     yield f"{out}: {_headline(zoo.load_card(out))}, of {len(model.members)} members"
     yield f"Next: python -m equinet.evaluate checkpoint={out} data.file=FILE"
 
@@ -194,7 +197,10 @@ def _potential(name: str, device: str = "cpu") -> "Potential":
 
     model = zoo.load(name, device=device)
     if not isinstance(model, Potential):
-        raise ConfigError(f"{name} is no potential but a {type(model).__name__}")
+        raise ConfigError(
+            f"{name} is no potential but a {type(model).__name__}; give a model that predicts "
+            "energies and forces"
+        )
     return model
 
 

@@ -244,7 +244,7 @@ def options(target: type[Any]) -> dict[str, inspect.Parameter]:
 
 
 def is_open_ended(target: type[Any]) -> bool:
-    """Whether a constructor takes further keywords that its signature does not name.
+    """Tell whether a constructor takes further keywords that its signature does not name.
 
     Args:
         target: Class whose constructor is described.

@@ -150,7 +150,7 @@ def _parse(words: Sequence[str]) -> list[Override]:
 
 
 def _is_choice(override: Override, folders: Sequence[Path]) -> bool:
-    """Whether an override chooses a file of a group rather than the value of an option."""
+    """Tell whether an override chooses a file of a group rather than the value of an option."""
     return any((folder / override.key_or_group).is_dir() for folder in folders)
 
 
@@ -224,7 +224,7 @@ def _with_plus(override: Override, tree: Mapping[str, Any]) -> str:
 
 
 def _is_option(node: Mapping[str, Any], path: Sequence[str], name: str) -> bool:
-    """Whether a node names a class whose signature has an option.
+    """Tell whether a node names a class whose signature has an option.
 
     Raises:
         ConfigError: The node names a class without this option.

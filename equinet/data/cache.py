@@ -111,7 +111,9 @@ def fetch(
         if sha256 is not None and found != sha256:
             raise DataError(f"{url}: the content has SHA-256 {found}, not {sha256}")
         if blob_id is not None and git_blob_id(partial) != blob_id:
-            raise DataError(f"{url}: the content has git blob id {git_blob_id(partial)}")
+            raise DataError(
+                f"{url}: the content has git blob id {git_blob_id(partial)}, not {blob_id}"
+            )
 
 
 def _copied(answer: Any, file: BinaryIO, url: str, largest: int) -> str:

@@ -24,7 +24,7 @@ class CartanDecomposition(Decomposition):
         group: Linear group that is decomposed.
         symmetric_basis: Orthonormal basis [p, n, n] of the symmetric X in the Lie algebra of the
             group.
-        rotates: Presence of rotations in the group; without them k is the identity.
+        rotates: Whether the group contains rotations; otherwise k is the identity.
 
     Source: Helgason, Differential Geometry, Lie Groups, and Symmetric Spaces (1978), §VI.1;
     Mironenco, Forré (ICLR 2024) for its use in convolutions.

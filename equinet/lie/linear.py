@@ -46,9 +46,9 @@ class LinearGroup(Group):
     Args:
         name: Name in messages, for example ``SL(2)``.
         n: Number of rows of the matrices.
-        stretches: Membership of the volume-preserving stretches.
-        scales: Membership of the positive scalings.
-        rotates: Membership of the rotations.
+        stretches: Whether the group contains the volume-preserving stretches.
+        scales: Whether the group contains the positive scalings.
+        rotates: Whether the group contains the rotations.
 
     Example:
         >>> shears = LinearGroup("S(2)", 2, stretches=False, scales=True, rotates=False)
@@ -202,7 +202,7 @@ class LinearGroup(Group):
 
 
 def _determinant_size(g: Tensor) -> Tensor:
-    """How far the determinant moves where entries move by as much as the matrix is large.
+    """Return the change of the determinant if entries change by the norm of the matrix.
 
     In space that is the norm of the matrix times that of its cofactors: stretches by different
     factors have a small determinant beside the third power of their norm, and a sound one.

@@ -112,7 +112,7 @@ def group_quadrature(
     Without a generator the same call gives the same quadrature.
 
     Args:
-        group: SO(n), Scale(n), CSO(n), SL(n) or GL(n).
+        group: Linear group: SO(n), Scale(n), CSO(n), SL(n) or GL(n).
         rotations: Number of rotations, where the group has any. For the product rule in space 12,
             24 or 60.
         stretches: Number of volume-preserving stretches, where the group has any. For the product

@@ -64,7 +64,7 @@ def name_of_model(kind: type[Model]) -> str:
 
 
 def is_made_of_others(kind: type[Model]) -> bool:
-    """Whether a model takes other models as its members.
+    """Tell whether a model takes other models as its members.
 
     Args:
         kind: Class of the model.

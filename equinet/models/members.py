@@ -15,7 +15,7 @@ _Whole = TypeVar("_Whole", bound=Potential)
 
 
 def can_be_member(kind: type[Model]) -> TypeGuard[type[Potential]]:
-    """Whether a model is a potential that is not itself made of other models.
+    """Tell whether a model is a potential that is not itself made of other models.
 
     Args:
         kind: Class of the model.

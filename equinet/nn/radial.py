@@ -192,5 +192,5 @@ class RadialNetwork(nn.Module):
         return x.unflatten(-1, (self.lmax + 1, self.channels))
 
     def channel_matrices(self) -> list[nn.Parameter]:
-        """Parameters that map one layer's values to the next one's."""
+        """Return the parameters that map the values of a layer to those of the next layer."""
         return list(self.weights)

@@ -28,8 +28,9 @@ def spherical_harmonics(
     Args:
         lmax: Highest degree, at least 0.
         directions: Vectors of any length and unit.
-        normalize: Evaluate at ``directions / |directions|``; otherwise return the solid harmonics
-            ``r^l Y_lm``, which are homogeneous polynomials, smooth everywhere.
+        normalize: Whether harmonics are evaluated at ``directions / |directions|``; otherwise the
+            result is the solid harmonics ``r^l Y_lm``, which are homogeneous polynomials, smooth
+            everywhere.
 
     Returns:
         The ``(lmax + 1)**2`` values for each vector, in the vectors' dtype.
@@ -79,7 +80,7 @@ def _without_overflow(vectors: Tensor) -> Tensor:
 
 @constant_table
 def _harmonics_at_zero(lmax: int) -> np.ndarray:
-    """Values [lm, 1] of the harmonics at the zero vector."""
+    """Return the values [lm, 1] of the harmonics at the zero vector."""
     values = np.zeros((lmax + 1) ** 2)
     values[0] = 1 / math.sqrt(4 * math.pi)
     return values[:, None]

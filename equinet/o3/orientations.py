@@ -51,7 +51,7 @@ class OrientationGrid(NamedTuple):
 
     @property
     def antipodal(self) -> bool:
-        """Whether the grid holds the opposite of every point."""
+        """True if the grid holds the opposite of every point."""
         first, second = self.points.tensor_split(2)
         return torch.equal(first, -second)
 
@@ -183,7 +183,7 @@ def _symmetry(points: np.ndarray) -> np.ndarray:
 
 
 def _basis(points: np.ndarray) -> list[int]:
-    """Indices of the first points that are linearly independent."""
+    """Return the indices of the first points that are linearly independent."""
     basis = [0]
     for candidate in range(1, len(points)):
         extended = [*basis, candidate]
@@ -247,7 +247,7 @@ def _fibonacci(count: int) -> np.ndarray:
 
 
 def _repulsion(count: int) -> np.ndarray:
-    """Points of least Coulomb energy, reached from a fixed random start."""
+    """Find points of least Coulomb energy from a fixed random start."""
     from scipy.optimize import minimize
 
     def energy_and_slope(flat: np.ndarray) -> tuple[float, np.ndarray]:
@@ -268,7 +268,7 @@ def _repulsion(count: int) -> np.ndarray:
 
 
 def _separations(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Differences [O, O, 3] of points and their inverse lengths, zero for a point and itself."""
+    """Return differences [O, O, 3] of points and their inverse lengths, zero on the diagonal."""
     differences = points[:, None] - points
     distances = np.linalg.norm(differences, axis=-1)
     np.fill_diagonal(distances, np.inf)

@@ -61,7 +61,8 @@ def path_factors(
         lmax1: Highest degree of the first operand.
         lmax2: Highest degree of the second operand.
         lmax_out: Highest degree of the product.
-        odd: Factors for the bracket rather than for the Gaunt product.
+        odd: Whether the factors are those of the bracket; otherwise they are those of the Gaunt
+            product.
 
     Returns:
         a, b, c in float64, scaled such that a and b start with 1; zero for degrees that take part

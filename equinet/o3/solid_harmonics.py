@@ -124,7 +124,7 @@ def _recur(lmax: int, vectors: Tensor, *, on_sphere: bool) -> Tensor:
 
 @constant_table
 def _row_recurrence(lmax: int) -> np.ndarray:
-    """Coefficients [degree, 3, order, 1] of sectoral term, row below times y, and row two below."""
+    """Return coefficients [degree, 3, order, 1] of the sectoral term and of the two rows below."""
     steps = np.zeros((lmax + 1, 3, 2 * lmax + 1))
     sectoral = 1 / math.sqrt(4 * math.pi)
     for degree in range(lmax + 1):

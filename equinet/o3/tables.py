@@ -52,8 +52,8 @@ def constant_table(build: Callable[..., np.ndarray]) -> Table:
 
     def make(arguments: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
         tensor = torch.tensor(build(*arguments), dtype=dtype, device=device)
-        # What torch._dynamo.mark_static sets: a table has the same shape in every call, even
-        # if torch.compile treats shapes as dynamic.
+        # This does the same as torch._dynamo.mark_static: a table has the same shape in every call,
+        # even if torch.compile treats shapes as dynamic.
         tensor._dynamo_static_indices = set(range(tensor.ndim))  # type: ignore[attr-defined]
         return tensor
 
@@ -69,7 +69,7 @@ def constant_table(build: Callable[..., np.ndarray]) -> Table:
                 tensors[key] = thread.submit(make, *key).result()
         return (tensors[key],)
 
-    # What torch.compiler.assume_constant_result sets, without its 1.5 s import of the compiler.
+    # This does the same as torch.compiler.assume_constant_result, which would take 1.5 s to import.
     lookup._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
     @functools.wraps(build)

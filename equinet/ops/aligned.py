@@ -114,14 +114,14 @@ def _orders(lmax: int, max_order: int, cos_beta: np.ndarray) -> np.ndarray:
 
 @constant_table
 def _evaluation(lmax1: int, lmax_filter: int, lmax_out: int) -> np.ndarray:
-    """From aligned coefficients to samples [beta, order] of common orders."""
+    """Return the matrices from aligned coefficients to samples [beta, order] of common orders."""
     cos_beta, _ = _polar_rule(lmax1, lmax_filter, lmax_out)
     return _orders(lmax1, min(lmax1, lmax_out), cos_beta)
 
 
 @constant_table
 def _zonal(lmax1: int, lmax_filter: int, lmax_out: int) -> np.ndarray:
-    """From filter weights to the samples of the filter, [beta, degree]."""
+    """Return the matrix from filter weights to samples of the filter, [beta, degree]."""
     cos_beta, _ = _polar_rule(lmax1, lmax_filter, lmax_out)
     polar = normalized_legendre(lmax_filter, cos_beta)[:, 0]
     degrees = np.arange(lmax_filter + 1)
@@ -130,7 +130,7 @@ def _zonal(lmax1: int, lmax_filter: int, lmax_out: int) -> np.ndarray:
 
 @constant_table
 def _projection(lmax1: int, lmax_filter: int, lmax_out: int) -> np.ndarray:
-    """From samples [beta, order] back to coefficients; the azimuth integrates to 2 pi."""
+    """Return the matrices from samples [beta, order] to coefficients, with 2 pi for the azimuth."""
     cos_beta, weights = _polar_rule(lmax1, lmax_filter, lmax_out)
     spread = _orders(lmax_out, min(lmax1, lmax_out), cos_beta)
     return 2 * math.pi * np.einsum("b,bmd->dbm", weights, spread)

@@ -112,7 +112,7 @@ def _edge_by_edge(
 def _from_scalars(x: Tensor, harmonics: Tensor, radial: Tensor, edge_index: Tensor) -> Tensor:
     """Multiply by constant functions, which scale the filter.
 
-    The components of the filter stand in for grid points; no grid or projection is needed.
+    The components of the filter replace grid points; no grid or projection is needed.
     """
     sender, receiver = edge_index
     harmonics = harmonics / math.sqrt(4 * math.pi)

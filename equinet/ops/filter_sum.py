@@ -72,7 +72,7 @@ def filter_correlation(
 
 
 def _is_traced(edges: int | torch.SymInt) -> bool:
-    """Whether a compiler or a transform looks on, to whom the operations must be plain ones.
+    """Tell whether a compiler or a transform traces the call and needs plain operations.
 
     To compilers, a loop over pieces would settle the number of edges once and for all.
     """

@@ -19,7 +19,7 @@ from torch import Tensor
 from equinet.o3 import constant_table, degree_of, degrees, matmul, orders, spherical_harmonics
 from equinet.ops import reference
 
-_VALUE, _BETA, _ALPHA = 0, 1, 2  # which derivative of a function is sampled
+_VALUE, _BETA, _ALPHA = 0, 1, 2  # choices of the sampled derivative
 # Coefficients on the torus are kept as [..., V, U, C], v >= 0 in front: one small matrix per v.
 _AXES = (-2, -3)
 
@@ -91,7 +91,7 @@ def _from_torus(values: Tensor, lmax_out: int, *, odd: bool) -> Tensor:
 
 
 def _harmonics_on_torus(lmax: int) -> np.ndarray:
-    """Torus Fourier coefficients of the harmonics: [lm, u, v] complex, v >= 0 only.
+    """Return torus Fourier coefficients [lm, u, v] of the harmonics, complex, v >= 0 only.
 
     Only v = |m| and u = l mod 2 occur; round-off elsewhere is set to zero.
     """
@@ -116,7 +116,7 @@ def _harmonics_on_torus(lmax: int) -> np.ndarray:
 
 @constant_table
 def _synthesis(lmax: int, which: int) -> np.ndarray:
-    """Matrices [v, (Re, Im) u, (m >= 0, m < 0) l]: harmonics to torus coefficients."""
+    """Return matrices [v, (Re, Im) u, (m >= 0, m < 0) l] from harmonics to torus coefficients."""
     blocks = _harmonics_by_order(lmax)
     u, v = _frequencies(lmax)[:, None], np.arange(lmax + 1)[:, None, None]
     blocks = blocks * (1, 1j * u, 1j * v)[which]
@@ -125,7 +125,7 @@ def _synthesis(lmax: int, which: int) -> np.ndarray:
 
 @constant_table
 def _analysis(lmax: int, band: int, odd: int) -> np.ndarray:
-    """Matrices [v, (m >= 0, m < 0) l, (Re, Im) u]: torus coefficients to integrals.
+    """Return matrices [v, (m >= 0, m < 0) l, (Re, Im) u] from torus coefficients to integrals.
 
     The integral over beta of ``exp(i k beta)``, between 0 and pi, times the sine for products:
     2 / (1 - k^2) for even k, and 2 i / k for odd k in brackets. What remains cancels by the
@@ -145,7 +145,7 @@ def _analysis(lmax: int, band: int, odd: int) -> np.ndarray:
 
 
 def _harmonics_by_order(lmax: int) -> np.ndarray:
-    """Torus coefficients as [v, u, (m >= 0, m < 0) l], zero where l < |m|."""
+    """Return torus coefficients as [v, u, (m >= 0, m < 0) l], zero if l < |m|."""
     coefficients = _harmonics_on_torus(lmax)
     index, v = _orders_first(lmax), np.arange(lmax + 1)
     blocks = coefficients[index, :, v[:, None]]
@@ -175,5 +175,5 @@ def _scatter(lmax: int) -> np.ndarray:
 
 
 def _frequencies(lmax: int) -> np.ndarray:
-    """Frequencies 0 ... lmax, -lmax ... -1 in the order of the FFT."""
+    """Return the frequencies 0 ... lmax, -lmax ... -1 in the order of the FFT."""
     return np.concatenate([np.arange(lmax + 1), np.arange(-lmax, 0)])

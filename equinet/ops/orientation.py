@@ -148,7 +148,7 @@ def _sectoral(lmax: int, sign: int) -> np.ndarray:
 
 @constant_table
 def _addition_factors(lmax: int) -> np.ndarray:
-    """``4 pi / (2 l + 1)`` of each harmonic, which makes their sums Legendre polynomials."""
+    """Return ``4 pi / (2 l + 1)`` of each harmonic, which makes their sums Legendre polynomials."""
     return 4 * np.pi / (2 * degrees(lmax) + 1)
 
 

@@ -209,10 +209,10 @@ class FirstBatchCheck(Callback):
                 "eV/Å",
             )
         for what, (value, unit) in errors.items():
-            if not value <= limit:  # also for NaN
+            if not value <= limit:  # true also for NaN
                 raise ModelCheckError(
                     f"the model failed its check on the first batch: {what} {value:.2e} {unit}, "
-                    f"more than {limit:.1e} {unit}; train nothing with it before this is mended"
+                    f"more than {limit:.1e} {unit}; correct the model before training it"
                 )
 
 

@@ -116,7 +116,7 @@ class RunCheckpoint(Checkpoint):
         if batch_idx % trainer.accumulate_grad_batches:
             return  # a checkpoint holds no partly accumulated gradients
         is_due = time.monotonic() - self._written > 60 * self.minutes
-        # All processes write a checkpoint together, so the wish of one is that of all.
+        # All processes write a checkpoint together, so a request of one applies to all.
         wishes = [float(self.stop_requested), float(is_due)]
         stop, due = mean_over_processes(wishes, trainer.strategy.root_device)
         if stop or due:
@@ -180,7 +180,7 @@ class RunCheckpoint(Checkpoint):
         if self.stop_requested:
             raise KeyboardInterrupt
         self.stop_requested = True
-        _log.warning("Stopping after this step; once more to quit without a checkpoint.")
+        _log.warning("Stopping after this step; Ctrl-C again quits without a checkpoint.")
 
     def _write_last(self, trainer: Trainer) -> None:
         self._write(trainer, self.last_path)

@@ -69,7 +69,7 @@ def probe(
     steps: int = 20,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Take some steps as a run would, on its largest and on typical batches, and extrapolate.
+    """Predict the time and memory of a run from some steps on its largest and typical batches.
 
     The sizes of two thousand batches of the first epoch are compared. A fifth of the steps is taken
     on the largest of them, to measure memory. The others are taken on batches spread evenly over
@@ -103,7 +103,9 @@ def probe(
         0.07
     """
     if steps < _FEWEST:
-        raise ConfigError(f"run.probe: {steps} steps tell too little; say at least {_FEWEST}")
+        raise ConfigError(
+            f"run.probe: {steps} steps are too few to predict from; give at least {_FEWEST}"
+        )
     train, val = data.train_loader(), data.val_loader()
     task.check_data(train.dataset, val.dataset)
     task.calibrate(next(iter(train)))
@@ -125,8 +127,8 @@ def probe(
     except torch.OutOfMemoryError as error:
         raise EquinetError(
             f"the GPU ran out of memory on a batch of {_sizes(meter.batch)}; lower data.max_edges, "
-            "data.max_atoms or data.batch_size, or set model.checkpointing=true where the model "
-            "has it"
+            "data.max_atoms or data.batch_size, or set model.checkpointing=true if the model has "
+            "this option"
         ) from error
     if not trainer.is_global_zero:
         return {}

@@ -53,7 +53,7 @@ def announce(task: Task, trainer: Trainer, directory: RunDirectory) -> None:
         trainer.precision,
     )
     if device.type == "cpu" and torch.cuda.is_available():
-        _log.info("         a GPU is there too; trainer=gpu uses it")
+        _log.info("         this machine has a GPU; trainer=gpu uses it")
     for backends, ops in _backends(getattr(model, "ops", task.ops), device.type).items():
         _log.info("Backends %s: %s", ", ".join(ops), backends)
     _log.info("Budget   %s", _budget(trainer))

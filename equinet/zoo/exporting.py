@@ -128,7 +128,7 @@ class _Program(nn.Module):
         species = known[atomic_numbers.clamp(0, known.shape[0] - 1)]
         torch._assert_async((species >= 0).all(), self.message)  # noqa: SLF001 - torch has no public name for it
         return self.model.evaluate(
-            species.clamp(min=0),  # on a GPU the check may run after this
+            species.clamp(min=0),  # the check may run after this line on a GPU
             pos.detach().requires_grad_(),
             cell,
             batch,

@@ -181,7 +181,7 @@ def _alone(folder: Path) -> Iterator[None]:
 
 
 def _is_stated(folder: Path, sha256: str) -> bool:
-    """Whether the card in a folder has the checksum of some weights."""
+    """Tell whether the card in a folder has the checksum of some weights."""
     try:
         return bool(read_card(folder)["sha256"] == sha256)
     except DataError:

@@ -165,7 +165,7 @@ def scan_frames(
     """
     path = Path(path).expanduser()
     if not path.is_file():
-        kind = "a folder, not a file" if path.is_dir() else "not there"
+        kind = "a folder; name a file in it" if path.is_dir() else "the file does not exist"
         raise DataError(f"{path}: {kind}")
     if path.stat().st_size == 0:
         raise DataError(f"{path}: the file is empty")
@@ -208,7 +208,9 @@ def read_text(path: Path) -> str:
             packed = path.suffix.lower() in _COMPRESSED
             content = bounded(file.read, _LARGEST, path) if packed else file.read()
     except (EOFError, lzma.LZMAError, zlib.error, OSError) as error:
-        raise DataError(f"{path}: cannot be read, as if truncated: {error}") from error
+        raise DataError(
+            f"{path}: cannot be read, as if truncated ({error}); get the file again"
+        ) from error
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -216,7 +218,8 @@ def read_text(path: Path) -> str:
         line = before.count("\n") + 1
         frame = sum(1 for _ in number_blocks(before + "\n", path, strict=False)) + 1
         raise DataError(
-            f"{path}, frame {frame}, line {line}: byte {content[error.start]:#04x} is not UTF-8"
+            f"{path}, frame {frame}, line {line}: byte {content[error.start]:#04x} is not UTF-8; "
+            "save the file in UTF-8"
         ) from error
 
 

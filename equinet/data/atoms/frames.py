@@ -200,10 +200,11 @@ def check_frame(frame: Frame, *, allow_zero_forces: bool = False) -> None:
 
     Example:
         >>> place, cell, pbc = np.array([[0.0, 0.0, np.nan]]), np.zeros((3, 3)), np.zeros(3, bool)
-        >>> check_frame(Frame(np.array([1]), place, cell, pbc, source="hydrogen"))
+        >>> hydrogen = Frame(np.array([1]), place, cell, pbc, source="hydrogen")
+        >>> check_frame(hydrogen)  # doctest: +ELLIPSIS
         Traceback (most recent call last):
         ...
-        equinet.errors.DataError: hydrogen: positions hold NaN or infinity (first at atom 0)
+        equinet.errors.DataError: hydrogen: positions hold NaN or infinity (first at atom 0); ...
     """
     source = frame.source
     _check_numbers(frame.numbers, source)
@@ -237,7 +238,8 @@ def check_cell(
         len(vectors) and np.linalg.svd(vectors / lengths[:, None])[1].min() < 1e-6
     ):
         raise DataError(
-            f"{source}: the periodic cell {cell.tolist()} Å with pbc {pbc.tolist()} has no volume"
+            f"{source}: the periodic cell {cell.tolist()} Å with pbc {pbc.tolist()} has no volume; "
+            "correct the lattice vectors or pbc"
         )
 
 
@@ -273,10 +275,12 @@ def fingerprint(frames: Sequence[Frame]) -> str:
 
 def _check_numbers(numbers: Int64[np.ndarray, " atoms"], source: str) -> None:
     if not len(numbers):
-        raise DataError(f"{source}: the frame has no atoms")
+        raise DataError(f"{source}: the frame has no atoms; leave it out")
     if numbers.min() < 1 or numbers.max() > 118:
         odd = sorted({int(z) for z in numbers if not 1 <= z <= 118})
-        raise DataError(f"{source}: atomic numbers {odd} are not elements (1 to 118)")
+        raise DataError(
+            f"{source}: atomic numbers {odd} are not elements; correct them to 1 to 118"
+        )
 
 
 def _check_forces_there(forces: Float64[np.ndarray, "atoms 3"], what: str, source: str) -> None:

@@ -70,7 +70,10 @@ def to_graph(
     clash = np.flatnonzero((vectors * vectors).sum(axis=1) < _SAME_PLACE**2)
     if clash.size:
         first, second = int(receiver[clash[0]]), int(sender[clash[0]])
-        raise DataError(f"{frame.source}: atoms {first} and {second} are at the same place")
+        raise DataError(
+            f"{frame.source}: atoms {first} and {second} are at the same place; correct the "
+            "positions, or leave the frame out"
+        )
     graph = Data(
         atomic_numbers=torch.from_numpy(frame.numbers),
         pos=torch.from_numpy(frame.positions),

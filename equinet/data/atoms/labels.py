@@ -224,7 +224,8 @@ def stored_values(atoms: "ase.Atoms", source: str) -> dict[str, Any]:
         moved = {"positions", "numbers", "cell", "pbc"} & set(atoms.calc.check_state(atoms))
         if moved:
             raise DataError(
-                f"{source}: the {', '.join(sorted(moved))} changed after the labels were computed"
+                f"{source}: the {', '.join(sorted(moved))} changed after the labels were computed; "
+                "compute the labels again"
             )
         values.update({name: value for name, value in results.items() if value is not None})
     return values
@@ -319,7 +320,10 @@ def numeric(
     try:
         return np.array(values[key], dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise DataError(f"{source}: {kind} {key!r} is not numeric: {values[key]!r}") from error
+        raise DataError(
+            f"{source}: {kind} {key!r} is not numeric: {values[key]!r}; give another name as "
+            f"{kind}_key"
+        ) from error
 
 
 def finite(value: Float64[np.ndarray, "..."], what: str, source: str) -> Float64[np.ndarray, "..."]:
@@ -336,7 +340,9 @@ def finite(value: Float64[np.ndarray, "..."], what: str, source: str) -> Float64
     if not np.isfinite(value).all():
         where = np.argwhere(~np.isfinite(value))[0]
         atom = f" (first at atom {where[0]})" if value.ndim == 2 and what != "cell" else ""
-        raise DataError(f"{source}: {what} hold NaN or infinity{atom}")
+        raise DataError(
+            f"{source}: {what} hold NaN or infinity{atom}; correct it, or leave the frame out"
+        )
     return value
 
 

@@ -166,5 +166,8 @@ def _compositions(
 def _energies(frames: Sequence[Frame]) -> Float64[np.ndarray, " frames"]:
     for frame in frames:
         if frame.energy is None:
-            raise DataError(f"{frame.source}: the frame has no energy")
+            raise DataError(
+                f"{frame.source}: the frame has no energy; give its name as energy_key, or leave "
+                "the frame out"
+            )
     return np.array([frame.energy for frame in frames], dtype=np.float64)

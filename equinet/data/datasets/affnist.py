@@ -145,7 +145,10 @@ class AffNIST(TransformedDigits):
         folder = Path(self.official_files).expanduser()
         paths = sorted(folder.glob("*.mat"), key=lambda path: _number(path.stem))
         if not paths:
-            raise DataError(f"data.official_files: there are no .mat files in {folder}")
+            raise DataError(
+                f"data.official_files: there are no .mat files in {folder}; give the folder of "
+                "test.mat or of 1.mat … 32.mat"
+            )
         images, labels = read_affnist(paths)
         return {"affnist": ImageDataset(images, labels, name="affnist")}
 

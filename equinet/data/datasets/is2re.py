@@ -41,7 +41,7 @@ class IS2RE(OC20):
     def _embedded(self) -> Splits:
         names = ("train", "val", "test_id", "test_ood")
         made = cached_splits("relaxations-v2", make_relaxations, names, cache=self.cache)
-        about = "EMT relaxations made on the spot, NOT OC20 (give its folder as data.root)"
+        about = "generated EMT relaxations, NOT OC20 (give its folder as data.root)"
         tests = {name: _without_forces(made[name]) for name in names[2:]}
         return Splits(_without_forces(made["train"]), _without_forces(made["val"]), tests, about)
 

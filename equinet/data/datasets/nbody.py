@@ -33,7 +33,7 @@ _log = logging.getLogger(__name__)
 
 _SEED = 43
 _NOW, _FUTURE = 30, 40  # frames, one unit of time apart
-_DRAWN = {"train": 10_000, "val": 2_000, "test": 2_000}  # in the order of the stream
+_DRAWN = {"train": 10_000, "val": 2_000, "test": 2_000}  # the order of the random numbers
 _REFERENCE_NAMES = {"train": "train", "val": "valid", "test": "test"}
 _PAIRS = sorted(itertools.permutations(range(PARTICLES), 2), key=lambda pair: pair[::-1])
 
@@ -251,7 +251,9 @@ def _unpacked(table: Float64[np.ndarray, "system 5 10"]) -> Motions:
 def _read(root: Path, split: str, size: int) -> Motions:
     """Read the files of the reference simulator."""
     if not root.is_dir():
-        raise DataError(f"data.root: there is no folder {root}")
+        raise DataError(
+            f"data.root: there is no folder {root}; give that of the reference simulator's files"
+        )
     found = {}
     for kind, shape in (
         ("loc", (FRAMES, 3, PARTICLES)),

@@ -181,7 +181,7 @@ class OC20(AtomicDataModule):
                 test: [made[test][index] for index in self._chosen(indices).tolist()]
                 for test, indices in tests.items()
             },
-            "EMT surfaces made on the spot, NOT OC20 (give its folder as data.root)",
+            "generated EMT surfaces, NOT OC20 (give its folder as data.root)",
             files={"val_ood": cached_file(name, "val_ood", self.cache)},
         )
 

@@ -108,7 +108,9 @@ class RMD17(AtomicDataModule):
                 )
                 return self._generated()
         if not self.root.is_dir():
-            raise DataError(f"data.root: there is no folder {self.root}")
+            raise DataError(
+                f"data.root: there is no folder {self.root}; give that of the files, or none"
+            )
         if _find(self.root, self._archive_name) is not None:
             return self._official(self.root)
         return self._frames_of(self.root)

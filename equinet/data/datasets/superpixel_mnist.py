@@ -196,7 +196,7 @@ def _dataset(digits: _Digits, chosen: np.ndarray, name: str) -> GraphDataset:
 
 def _read_images(path: Path) -> dict[str, tuple[UInt8[np.ndarray, "image row column"], np.ndarray]]:
     if not path.is_file():
-        raise DataError(f"data.root: there is no file {path}")
+        raise DataError(f"data.root: there is no file {path}; give mnist.npz or its folder")
     found = {}
     names = [f"{kind}_{split}" for split in ("train", "test") for kind in "xy"]
     arrays = read_arrays(path, "MNIST", names)

@@ -119,7 +119,9 @@ class SuperpixelGraphs(Sequence[Data]):
         chosen: Int64[np.ndarray, " chosen"] | None = None,
     ) -> None:
         if len(labels) != len(superpixels.counts):
-            raise DataError(f"{len(superpixels.counts)} images have {len(labels)} labels")
+            raise DataError(
+                f"{len(superpixels.counts)} images have {len(labels)} labels; give one an image"
+            )
         self._superpixels = superpixels
         self._labels = labels
         self._chosen = np.arange(len(labels)) if chosen is None else chosen

@@ -106,7 +106,9 @@ class ThreeBPA(AtomicDataModule):
 
     def _official(self, root: Path) -> Splits:
         if not root.is_dir():
-            raise DataError(f"data.root: there is no folder {root}")
+            raise DataError(
+                f"data.root: there is no folder {root}; give that of the files, or none"
+            )
         for name in ("iso_atoms.xyz", self.train_file):
             if not (root / name).is_file():
                 raise DataError(f"{root}: {name} is not there; the official file is {_url(name)}")

@@ -168,7 +168,10 @@ class AtomicDataModule(GraphDataModule[AtomicSets]):
             if unseen:
                 names = ", ".join(symbols[z] for z in unseen)
                 known = ", ".join(symbols[z] for z in train.elements)
-                raise DataError(f"{dataset.name}: {names} not in the training set ({known})")
+                raise DataError(
+                    f"{dataset.name}: {names} not in the training set ({known}); add frames with "
+                    "them to the training set, or leave these out"
+                )
         if not train.average_neighbors:
             raise DataError(
                 f"{train.name}: no two atoms are within the cutoff of {self.neighborhood.cutoff:g} "
@@ -341,5 +344,8 @@ def read_isolated_atoms(path: Path, *, energy_key: str | None = None) -> dict[in
             raise DataError(f"{frame.source}: expected one isolated atom with an energy")
         element = int(frame.numbers[0])
         if energies.setdefault(element, frame.energy) != frame.energy:
-            raise DataError(f"{frame.source}: atomic number {element} has a second energy")
+            raise DataError(
+                f"{frame.source}: atomic number {element} has a second energy; keep one frame for "
+                "each element"
+            )
     return energies

@@ -52,7 +52,10 @@ class ImageDataset(Dataset[ImageBatch]):
         name: str = "data",
     ) -> None:
         if not len(images) or len(images) != len(labels):
-            raise DataError(f"{name}: found {len(images)} images and {len(labels)} labels")
+            raise DataError(
+                f"{name}: found {len(images)} images and {len(labels)} labels; give at least one "
+                "image, and one label for each"
+            )
         self.name = name
         self.images = images
         self.labels = labels

@@ -92,7 +92,10 @@ class PackedBatches(Sampler[list[int]]):
             DataError: There are fewer frames than processes.
         """
         if self._count < world:
-            raise DataError(f"there are {self._count} training frames for {world} processes")
+            raise DataError(
+                f"there are {self._count} training frames for {world} processes; lower "
+                "trainer.devices"
+            )
         steps = math.ceil(self._count / (self.frames_per_batch * world))
         return min(steps, self._count // world)
 

@@ -227,7 +227,9 @@ def _claim(folder: Path) -> None:
             raise DataError(f"{folder}: the folder holds something else; give another one")
         (folder / SHARDS).mkdir(exist_ok=True)
     except OSError as error:
-        raise DataError(f"{folder}: cannot be made ({error.strerror})") from error
+        raise DataError(
+            f"{folder}: cannot be made ({error.strerror}); give another folder"
+        ) from error
 
 
 def _begin(folder: Path, plan: dict[str, Any]) -> None:

@@ -140,7 +140,7 @@ class FrameStore(Sequence[Frame]):
         field = FIELDS.get(name)
         there = self.labels.get(name, 0) if name in OPTIONAL else len(self)
         if field is None or field.per_atom or there < len(self):
-            raise DataError(f"{self.folder}: {name} is not there for every frame")
+            raise DataError(f"{self.folder}: not every frame has a value {name}")
         return np.concatenate([self._shard(i).frame_values(name) for i in range(len(self._notes))])
 
     def elements_of(self, index: int) -> frozenset[int]:
@@ -185,7 +185,9 @@ class FrameStore(Sequence[Frame]):
             path = self.folder / SHARDS / note["file"]
             shard = Shard(path)
             if path.stat().st_size != note["bytes"] or len(shard) != note["frames"]:
-                raise DataError(f"{path}: not the shard that the header describes")
+                raise DataError(
+                    f"{path}: not the shard that the header describes; convert the source again"
+                )
             self._shards[index] = shard
             if len(self._shards) > _OPEN_SHARDS:
                 self._shards.popitem(last=False)

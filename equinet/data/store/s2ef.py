@@ -140,10 +140,14 @@ def pair_up(blobs: Sequence[Blob], place: str) -> list[S2EFPart]:
     frames, references = found[".extxyz"], found[".txt"]
     for stem, blob in frames.items():
         if stem not in references:
-            raise DataError(f"{blob.name}: its reference energies {stem}.txt are not there")
+            raise DataError(
+                f"{blob.name}: its reference energies {stem}.txt are not there; add that file"
+            )
     lonely = sorted(stem for stem in references if stem.isdigit() and stem not in frames)
     if frames and lonely:
-        raise DataError(f"{place}: {lonely[0]}.txt has no frames {lonely[0]}.extxyz beside it")
+        raise DataError(
+            f"{place}: {lonely[0]}.txt has no frames {lonely[0]}.extxyz beside it; add that file"
+        )
     order = sorted(frames, key=lambda stem: (len(stem), stem))
     return [S2EFPart(frames[stem], references[stem]) for stem in order]
 

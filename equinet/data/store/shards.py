@@ -142,7 +142,7 @@ class Shard:
         """Read the number of atoms or edges of every frame.
 
         Args:
-            name: What to count: ``"atoms"`` or ``"edges"``.
+            name: Name of the array of numbers, ``"atoms"`` or ``"edges"``.
 
         Returns:
             Numbers as int32 [frames].

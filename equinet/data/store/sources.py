@@ -258,7 +258,9 @@ def _file_parts(path: Path) -> Sequence[Part]:
         try:
             count = connect(path).count()
         except Exception as error:  # each of ASE's backends raises its own errors
-            raise DataError(f"{path}: ASE cannot read the database: {error}") from error
+            raise DataError(
+                f"{path}: ASE cannot read the database ({error}); get the file again"
+            ) from error
         return [
             DatabasePart(path, start, min(_ROWS, count - start)) for start in range(0, count, _ROWS)
         ]

@@ -106,7 +106,7 @@ class S2EFErrors(SummedErrors):
         found = predicted["forces"].detach().double()[free]
         true = graph.forces.double()[free]
         error = found - true
-        off = (~(error.abs() < _FORCE_THRESHOLD)).any(dim=1).double()  # also for NaN
+        off = (~(error.abs() < _FORCE_THRESHOLD)).any(dim=1).double()  # true also for NaN
         atoms_off = torch.zeros_like(energy_error).index_add(0, graph.batch[free], off)
         within_energy = energy_error.abs() < _ENERGY_THRESHOLD
         self.add(

@@ -66,7 +66,9 @@ def write_is2re_submission(path: str | Path, splits: Mapping[str, RelaxedPredict
             for key, value in expected.items()
         )
         if not same:
-            raise DataError(f"{path}, {name}: other energies came back than were written")
+            raise DataError(
+                f"{path}, {name}: the energies read back differ from those written; write it again"
+            )
 
 
 def read_is2re_submission(path: str | Path) -> dict[str, dict[str, float]]:
@@ -121,7 +123,9 @@ def write_is2rs_submission(path: str | Path, splits: Mapping[str, RelaxedPredict
     for name, found in splits.items():
         ids, order = _sorted(found, f"{path}, {name}")
         if found.atoms is None or found.positions is None:
-            raise DataError(f"{path}, {name}: there are no relaxed positions to hand in")
+            raise DataError(
+                f"{path}, {name}: there are no relaxed positions to submit; relax the structures"
+            )
         pieces = np.split(found.positions, np.cumsum(found.atoms)[:-1])
         structures[name] = dict(zip(found.ids, pieces, strict=True))
         ordered = [pieces[place] for place in order.tolist()]
@@ -137,7 +141,9 @@ def write_is2rs_submission(path: str | Path, splits: Mapping[str, RelaxedPredict
             for key, piece in expected.items()
         )
         if not same:
-            raise DataError(f"{path}, {name}: other positions came back than were written")
+            raise DataError(
+                f"{path}, {name}: the positions read back differ from those written; write it again"
+            )
 
 
 def read_is2rs_submission(path: str | Path) -> dict[str, dict[str, Float[np.ndarray, "atom 3"]]]:
@@ -171,9 +177,11 @@ def read_is2rs_submission(path: str | Path) -> dict[str, dict[str, Float[np.ndar
 def _sorted(found: RelaxedPredictions, place: str) -> tuple[np.ndarray, Int[np.ndarray, " id"]]:
     ids, order = np.unique(np.array(found.ids, dtype=str), return_index=True)
     if any(key.startswith("-") for key in found.ids):
-        raise DataError(f"{place}: a structure has no system id (sid), so it cannot be handed in")
+        raise DataError(
+            f"{place}: a structure has no system id (sid), so it cannot be submitted; leave it out"
+        )
     if len(ids) != len(found.ids):
-        raise DataError(f"{place}: a system is there twice")
+        raise DataError(f"{place}: a system occurs twice; give one prediction for each system")
     return ids, order
 
 

@@ -193,7 +193,7 @@ def _compare(
 ) -> None:
     """Check that every structure is read back with the energy and forces that were written."""
     if set(read) != set(found.ids):
-        raise DataError(f"{place}: other ids came back than were written")
+        raise DataError(f"{place}: the ids read back differ from those written; write it again")
     tolerance = 4 * float(np.finfo(dtype).eps)
     seen: set[str] = set()
     for key, energy, end, count in zip(
@@ -208,4 +208,7 @@ def _compare(
             np.isclose(own_energy, energy, rtol=tolerance, atol=tolerance)
             and np.allclose(own_forces, forces, rtol=tolerance, atol=tolerance)
         ):
-            raise DataError(f"{place}: structure {key} came back with other values")
+            raise DataError(
+                f"{place}: the values of structure {key} read back differ from those written; "
+                "write it again"
+            )

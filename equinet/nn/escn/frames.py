@@ -100,7 +100,7 @@ def frame_components(lmax: int, mmax: int) -> list[tuple[int, int]]:
 
 @constant_table
 def _place(lmax: int, mmax: int) -> np.ndarray:
-    """Where each component of a frame is among those ordered by degree."""
+    """Return the place of each component of an edge frame among those ordered by degree."""
     components = frame_components(lmax, mmax)
     by_degree = sorted(components)
     return np.array([by_degree.index(each) for each in components])

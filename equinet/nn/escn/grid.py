@@ -106,14 +106,14 @@ def _scale(lmax: int, degree: np.ndarray) -> np.ndarray:
 
 
 def _sphere(lmax: int, degree: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Harmonics at the points [P, row], weights [P], scales [row]."""
+    """Return harmonics at the points [P, row], weights [P] and scales [row] of a sphere grid."""
     points, weights = quadrature(degree)
     harmonics = spherical_harmonics(lmax, points).numpy()
     return harmonics, weights.numpy(), _scale(lmax, degrees(lmax))
 
 
 def _edge(lmax: int, mmax: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The same for polar nodes times azimuths and the components of a frame."""
+    """Return harmonics, weights and scales of the grid in an edge frame."""
     azimuths = 8 * mmax + 5
     cos_beta, weights = np.polynomial.legendre.leggauss(lmax + 1)
     polar = normalized_legendre(lmax, cos_beta)

@@ -87,7 +87,7 @@ class SO2Convolution(nn.Module):
         return torch.cat(parts, dim=1).unflatten(1, (-1, self.out_channels)), scalars
 
     def channel_matrices(self) -> list[nn.Parameter]:
-        """Parameters whose last two dimensions map channels to channels."""
+        """Return the parameters whose last two dimensions map channels to channels."""
         return list(self.orders)
 
 

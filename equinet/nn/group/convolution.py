@@ -37,7 +37,7 @@ class KeptWeights:
 
     Args:
         tensors: Parameters and buffers of the layer.
-        weights: What they give.
+        weights: Kernel weights that were computed from the tensors.
     """
 
     def __init__(self, tensors: Sequence[Tensor], weights: tuple[Tensor, ...]) -> None:
@@ -144,7 +144,7 @@ class SampledConvolution(nn.Module):
         return self._kept.weights
 
     def __getstate__(self) -> dict[str, Any]:
-        """Copies and files do without the kernels that are kept."""
+        """Leave kept kernels out of copies and files."""
         return {**self.__dict__, "_kept": None}
 
     @property
@@ -411,9 +411,9 @@ class GroupConv(FeatureConvolution):
         out_channels: Number of channels of the result.
         kernel_size: Number of taps in each direction.
         quadrature: Samples of the features.
-        separable: Form of the kernels. True: one kernel of the displacement for every channel, then
-            one of the group element for every pair of channels. False: dense kernels, which depend
-            on both at once.
+        separable: Whether kernels are separable: one kernel of the displacement for every channel,
+            then one of the group element for every pair of channels. Otherwise they are dense and
+            depend on both.
         kernel: Name of the kernel, ``harmonic`` or ``sine``.
         stride: Distance in pixels between two positions of the output.
         padding: Rows of zeros that are added on every side.

@@ -9,7 +9,7 @@ from torch import Tensor
 from equinet.lie import LinearGroup, Window, rotation_exp
 from equinet.o3 import spherical_harmonics, wigner_d
 
-_RING_WIDTH = 0.6  # of the distance between two rings
+_RING_WIDTH = 0.6  # fraction of the distance between two rings
 
 
 def smooth_disc(squares: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:

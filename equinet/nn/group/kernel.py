@@ -107,7 +107,7 @@ class HarmonicKernel(Kernel):
         return features.to(weight) @ (self.scale.to(weight).unsqueeze(-1) * weight)
 
     def _features(self, displacements: Tensor | None, coordinates: Tensor | None) -> Tensor:
-        """Products of spatial (outer) and group (inner) features."""
+        """Return the products of spatial (outer) and group (inner) features."""
         if coordinates is None:
             if displacements is None:
                 raise ValueError("a kernel needs displacements, coordinates or both, found neither")

@@ -85,7 +85,8 @@ class ClebschGordanSelfMix(SelfMix):
         lmax: Highest degree of the feature.
         channels: Number of channels.
         hidden: Number of channels inside the product, ``channels`` by default.
-        unit_weights: Size of the weights of the channel mixing, see :class:`DegreeLinear`.
+        unit_weights: Whether the weights of the channel mixing are of order one, see
+            :class:`DegreeLinear`.
 
     Example:
         >>> x = torch.randn(5, 9, 8)
@@ -101,7 +102,7 @@ class ClebschGordanSelfMix(SelfMix):
 
 
 def _outputs(l1: int, l2: int, lmax_out: int) -> list[int]:
-    """Degrees that l1 and l2 couple to."""
+    """Return the degrees that l1 and l2 couple to."""
     return list(range(abs(l1 - l2), min(l1 + l2, lmax_out) + 1))
 
 

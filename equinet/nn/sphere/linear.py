@@ -22,9 +22,9 @@ class DegreeLinear(nn.Module):
         kinds: Number of species, each with matrices of its own. None (the default) gives all nodes
             the same matrices.
         bias: Whether a learned constant is added to degree zero.
-        unit_weights: Size of the weights. True: standard normal weights, scaled in the call. False:
-            weights of the size at which they are used, as in ``nn.Linear``, for which published
-            learning rates of Adam are made.
+        unit_weights: Whether initial weights are standard normal and scaled in the call. Otherwise
+            they have the size at which they are used, as in ``nn.Linear``, which suits published
+            learning rates of Adam.
 
     Example:
         >>> DegreeLinear(2, 8, 16)(torch.randn(5, 9, 8)).shape
@@ -83,5 +83,5 @@ class DegreeLinear(nn.Module):
         return y
 
     def channel_matrices(self) -> list[nn.Parameter]:
-        """Parameters whose last two dimensions map channels to channels."""
+        """Return the parameters whose last two dimensions map channels to channels."""
         return [self.weight]

@@ -20,7 +20,8 @@ class SelfMix(nn.Module):
         lmax: Highest degree of the feature.
         channels: Number of channels.
         hidden: Number of channels inside the product, ``channels`` by default.
-        unit_weights: Size of the weights of the channel mixing, see :class:`DegreeLinear`.
+        unit_weights: Whether the weights of the channel mixing are of order one, see
+            :class:`DegreeLinear`.
 
     Source: the Selfmix layer of So3krates and of Luo et al. (ICLR 2024).
 
@@ -63,7 +64,8 @@ class GauntSelfMix(SelfMix):
         hidden: Number of channels inside the product, ``channels`` by default.
         odd: Whether the Poisson bracket is added, see :class:`GauntProduct`.
         backend: Backend of :func:`equinet.ops.gaunt_product`, chosen for the device by default.
-        unit_weights: Size of the weights of the channel mixing, see :class:`DegreeLinear`.
+        unit_weights: Whether the weights of the channel mixing are of order one, see
+            :class:`DegreeLinear`.
 
     Source: Luo, Chen, Krishnapriyan (ICLR 2024); its placement there is unpublished.
 

@@ -63,7 +63,7 @@ def contract(equation: str, *operands: Tensor) -> Tensor:
 
 
 def _is_cast(x: Tensor) -> bool:
-    """Whether autocast would lower the precision; it leaves float64 alone."""
+    """Tell whether autocast would lower the precision; it does not change float64."""
     return x.dtype != torch.float64 and torch.is_autocast_enabled(x.device.type)
 
 

@@ -62,8 +62,8 @@ def unavailable(op: str, device: str = "cpu") -> str:
     return _reasons[op, device]
 
 
-# What torch.compiler.assume_constant_result sets, without its 1.5 s import of the compiler: neither
-# files nor the linker are a compiled program's business.
+# This does the same as torch.compiler.assume_constant_result, which would take 1.5 s to import: a
+# compiled program must not look for files or load libraries.
 unavailable._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 

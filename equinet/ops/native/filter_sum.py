@@ -60,7 +60,7 @@ def register() -> None:
     _LIBRARY.impl("filter_correlation", _correlation_with_gradient, "Autograd")
 
 
-# Its kernels for the Autograd key live as long as this object.
+# The kernels of the op for the Autograd key live as long as this object.
 _LIBRARY = torch.library.Library("equinet", "IMPL")
 
 
@@ -111,7 +111,7 @@ def _dispatch_correlation(*arguments: Any) -> tuple[Tensor, Tensor]:
 
 
 def _is_portable(table: Tensor | None) -> bool:
-    """Whether a derivative is wanted that the kernels do not have: they would leave it at zero."""
+    """Tell whether a derivative is needed that the kernels lack: they would leave it at zero."""
     return is_transformed() or (
         table is not None and table.requires_grad and torch.is_grad_enabled()
     )

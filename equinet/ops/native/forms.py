@@ -89,7 +89,7 @@ def differentiate(
 
 
 def _differentiate_term(term: Term, function: int, gradient: int) -> list[Term]:
-    """By one function: the integral of {f, g} h is cyclic in f, g, h."""
+    """Differentiate by one function: the integral of {f, g} h is cyclic in f, g, h."""
     if function not in term.functions:
         return []
     if term.is_bracket:

@@ -82,7 +82,7 @@ def filter_correlation(
 
 
 def _sample(term: Term, functions: Sequence[Tensor], degree: int) -> Tensor:
-    """Values [..., P, C] of a term on the points of a quadrature."""
+    """Return the values [..., P, C] of a term on the points of a quadrature."""
     if term.is_bracket:
         f, g = (slopes_on_grid(functions[i], degree) for i in term.functions)
         value = f[..., 0, :, :] * g[..., 1, :, :] - f[..., 1, :, :] * g[..., 0, :, :]
@@ -93,7 +93,7 @@ def _sample(term: Term, functions: Sequence[Tensor], degree: int) -> Tensor:
 
 
 def _kernel(harmonics: Tensor, table: Tensor | None) -> Tensor:
-    """The filter of one degree at a point, without its weight: [E, P, lmax + 1]."""
+    """Return the filter of each degree at each point, without weights: [E, P, lmax + 1]."""
     lmax = round(int(harmonics.shape[1]) ** 0.5) - 1
     return matmul(harmonics, _zonal(lmax, harmonics, table)).unflatten(1, (-1, lmax + 1))
 

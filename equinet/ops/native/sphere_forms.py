@@ -50,7 +50,7 @@ def sphere_forms(functions: Sequence[Tensor], forms: str, lmax_out: Sequence[int
     """
     if torch.compiler.is_compiling():
         return torch.ops.equinet.sphere_forms.default(functions, forms, lmax_out)
-    # What the dispatcher would call, without its detour from Python to C++ and back.
+    # The dispatcher would call this function after a detour from Python to C++ and back.
     return _evaluate_with_gradient(functions, forms, lmax_out)
 
 
@@ -61,7 +61,7 @@ def register() -> None:
     _LIBRARY.impl("sphere_forms", _evaluate_with_gradient, "Autograd")
 
 
-# Its kernel for the Autograd key lives as long as this object.
+# The kernel of the op for the Autograd key lives as long as this object.
 _LIBRARY = torch.library.Library("equinet", "IMPL")
 
 
