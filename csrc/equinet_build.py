@@ -1,6 +1,7 @@
 """Build backend of the package (PEP 517), and ``python csrc/equinet_build.py`` to compile in place.
 
-setuptools makes the wheel; this adds the native engine, as far as the tools at hand allow.
+setuptools makes the wheel; this module adds the native engine, if the necessary tools are
+installed.
 
 Environment variables:
     EQUINET_BUILD: "none", "cpu" or "cuda" asks for exactly that and fails where it cannot be had;
@@ -92,14 +93,14 @@ def prepare_metadata_for_build_editable(directory: str, config_settings: Setting
 
 
 def get_requires_for_build_sdist(_: Settings = None) -> list[str]:
-    """Name what packing the sources needs besides setuptools; PEP 517."""
+    """List the packages that packing the sources needs besides setuptools; PEP 517."""
     return []
 
 
 def get_requires_for_build_wheel(_: Settings = None) -> list[str]:
-    """Name what the build needs besides setuptools: torch, unless it is there or no use; PEP 517.
+    """List the packages that the build needs besides setuptools, which is torch or none; PEP 517.
 
-    pip does not hand its constraints to the build, so torch is pinned to their version here.
+    pip does not pass its constraints to the build, so torch is pinned here to the version in them.
     """
     try:
         mode = _mode()
@@ -123,10 +124,11 @@ def build(*, keep_going: bool) -> dict[str, dict[str, object]]:
     """Compile what ``EQUINET_BUILD`` asks for into the build folder, with ``build.json``.
 
     Args:
-        keep_going: Whether to do without what a compiler refuses, if nothing is asked for.
+        keep_going: Whether a library that cannot be compiled is left out, if ``EQUINET_BUILD`` is
+            not set.
 
     Returns:
-        For "cpu" and "cuda" the reason why it is not built, or "", and what was built.
+        For "cpu" and "cuda" the reason why the library is not built, or "", and its properties.
 
     Raises:
         BuildError: What is asked for cannot be built.
@@ -153,10 +155,10 @@ def build(*, keep_going: bool) -> dict[str, dict[str, object]]:
 
 
 def place(source: Path, destination: Path) -> None:
-    """Copy what was built into a folder, and remove from there what was not."""
+    """Copy the libraries that were built into a folder, and remove those that were not."""
     for name in ARTIFACTS:
         if (source / name).is_file():
-            # A library that a running process has mapped must not change under it.
+            # A running process may have mapped the old library, which must not change.
             draft = destination / f"{name}.{os.getpid()}"
             shutil.copyfile(source / name, draft)
             draft.replace(destination / name)
@@ -165,15 +167,15 @@ def place(source: Path, destination: Path) -> None:
 
 
 def add_native(wheel: Path, source: Path) -> Path:
-    """Put what was built into a pure wheel.
+    """Add the libraries that were built to a pure wheel.
 
     Args:
-        wheel: Made by setuptools, tagged py3-none-any; it is replaced.
+        wheel: Wheel made by setuptools with the tag py3-none-any; it is replaced.
         source: Folder of the libraries and ``build.json``.
 
     Returns:
-        The wheel. With libraries in it, it is tagged with the platform, but with no version of
-        Python: they do not know of Python.
+        The path of the wheel. With libraries it has the tag of the platform, but of no version of
+        Python, because the libraries do not depend on Python.
     """
     added = [path for path in map(source.joinpath, ARTIFACTS) if path.is_file()]
     is_native = (source / CPU_LIBRARY).is_file()
@@ -202,7 +204,7 @@ def add_native(wheel: Path, source: Path) -> Path:
 
 
 def main() -> None:
-    """Compile and put the libraries where the package in this folder looks for them."""
+    """Compile the libraries and copy them to the place where the package looks for them."""
     _build(keep_going=False)
     place(build_folder(), ROOT / PACKAGE)
 
@@ -257,7 +259,7 @@ def _attempt(
 
 
 def _in_one_line(complaint: str) -> str:
-    """Return the line of a compiler's output that says what is wrong."""
+    """Return the line of a compiler's output that describes the error."""
     lines = complaint.splitlines()
     return next((line for line in lines if "error:" in line), lines[0])
 

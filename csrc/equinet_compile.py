@@ -1,7 +1,7 @@
-"""Compile the CPU library of the native engine, and what every library needs for that.
+"""Compile the CPU library of the native engine; also tools for compiling the CUDA library.
 
-Objects, logs and libraries are kept below ``build/native``. A file is made again only if its
-command, its compiler, torch's version or the content of a file that it was made from has changed.
+Objects, logs and libraries are kept in ``build/native``. A file is compiled again only if the
+command, the compiler, the version of torch or the content of a source has changed.
 """
 
 import hashlib
@@ -23,8 +23,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 CPU_LIBRARY = "libequinet.so"
 
-# What each copy of the CPU kernels may use. The processor is asked for exactly these in
-# common/isa.cpp.
+# Features that each copy of the CPU kernels may use. common/isa.cpp checks at run time for exactly
+# these features.
 ISAS = {
     "baseline": (),
     "avx2": ("-mavx2", "-mfma"),
@@ -39,7 +39,7 @@ ISAS = {
     ),
 }
 
-# The oldest torch whose stable ABI is complete; the libraries serve it and every later one.
+# The oldest torch whose stable ABI is complete; the libraries work with it and with all later ones.
 OLDEST_TORCH = (2, 10)
 DEFINES = ("-DTORCH_TARGET_VERSION=0x020a000000000000",)
 FLAGS = (
@@ -59,7 +59,7 @@ class BuildError(Exception):
 
 
 class MissingToolError(BuildError):
-    """A compiler or torch is not there."""
+    """A compiler or torch is not installed."""
 
 
 @dataclass(frozen=True)
@@ -67,9 +67,9 @@ class Torch:
     """An installed torch, found without importing it.
 
     Attributes:
-        folder: Where it is installed.
-        version: Such as "2.13.0+cpu".
-        cuda: The CUDA version that it was built with, or "".
+        folder: Folder of the installed package.
+        version: Version, such as "2.13.0+cpu".
+        cuda: CUDA version that torch was built with, or "".
     """
 
     folder: Path
@@ -82,8 +82,8 @@ class Object:
     """An object file to make.
 
     Attributes:
-        path: The object file.
-        source: What it is made from.
+        path: Path of the object file.
+        source: Path of the source file.
         command: Compiler and flags, without input and output.
     """
 
@@ -94,20 +94,20 @@ class Object:
 
 @dataclass(frozen=True)
 class Toolchain:
-    """What an object depends on besides files.
+    """Versions that an object depends on besides its sources.
 
     Attributes:
-        compiler: What the compiler says it is.
-        torch: What is compiled against.
+        compiler: Version of the compiler, in its own words.
+        torch: Installed torch whose headers are used.
     """
 
     compiler: str
     torch: Torch
 
     def key(self, command: Iterable[str]) -> list[str]:
-        """Return what decides whether a result of the command can be used again.
+        """Return the words that must be unchanged for a result of the command to be used again.
 
-        Where torch lies does not matter: pip puts it into another folder at every build.
+        The folder of torch is left out, because pip installs it into another folder at every build.
         """
         here = [word.replace(str(self.torch.folder), "torch") for word in command]
         prefixes = [os.environ.get(f"NVCC_{place}_FLAGS", "") for place in ("PREPEND", "APPEND")]
@@ -115,18 +115,18 @@ class Toolchain:
 
 
 def build_folder() -> Path:
-    """Return the folder of everything that is made."""
+    """Return the folder of objects, logs and libraries."""
     return ROOT / "build" / "native"
 
 
 def find_torch() -> Torch | None:
-    """Find a torch to compile against: in the environment of this Python, else on its path.
+    """Find an installed torch: in the environment of this Python, otherwise on its path.
 
     pip hides the environment from the import system while it builds a wheel, but not from the
     file system, so a torch that is installed need not be downloaded a second time.
 
     Returns:
-        The first that is recent enough, or None.
+        The first torch that is recent enough, or None.
     """
     places = [sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), *sys.path]
     for place in dict.fromkeys(places):
@@ -146,7 +146,7 @@ def find_compiler() -> tuple[str, ...]:
     """Return the C++ compiler: the words of ``CXX``, else the first of c++, g++, clang++.
 
     Raises:
-        MissingToolError: There is none.
+        MissingToolError: There is no compiler, or the system is not Linux.
     """
     if not sys.platform.startswith("linux"):
         raise MissingToolError(f"it is built on Linux only, not on {sys.platform}")
@@ -162,9 +162,9 @@ def find_compiler() -> tuple[str, ...]:
 
 
 def object_of(source: Path, suffix: str) -> Path:
-    """Return the object file of a source: it lies in the build folder as the source does in csrc.
+    """Return the object file of a source, which has the same place in the build folder as in csrc.
 
-    The ops have files of the same name, each op in a folder of its own.
+    Different ops have files of the same name in their folders.
     """
     return (build_folder() / source.relative_to(ROOT / "csrc")).with_suffix(suffix)
 
@@ -178,17 +178,17 @@ def build_cpu(torch: Torch) -> dict[str, object]:
     """Make the library of the CPU in the build folder.
 
     Returns:
-        Compiler and instruction sets, for ``build.json``.
+        The compiler and the instruction sets, for ``build.json``.
 
     Raises:
-        BuildError: No compiler, or it refuses.
+        BuildError: There is no compiler, or it reports an error.
     """
     compiler = find_compiler()
     version = run([*compiler, "--version"], "the C++ compiler does not start").splitlines()[0]
     toolchain = Toolchain(version, torch)
     objects = list(_cpu_objects(compiler, torch))
     make_objects(objects, toolchain)
-    # Not linked with an RPATH: torch is always loaded before, from wherever it is by then.
+    # An RPATH is not needed, because torch is always loaded before the library.
     command = [*compiler, "-shared", "-Wl,-z,defs", "-Wl,--as-needed"]
     lib = torch.folder / "lib"
     libraries = [f"-L{lib}", f"-Wl,-rpath-link,{lib}", "-ltorch_cpu"]
@@ -197,9 +197,9 @@ def build_cpu(torch: Torch) -> dict[str, object]:
 
 
 def _cpu_objects(compiler: Sequence[str], torch: Torch) -> Iterator[Object]:
-    # The user's flags first: ours must win, or an -O2 in the environment would be felt.
+    # The user's flags come first, so that they cannot override those of this module, such as -O3.
     flags = (*shlex.split(os.environ.get("CXXFLAGS", "")), *FLAGS, *DEFINES)
-    # Messages name files; where they lay on this machine is nobody's business later.
+    # Messages contain file names, from which the folders of this machine are removed.
     places = [f"-ffile-prefix-map={ROOT}/=", f"-ffile-prefix-map={torch.folder}=torch"]
     command = (*compiler, *flags, *places, "-isystem", str(torch.folder / "include"))
     for source in [ROOT / "csrc/schemas.cpp", *sorted((ROOT / "csrc").glob("*/*.cpp"))]:
@@ -212,14 +212,14 @@ def _cpu_objects(compiler: Sequence[str], torch: Torch) -> Iterator[Object]:
 
 
 def run(command: Sequence[str], complaint: str) -> str:
-    """Run a command and return what it says.
+    """Run a command and return its output.
 
     Args:
-        command: Its words.
-        complaint: What to say if it fails, before its own words.
+        command: Words of the command.
+        complaint: Beginning of the error message if the command fails.
 
     Raises:
-        BuildError: It fails.
+        BuildError: The command fails.
     """
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     said = done.stdout + done.stderr
@@ -229,10 +229,10 @@ def run(command: Sequence[str], complaint: str) -> str:
 
 
 def make_objects(objects: Sequence[Object], toolchain: Toolchain) -> None:
-    """Make the objects that are out of date, on as many cores as this process may use.
+    """Compile the objects that are out of date, on all cores that this process may use.
 
     Raises:
-        BuildError: The compiler refuses some; all of them have been tried.
+        BuildError: Some objects cannot be compiled; all have been tried.
     """
     for each in objects:
         each.path.parent.mkdir(parents=True, exist_ok=True)
@@ -244,7 +244,7 @@ def make_objects(objects: Sequence[Object], toolchain: Toolchain) -> None:
 
 
 def log_of(path: Path) -> Path:
-    """Return the file that keeps what the compiler said while it made an object."""
+    """Return the file that keeps the messages of the compiler for an object."""
     return path.with_suffix(".log")
 
 
@@ -258,7 +258,7 @@ def link(
     """Link a library unless it is up to date.
 
     Raises:
-        BuildError: The linker refuses.
+        BuildError: The linker reports an error.
     """
     words = [*command, *(str(each.path) for each in objects), *libraries]
     key = toolchain.key(words)
@@ -271,11 +271,12 @@ def link(
 
 
 def _complaint(each: Object, toolchain: Toolchain) -> str:
-    """Make one object unless it is up to date; return the reason why it cannot be, or ""."""
+    """Compile one object unless it is up to date; return the reason why that fails, or ""."""
     key = toolchain.key(each.command)
     if _is_current(each.path, key):
         return ""
-    # Another process may build in the same folder: only finished files get their names.
+    # Another process may build in the same folder, so a file gets its name only when it is
+    # complete.
     draft = each.path.with_suffix(f".{os.getpid()}.o")
     rule = draft.with_suffix(".d")
     files = ["-MMD", "-MF", str(rule), "-c", str(each.source), "-o", str(draft)]
@@ -289,7 +290,7 @@ def _complaint(each: Object, toolchain: Toolchain) -> str:
         rule.unlink(missing_ok=True)
     draft.replace(each.path)
     log_of(each.path).write_text(said, encoding="utf-8")
-    # A source that was edited meanwhile is not what the object was made from.
+    # If a source was edited during compilation, the object must be compiled again.
     if all(Path(name).stat().st_mtime < start for name in inputs):
         _record(each.path, key, inputs)
     warnings = said.count("warning:")
@@ -321,7 +322,7 @@ def _is_current(path: Path, key: list[str]) -> bool:
 
 
 def _digests(files: Iterable[str]) -> dict[str, str]:
-    """Return the digest of each file's content, "" where it is gone."""
+    """Return the digest of the content of each file, "" if the file does not exist."""
     return {
         name: hashlib.sha256(Path(name).read_bytes()).hexdigest() if Path(name).is_file() else ""
         for name in files

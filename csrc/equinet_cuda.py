@@ -1,4 +1,4 @@
-"""Compile the CUDA library of the native engine and read what ptxas says about its kernels."""
+"""Compile the CUDA library of the native engine and read the report of ptxas on its kernels."""
 
 import os
 import re
@@ -26,20 +26,20 @@ from equinet_compile import (
 
 CUDA_LIBRARY = "libequinet_cuda.so"
 
-# Turing, Ampere, Hopper, Blackwell; a binary also runs on later ones of its generation (80 on 86
-# and 89), and the newest one's PTX on whatever comes after.
+# Turing, Ampere, Hopper and Blackwell. A binary also runs on later GPUs of its generation (80 on 86
+# and 89), and the PTX of the newest one runs on all later GPUs.
 ARCHITECTURES = ("75", "80", "90", "100", "120")
 
 
 @dataclass(frozen=True)
 class Kernel:
-    """What ptxas says about a kernel.
+    """Report of ptxas on a kernel.
 
     Attributes:
-        name: Its mangled name.
-        architecture: Such as "sm_90".
-        registers: Of each thread.
-        spills: Bytes that each thread stores to and loads from memory for want of registers.
+        name: Mangled name of the kernel.
+        architecture: Architecture such as "sm_90".
+        registers: Number of registers of a thread.
+        spills: Bytes that a thread stores to and loads from memory because registers are missing.
     """
 
     name: str
@@ -49,10 +49,10 @@ class Kernel:
 
 
 def find_nvcc() -> str:
-    """Return nvcc: of ``CUDA_HOME`` where that is set, else on PATH or where NVIDIA installs it.
+    """Return nvcc: that of ``CUDA_HOME`` if it is set, otherwise on PATH or in NVIDIA's folder.
 
     Raises:
-        MissingToolError: It is not there.
+        MissingToolError: nvcc is not found.
     """
     home = os.environ.get("CUDA_HOME")
     if home:
@@ -67,7 +67,7 @@ def find_nvcc() -> str:
 
 
 def architectures(nvcc: str) -> list[str]:
-    """Return the architectures to compile for: those of ``EQUINET_CUDA_ARCH``, else a list.
+    """Return the architectures to compile for: those of ``EQUINET_CUDA_ARCH``, or the default.
 
     Raises:
         BuildError: nvcc cannot compile for one of them.
@@ -85,17 +85,17 @@ def architectures(nvcc: str) -> list[str]:
 
 
 def build_cuda(torch: Torch) -> dict[str, object]:
-    """Make the CUDA library in the build folder, and ``ptxas.log``.
+    """Compile the CUDA library in the build folder, and write ``ptxas.log``.
 
     Returns:
-        Compiler, architectures and the most registers of a kernel, for ``build.json``.
+        The compiler, the architectures and the largest number of registers, for ``build.json``.
 
     Raises:
-        BuildError: A tool is missing or refuses, or a kernel spills under
-            ``EQUINET_FAIL_ON_SPILLS=1``.
+        BuildError: A tool is missing or reports an error, or a kernel spills registers and
+            ``EQUINET_FAIL_ON_SPILLS=1`` is set.
     """
     nvcc, compiler = find_nvcc(), find_compiler()
-    # Of CXX="ccache g++ -m64", nvcc wants the compiler alone.
+    # nvcc takes the compiler alone, which is g++ in CXX="ccache g++ -m64".
     host = next(word for word in reversed(compiler) if not word.startswith("-"))
     targets = architectures(nvcc)
     said = run([nvcc, "--version"], f"{nvcc} does not start").splitlines()
@@ -105,8 +105,9 @@ def build_cuda(torch: Torch) -> dict[str, object]:
     make_objects(objects, toolchain)
     kernels = check_kernels([log_of(each.path) for each in objects])
     command = [nvcc, "-shared", "-ccbin", host]
-    # A torch without CUDA has no libtorch_cuda to link with; an empty one of that name will do,
-    # for the loader finds the real one by its name: torch has loaded it before.
+    # A torch without CUDA has no libtorch_cuda to link with. An empty library of that name is
+    # enough, because at run time the loader finds the real one, which torch has loaded, by its
+    # name.
     stub = build_folder() / "stub" / "libtorch_cuda.so"
     stub.parent.mkdir(exist_ok=True)
     empty = [*compiler, "-shared", "-x", "c++", os.devnull, "-Wl,-soname,libtorch_cuda.so"]
@@ -151,7 +152,7 @@ def check_kernels(logs: Iterable[Path]) -> list[Kernel]:
     """Read the kernels from the compiler's logs and join the logs in ``ptxas.log``.
 
     Raises:
-        BuildError: ``EQUINET_FAIL_ON_SPILLS=1`` and some kernels spill.
+        BuildError: ``EQUINET_FAIL_ON_SPILLS=1`` is set and some kernels spill registers.
     """
     text = "".join(log.read_text(encoding="utf-8") for log in logs)
     (build_folder() / "ptxas.log").write_text(text, encoding="utf-8")
@@ -168,13 +169,13 @@ def check_kernels(logs: Iterable[Path]) -> list[Kernel]:
 
 
 def read_kernels(log: str) -> list[Kernel]:
-    """Read what ``ptxas -v`` said about each kernel.
+    """Read the report of ``ptxas -v`` on each kernel.
 
     Args:
-        log: Its text, with that of other tools around it.
+        log: Text of the report, which may contain messages of other tools.
 
     Returns:
-        A kernel for each entry function and architecture.
+        One entry for each kernel and architecture.
     """
     kernels = []
     blocks = re.split(r"Compiling entry function ", log)[1:]
@@ -183,7 +184,9 @@ def read_kernels(log: str) -> list[Kernel]:
         spills = re.search(r"(\d+) bytes spill stores, (\d+) bytes spill loads", block)
         registers = re.search(r"Used (\d+) registers", block)
         if head is None or spills is None or registers is None:
-            raise BuildError(f"ptxas says what equinet_cuda.py does not understand: {block[:300]}")
+            raise BuildError(
+                f"the report of ptxas has a form that this build does not understand: {block[:300]}"
+            )
         bytes_spilled = int(spills[1]) + int(spills[2])
         kernels.append(Kernel(head[1], head[2], int(registers[1]), bytes_spilled))
     return kernels

@@ -14,8 +14,8 @@ LMAX = 4
 HEADER = Path(__file__).parent / "sphere_forms" / "couplings.h"
 
 _TEXT = """\
-// Made by generate_couplings.py: integrals of products of three real harmonics up to degree {lmax},
-// one of each set that differs by the order of its indices l * l + l + m only.
+// Made by generate_couplings.py: integrals of products of three real harmonics up to degree {lmax}.
+// Integrals that differ only in the order of the indices l * l + l + m occur once.
 #pragma once
 
 namespace equinet {{
@@ -27,12 +27,12 @@ struct Coupling {{
 
 constexpr int COUPLINGS_LMAX = {lmax};
 
-// Of the product: symmetric in i <= j <= k.
+// Couplings of the product, which are symmetric: i <= j <= k.
 constexpr Coupling GAUNT_COUPLINGS[] = {{
 {gaunt}
 }};
 
-// Of the bracket: antisymmetric in i < j < k.
+// Couplings of the bracket, which are antisymmetric: i < j < k.
 constexpr Coupling BRACKET_COUPLINGS[] = {{
 {bracket}
 }};
@@ -48,7 +48,7 @@ def header() -> str:
 
 
 def _list(tensor: Tensor) -> str:
-    # Twelve digits of a double's sixteen would do in float32, but these kernels serve float64 too.
+    # All digits are written, because the kernels use the couplings in float64 too.
     return "\n".join(
         f"    {{{i}, {j}, {k}, {tensor[i, j, k].item()!r}}},"
         for i, j, k in itertools.combinations_with_replacement(range(len(tensor)), 3)

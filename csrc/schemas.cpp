@@ -1,4 +1,4 @@
-// The schema of every op of the native engine. Kernels register elsewhere, by device.
+// The schema of every op of the native engine. Kernels are registered in other files, by device.
 #include <torch/csrc/stable/library.h>
 
 STABLE_TORCH_LIBRARY(equinet, m) {

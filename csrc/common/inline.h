@@ -1,4 +1,4 @@
-// How functions and loops are compiled that g++ and nvcc both take.
+// Macros for inlining and unrolling that both g++ and nvcc understand.
 #pragma once
 
 #ifdef __CUDACC__
@@ -11,12 +11,12 @@
 #ifdef __CUDA_ARCH__
 #define EQUINET_UNROLL _Pragma("unroll")
 #define EQUINET_NO_UNROLL _Pragma("unroll 1")
-#elif defined(__CUDACC__)  // what nvcc compiles for the host is never run
+#elif defined(__CUDACC__)  // host code that nvcc compiles is never run
 #define EQUINET_UNROLL
 #define EQUINET_NO_UNROLL
 #else
 #define EQUINET_UNROLL _Pragma("GCC unroll 32")
 #define EQUINET_NO_UNROLL _Pragma("GCC unroll 1")
 #endif
-// What is in memory is to be read again from here on.
+// After this line the compiler reads values in memory again instead of keeping them in registers.
 #define EQUINET_FORGET_MEMORY asm volatile("" ::: "memory")

@@ -13,7 +13,7 @@ constexpr Isa all[] = {Isa::baseline, Isa::avx2, Isa::avx512};
 
 Isa best_of_processor() {
 #if defined(__x86_64__)
-  // Exactly the features that the build gives to the compiler for each set.
+  // These are exactly the features that the build passes to the compiler for each set.
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")) {

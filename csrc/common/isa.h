@@ -1,4 +1,4 @@
-// Run-time choice among the copies of the CPU kernels, one copy for each instruction set.
+// Choice at run time among the copies of the CPU kernels, one for each instruction set.
 #pragma once
 
 namespace equinet {

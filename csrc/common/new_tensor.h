@@ -1,4 +1,4 @@
-// A new tensor. torch::stable::new_empty makes a boxed call, which takes a microsecond on the CPU.
+// Makes new tensors. torch::stable::new_empty would take a microsecond for its boxed call.
 #pragma once
 
 #include <torch/csrc/stable/tensor.h>
@@ -7,7 +7,7 @@
 
 namespace equinet {
 
-// Contiguous and not filled, of the dtype and on the device of another tensor.
+// Returns a contiguous, uninitialized tensor of the dtype and on the device of another tensor.
 inline torch::stable::Tensor new_tensor(const torch::stable::Tensor& like,
                                         const std::vector<int64_t>& sizes) {
   std::vector<int64_t> strides(sizes.size(), 1);

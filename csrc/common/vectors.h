@@ -1,14 +1,14 @@
-// The vectors of the CPU kernels: how wide they are.
+// Width of the vectors in the CPU kernels.
 //
-// A lane is one place in a vector, and on CUDA it is one of the 32 threads of a warp. What is
-// computed there is not called a lane; each op has a name of its own for it.
+// A lane is one place in a vector on the CPU, and one of the 32 threads of a warp on CUDA. Each op
+// has another name for the number that it computes in a lane.
 #pragma once
 
 #include <stdint.h>
 
 namespace equinet {
 
-// Bytes of a vector in the widest instruction set: what working memory is aligned to.
+// Bytes of a vector in the widest instruction set, to which working memory is aligned.
 constexpr int64_t WIDEST_VECTOR = 64;
 
 #ifdef EQUINET_ISA
@@ -23,7 +23,7 @@ constexpr int VECTOR_BYTES = 32;
 constexpr int VECTOR_BYTES = 16;
 #endif
 
-// Lanes of such a vector.
+// Number of lanes of a vector in this instruction set.
 template <class T>
 constexpr int NATIVE_WIDTH = VECTOR_BYTES / int(sizeof(T));
 

@@ -1,10 +1,10 @@
-// What the threads of a block do for the convolution on CUDA: gather, filter and sum, and the
+// Work of the threads of a block for the convolution on CUDA: gather, filter and sum, and the
 // derivatives by the filter.
 //
-// A thread owns a channel at some points, so that neighboring threads read neighboring channels and
-// talk through shared memory alone. What lies between two barriers of a block is one function here,
-// called for each of its threads; the CPU tests call them in loops. Sums have one order, so results
-// are the same on every run.
+// A thread owns one channel at some points, so that neighboring threads read neighboring channels,
+// and threads communicate through shared memory only. The code between two barriers of a block is
+// one function, which every thread calls; the CPU tests call it in a loop over threads. Sums have a
+// fixed order, so results are the same on every run.
 #pragma once
 
 #include "form.h"
@@ -18,9 +18,9 @@ constexpr int PAIR_GROUPS = 4;
 constexpr int PAIRS = 5;
 constexpr int BLOCK_PAIRS = PAIR_GROUPS * PAIRS;
 constexpr int FILTER_THREADS = LANES * PAIR_GROUPS;
-// Edges whose kernels a block makes at once.
+// Number of edges whose kernels a block computes at once.
 constexpr int EDGES_AT_ONCE = 8;
-// Terms that a block correlates at once.
+// Number of terms that a block correlates at once.
 constexpr int CORRELATED_TERMS = 4;
 
 template <class T>
@@ -29,11 +29,11 @@ struct GridSumJob {
   const T* radial[MAX_FILTERS];     // r [E, degrees, channels]
   const T* table;                   // H [half, degrees^2], or null: points are components
   int filters;
-  TermBlock terms;                  // with a table
+  TermBlock terms;                  // used with a table only
   int half, degrees, channels;
   const T* samples;                 // u [sources, points, channels]
   T* sums;                          // [targets, points, channels]
-  bool adds;                        // to what is in `sums`
+  bool adds;                        // whether `sums` are added to, instead of replaced
   const int64_t* starts;            // [targets + 1], where a target's edges begin in `edges`
   const int64_t* edges;             // [E], sorted by target
   const int64_t* sources;           // [E], in the order of Y and r
@@ -48,11 +48,11 @@ struct GridCorrelationJob {
   int half, degrees, channels;
   const T *u, *v;                   // [sources, points, channels], [targets, points, channels]
   const int64_t *sources, *targets;
-  T* by_harmonics;                  // where r is given
-  T* by_radial;                     // where Y is given
+  T* by_harmonics;                  // result if r is given
+  T* by_radial;                     // result if Y is given
 };
 
-// k[t] at one of the first halves of the points.
+// Returns the kernel k[t] at the first point of a pair.
 template <class T>
 EQUINET_INLINE T kernel_at(const T* harmonics, const T* table, int degrees, int degree,
                            int64_t pair) {
@@ -63,7 +63,7 @@ EQUINET_INLINE T kernel_at(const T* harmonics, const T* table, int degrees, int 
   return sum;
 }
 
-// The block of a target, a tile of channels and a tile of pairs.
+// Block of threads for a target, a tile of channels and a tile of pairs.
 template <int EVEN, int ODD, class T>
 struct GridSumBlock {
   static constexpr int TERMS = EVEN + ODD;
@@ -88,7 +88,8 @@ struct GridSumBlock {
     for (int i = 0; i < PAIRS; ++i) own.near[i] = own.far[i] = 0;
   }
 
-  // Makes the kernels of the edges begin <= i < end. A barrier before, where others still read.
+  // Computes the kernels of the edges begin <= i < end. A barrier before it is needed if other
+  // threads still read the kernels of earlier edges.
   EQUINET_INLINE void make_kernels(int thread, int64_t begin, int64_t end, Shared& shared) const {
     const int count = int(end - begin) * BLOCK_PAIRS * TERMS;
     for (int i = thread; i < count; i += FILTER_THREADS) {
@@ -103,7 +104,7 @@ struct GridSumBlock {
     }
   }
 
-  // Adds these edges. A barrier before.
+  // Adds the edges begin <= i < end to the sums. A barrier before it is needed.
   EQUINET_INLINE void add(int thread, int64_t begin, int64_t end, const Shared& shared,
                           Thread& own) const {
     const int c = channel(thread);
@@ -145,7 +146,7 @@ struct GridSumBlock {
   }
 };
 
-// The block of an edge and a tile of pairs, which it adds to what those before it have left.
+// Block of threads for an edge and a tile of pairs. It adds to the results of earlier tiles.
 template <int EVEN, int ODD, class T>
 struct GridCorrelationBlock {
   static constexpr int TERMS = EVEN + ODD;
@@ -153,7 +154,7 @@ struct GridCorrelationBlock {
   struct Shared {
     T k[BLOCK_PAIRS][TERMS];
     T by_radial[PAIR_GROUPS][TERMS][LANES];
-    T dots[DOTS][LANES + 1];  // one more: threads that sum a row each read different banks
+    T dots[DOTS][LANES + 1];  // padded by one, so that threads which sum rows use different banks
     T sums[DOTS];
   };
   struct Thread {
@@ -182,7 +183,7 @@ struct GridCorrelationBlock {
     }
   }
 
-  // Products of a tile of channels. A barrier before.
+  // Computes the products for a tile of channels. A barrier before it is needed.
   EQUINET_INLINE void correlate(int thread, int first_channel, Thread& own, Shared& shared) const {
     const int c = first_channel + thread % LANES;
     T by_radial[TERMS], r[TERMS];
@@ -216,7 +217,7 @@ struct GridCorrelationBlock {
     }
   }
 
-  // Sums of the tile over points. A barrier before and after.
+  // Sums the products of the tile over points. Barriers before and after it are needed.
   EQUINET_INLINE void write_radial(int thread, int first_channel, const Shared& shared) const {
     const int c = first_channel + thread % LANES;
     if (!job.harmonics || c >= job.channels) return;
@@ -237,7 +238,7 @@ struct GridCorrelationBlock {
     }
   }
 
-  // Sums over channels. A barrier before.
+  // Sums over channels. A barrier before it is needed.
   EQUINET_INLINE void sum_dots(int thread, Shared& shared) const {
     for (int i = thread; i < DOTS; i += FILTER_THREADS) {
       T sum = 0;
@@ -246,7 +247,7 @@ struct GridCorrelationBlock {
     }
   }
 
-  // Takes the sums back to harmonics. A barrier before and after.
+  // Maps the sums to derivatives by harmonics. Barriers before and after it are needed.
   EQUINET_INLINE void write_harmonics(int thread, const Shared& shared) const {
     const int components = job.degrees * job.degrees;
     T* result = job.by_harmonics + edge * components;
@@ -264,7 +265,8 @@ struct GridCorrelationBlock {
   }
 };
 
-// Without table: one sample to components. The thread of a target, component and channel.
+// Sums without table from one sample to components, by one thread for each target, component and
+// channel.
 template <class T>
 EQUINET_INLINE void sum_to_component(const GridSumJob<T>& job, int64_t index) {
   const int64_t channels = job.channels, components = job.degrees * job.degrees;
@@ -284,7 +286,7 @@ EQUINET_INLINE void sum_to_component(const GridSumJob<T>& job, int64_t index) {
   job.sums[index] = sum;
 }
 
-// And components to one sample. The thread of a target and channel.
+// Sums without table from components to one sample, by one thread for each target and channel.
 template <class T>
 EQUINET_INLINE void sum_components(const GridSumJob<T>& job, int64_t index) {
   const int64_t channels = job.channels, components = job.degrees * job.degrees;
@@ -306,7 +308,7 @@ EQUINET_INLINE void sum_components(const GridSumJob<T>& job, int64_t index) {
   job.sums[index] = sum;
 }
 
-// Without table: the derivative by radial weights. The thread of an edge, degree and channel.
+// Derivative without table by radial weights, by one thread for each edge, degree and channel.
 template <class T>
 EQUINET_INLINE void correlate_radial(const GridCorrelationJob<T>& job, int64_t index) {
   const int64_t channels = job.channels, components = job.degrees * job.degrees;
@@ -319,7 +321,7 @@ EQUINET_INLINE void correlate_radial(const GridCorrelationJob<T>& job, int64_t i
   job.by_radial[index] = job.u[job.sources[e] * channels + c] * sum;
 }
 
-// Without table: the derivative by harmonics. The block of an edge and BLOCK_PAIRS components.
+// Derivative without table by harmonics, by one block for each edge and BLOCK_PAIRS components.
 template <class T>
 struct ComponentBlock {
   struct Shared {
@@ -347,7 +349,7 @@ struct ComponentBlock {
     }
   }
 
-  // A barrier before.
+  // A barrier before it is needed.
   EQUINET_INLINE void finish(int thread, const Shared& shared) const {
     const int components = job.degrees * job.degrees;
     if (thread >= BLOCK_PAIRS || first + thread >= components) return;
@@ -357,7 +359,7 @@ struct ComponentBlock {
   }
 };
 
-// Calls f(Terms<EVEN, ODD>) for the counts of a block of terms.
+// Calls f(Terms<EVEN, ODD>) with the numbers of even and odd terms of a block as constants.
 template <int EVEN, int ODD>
 struct Terms {};
 

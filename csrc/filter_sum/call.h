@@ -1,5 +1,5 @@
-// What calls of equinet::filter_sum and equinet::filter_correlation are made of, alike on every
-// device: checks, sizes and results.
+// Checks, sizes and results of calls of equinet::filter_sum and equinet::filter_correlation, the
+// same on every device.
 #pragma once
 
 #include <torch/csrc/stable/ops.h>
@@ -48,7 +48,7 @@ inline void check_shape(const char* name, const Tensor& x, std::initializer_list
   check(fits, name, " must have shape ", std::vector<int64_t>(shape), ", found ", x);
 }
 
-// Sizes that all operands of a call share.
+// Sizes that are the same for all operands of a call.
 struct FilterSizes {
   int64_t edges, degrees, channels;
   int64_t half;  // 0: no table
@@ -83,7 +83,7 @@ inline void check_index(const char* name, const Tensor& index, int64_t edges, co
   check(type == ScalarType::Int || type == ScalarType::Long, name, " must be int32 or int64");
 }
 
-// Types and devices of operands that go together.
+// Checks that operands have one type and one device.
 inline void check_alike(const Tensor& first, std::initializer_list<const OptionalTensor*> others) {
   const ScalarType type = first.scalar_type();
   check(type == ScalarType::Float || type == ScalarType::Double,
@@ -98,7 +98,7 @@ inline OptionalTensor contiguous(const OptionalTensor& x) {
   return x ? OptionalTensor(torch::stable::contiguous(*x)) : x;
 }
 
-// A checked call of filter_sum; all tensors but the indices are contiguous.
+// A call of filter_sum whose operands have been checked; all tensors but the indices are contiguous.
 struct FilterSumCall {
   FilterSizes sizes;
   int filters;
@@ -133,12 +133,13 @@ struct FilterSumCall {
     result = new_tensor(samples, {targets, points, sizes.channels});
   }
 
-  // Whether one sample is for all components.
+  // Whether one sample is used for all components.
   bool spreads() const { return !table && samples.size(1) == 1; }
 };
 
-// A checked call of filter_correlation; all tensors but the indices are contiguous. Without table
-// the factor of one point is u: the form does not mind if the factors are exchanged.
+// A call of filter_correlation whose operands have been checked; all tensors but the indices are
+// contiguous. Without table u is the factor with one point, because the form is symmetric in its
+// two factors.
 struct FilterCorrelationCall {
   FilterSizes sizes;
   OptionalTensor harmonics, radial, table;
@@ -176,7 +177,7 @@ struct FilterCorrelationCall {
     check(v.device() == u.device(), "operands must all be on one device");
     check_index("source", source, sizes.edges, u);
     check_index("target", target, sizes.edges, u);
-    // What is not wanted is empty.
+    // Results that are not requested are empty.
     by_harmonics = new_tensor(u, {0});
     by_radial = by_harmonics;
     if (radial) by_harmonics = torch::stable::new_zeros(u, {sizes.edges, sizes.components()});

@@ -19,7 +19,7 @@
 namespace equinet {
 namespace {
 
-// Multiplications that a thread should at least have, so that starting it pays.
+// Least number of multiplications for which it is worth to start a thread.
 constexpr int64_t WORK_PER_TASK = 1 << 17;
 
 struct Free {
@@ -36,7 +36,7 @@ Buffer<T> aligned_buffer(int64_t count) {
   return Buffer<T>(static_cast<T*>(memory));
 }
 
-// Reads an index and refuses what lies outside of 0 <= i < size.
+// Reads an index and refuses numbers outside of 0 <= i < size.
 std::vector<int64_t> read_index(const char* name, const Tensor& index, int64_t size) {
   const int64_t edges = index.size(0);
   std::vector<int64_t> values(edges);
@@ -56,7 +56,7 @@ std::vector<int64_t> read_index(const char* name, const Tensor& index, int64_t s
   return values;
 }
 
-// Edges in the order of their targets; those of one target keep their order.
+// Edges sorted by target; edges with the same target keep their order.
 struct SortedEdges {
   std::vector<int64_t> starts, edges;
 
@@ -68,7 +68,7 @@ struct SortedEdges {
     for (int64_t e = 0; e < int64_t(target.size()); ++e) edges[next[target[e]]++] = e;
   }
 
-  // The first node whose edges come after the first `work` units; a node and an edge are one each.
+  // Returns the first node after `work` units of work, of which a node and an edge are one each.
   int64_t node_after(int64_t work) const {
     int64_t low = 0, high = int64_t(starts.size()) - 1;
     while (low < high) {
@@ -88,7 +88,7 @@ int64_t grain_of(const FilterSizes& sizes) {
   return std::max<int64_t>(1, WORK_PER_TASK / work);
 }
 
-// H with its points along rows, which end with zeros.
+// H with points along rows, which are padded with zeros.
 template <class T>
 struct TransposedTable {
   Buffer<T> values;

@@ -1,8 +1,9 @@
 // Derivatives of the form by the harmonics and the radial weights of each edge, on a grid, for one
 // instruction set.
 //
-// With h = u(source) v(target), folded over the pairs of points, a term (q, l) gives r its sum
-// over points of k h, and gives k the dots over channels of h and r, which H takes back to Y.
+// With h = u(source) v(target), folded over the pairs of points, the derivative by r of a term (q,
+// l) is the sum over points of k h. The derivative by k is the product of h and r summed over
+// channels, which H maps to the derivative by Y.
 
 #include "cpu_vectors.h"
 
@@ -11,7 +12,7 @@ namespace EQUINET_ISA {
 
 namespace {
 
-// Terms that pass together; their sums by radial weights stay in registers.
+// Number of terms of one pass over the points; sums for radial weights stay in registers.
 constexpr int CORRELATED_TERMS = 4;
 constexpr int CORRELATED_GROUPS = RESIDENT_VECTORS / CORRELATED_TERMS;
 
@@ -25,7 +26,7 @@ struct Edge {
   int64_t half, channels;
 };
 
-// `dots` [terms, stride] receives the products of h and r, to be summed over lanes, if DOTS.
+// If DOTS, `dots` [terms, stride] receives the products of h and r, not yet summed over lanes.
 template <int EVEN, int ODD, bool DOTS, int W, class T>
 void correlate_edge(const Edge<T>& edge, Vector<T, W>* dots) {
   typedef Vector<T, W> V;
@@ -43,7 +44,7 @@ void correlate_edge(const Edge<T>& edge, Vector<T, W>* dots) {
     const T *near_u = edge.u + channel, *near_v = edge.v + channel;
     const T *far_u = near_u + half * channels, *far_v = near_v + half * channels;
     for (int64_t p = 0; p < half; ++p) {
-      // Else the compiler prepares the address of each vector of r and runs out of registers.
+      // Otherwise the compiler keeps the address of each vector of r and runs out of registers.
       asm("" : "+r"(r));
       V dot[TERMS];
       EQUINET_UNROLL
@@ -103,7 +104,7 @@ struct Workspace {
   Vector<T, NATIVE_WIDTH<T>>* projected;  // [components]
   T* by_harmonics;                        // [components]
   T* radial;                              // [groups, terms, W]
-  T* by_radial;                           // [channels], where nobody wants it
+  T* by_radial;                           // [channels], used if the result is not requested
 
   Workspace(const FilterCorrelationJob<T>& job, T* scratch) {
     constexpr int NATIVE = NATIVE_WIDTH<T>, TERMS = CORRELATED_TERMS;
@@ -121,7 +122,7 @@ struct Workspace {
   }
 };
 
-// Rows of radial weights in groups; the last one brings only channels that those before lack.
+// Rows of radial weights in groups; the last group has only channels that the others lack.
 template <int W, class T>
 void gather_radial(const T* const* rows, int terms, int64_t channels, T* radial) {
   typedef Vector<T, W> V;

@@ -1,7 +1,7 @@
 // Sums over the edges that end at a node, on a grid, for one instruction set.
 //
-// All samples of a node are accumulated in cache while its edges pass by. The zonal kernel of an
-// edge is made when its turn comes.
+// All samples of a node are accumulated in cache in a loop over the edges of the node. The zonal
+// kernel of an edge is computed just before it is used.
 
 #include "cpu_vectors.h"
 
@@ -10,7 +10,7 @@ namespace EQUINET_ISA {
 
 namespace {
 
-// What one edge brings.
+// Contribution of one edge.
 template <class T>
 struct Edge {
   const T* k;  // [terms, stride]

@@ -44,11 +44,11 @@ struct FilterCorrelationJob {
   const T* v;                       // [targets, points, channels]
   const int64_t* sources;           // [E]
   const int64_t* targets;           // [E]
-  T* by_harmonics;                  // like Y; where r is given
-  T* by_radial;                     // like r; where Y is given
+  T* by_harmonics;                  // result of the shape of Y, if r is given
+  T* by_radial;                     // result of the shape of r, if Y is given
 };
 
-// Numbers of working memory, aligned to WIDEST_VECTOR, that is enough for each of the kernels.
+// Amount of working memory, aligned to WIDEST_VECTOR, that is enough for every kernel.
 template <class T>
 int64_t filter_scratch(const FilterTable<T>& table, int64_t degrees, int64_t channels) {
   const int64_t widest = WIDEST_VECTOR / sizeof(T), components = degrees * degrees;
@@ -58,7 +58,8 @@ int64_t filter_scratch(const FilterTable<T>& table, int64_t degrees, int64_t cha
   return rows + vectors * (widest + 2);
 }
 
-// Sums at the targets first <= i < last on a grid; from one point to components; and the reverse.
+// Sums at the targets first <= i < last: on a grid, from one point to components, and from
+// components to one point.
 EQUINET_DECLARE(
     template <class T> void sum_on_grid(const FilterSumJob<T>&, int64_t, int64_t, T* scratch);
     template <class T> void sum_to_components(const FilterSumJob<T>&, int64_t, int64_t, T* scratch);

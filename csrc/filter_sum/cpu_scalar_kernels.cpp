@@ -95,7 +95,7 @@ void correlate_edge(const FilterCorrelationJob<T>& job, int64_t e, Vector<T, W>*
   for_group_blocks<W, 1>(channels, [&](int64_t group, int64_t channel, auto) {
     const V u = load<V>(job.u + job.sources[e] * channels + channel);
     const T* v = job.v + job.targets[e] * components * channels + channel;
-    // Channels that the group before has counted; only the last group shares any.
+    // Number of channels that the group before has counted; only the last group overlaps.
     const int64_t counted = group * W - channel;
     for (int64_t l = 0; l < degrees; ++l) {
       const int64_t row = (e * degrees + l) * channels + channel;

@@ -1,8 +1,9 @@
 // Vectors of channels for the kernels of the convolution.
 //
-// A row of channels is covered by groups of W channels, a vector each. The last group is moved back
-// to end with the row, so it shares channels with the one before and no lane lies outside; both
-// compute the same there. W is the widest power of two that the instruction set and the row allow.
+// A row of channels is covered by groups of W channels, one vector each. The last group is moved
+// back to end with the row, so that no lane lies outside; it overlaps with the group before, and
+// both compute the same numbers there. W is the largest power of two that the instruction set and
+// the row allow.
 #pragma once
 
 #include <stdint.h>
@@ -16,7 +17,7 @@
 namespace equinet {
 namespace EQUINET_ISA {
 
-// Vectors of radial weights that stay in registers: half of them.
+// Number of vectors of radial weights that stay in registers, half of the registers.
 #if defined(__AVX512F__) || defined(__aarch64__)
 constexpr int RESIDENT_VECTORS = 16;
 #else
@@ -35,7 +36,7 @@ EQUINET_INLINE void store(const V& value, T* data) {
   memcpy(data, &value, sizeof value);
 }
 
-// Edges that radial weights are asked for ahead: the rows are too far apart to be foreseen.
+// Number of edges ahead whose radial weights are prefetched; the processor cannot predict the rows.
 constexpr int64_t EDGES_AHEAD = 2;
 
 template <class T>
@@ -71,7 +72,7 @@ EQUINET_INLINE void for_group_blocks(int64_t channels, const F& f, int64_t group
   }
 }
 
-// Calls f with the width that suits a row of channels, as a constant expression.
+// Calls f with the width W for a row of channels, as a constant expression.
 template <int W, class F>
 EQUINET_INLINE void with_width(int64_t channels, const F& f) {
   if constexpr (W == 1) {
@@ -92,7 +93,8 @@ struct IndexOf<double> {
   typedef int64_t Type;
 };
 
-// Lane 2 B n + i holds a[2 B n + i] + a[2 B n + B + i], lane 2 B n + B + i the like of b, i < B.
+// Lane 2 B n + i holds a[2 B n + i] + a[2 B n + B + i], and lane 2 B n + B + i the same sum of b,
+// for i < B.
 template <class T, int W, int B, int... I>
 EQUINET_INLINE Vector<T, W> add_neighbors(Vector<T, W> a, Vector<T, W> b,
                                           std::integer_sequence<int, I...>) {
@@ -107,7 +109,7 @@ EQUINET_INLINE Vector<T, W> add_neighbors(Vector<T, W> a, Vector<T, W> b,
 #endif
 }
 
-// Turns W vectors into the one of their sums over lanes, which it leaves in x[0].
+// Sums each of W vectors over its lanes, and leaves the vector of the sums in x[0].
 template <class T, int W, int B = 1>
 EQUINET_INLINE void sum_lanes(Vector<T, W>* x) {
   if constexpr (B < W) {
@@ -131,7 +133,7 @@ EQUINET_INLINE void sums_of_lanes(const Vector<T, W>* vectors, int64_t count, T*
   }
 }
 
-// Working memory, handed out in pieces that are aligned to the widest vector.
+// Working memory, which is given out in parts that are aligned to the widest vector.
 template <class T>
 struct Scratch {
   T* next;

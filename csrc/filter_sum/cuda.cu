@@ -1,9 +1,9 @@
 // equinet::filter_sum and equinet::filter_correlation on CUDA: sorting and launches, on torch's
 // current stream.
 //
-// On a grid, a sum has a block of threads for each target, 32 channels and 20 pairs of points: it
-// makes the kernels of 8 edges in shared memory, then adds the edges to sums in registers. A
-// correlation has a block for each edge. What a thread does is in blocks.h.
+// On a grid, a sum has one block of threads for each target, 32 channels and 20 pairs of points:
+// the block computes the kernels of 8 edges in shared memory, then adds the edges to sums in
+// registers. A correlation has one block for each edge. The work of a thread is in blocks.h.
 //
 // Expected on an H200 (4.8 TB/s, 67 TFLOP/s in float32, 5.5 TB/s from L2): a sum reads r once,
 // E K C numbers, and u once an edge, E P C, mostly from L2, for E P C (K / 2 + 2) multiply-adds.
@@ -105,7 +105,7 @@ __global__ void __launch_bounds__(FILTER_THREADS)
   block.finish(threadIdx.x, shared);
 }
 
-// An index out of range stops the program here, as one of torch's own does.
+// An index out of range stops the program here, as in torch's own kernels.
 __global__ void __launch_bounds__(THREADS)
     check_range(const int64_t* index, int64_t count, int64_t size) {
   const int64_t e = int64_t{blockIdx.x} * THREADS + threadIdx.x;
@@ -137,7 +137,7 @@ Tensor checked_index(const Tensor& index, int64_t size, cudaStream_t stream) {
   return values;
 }
 
-// Edges in the order of their targets; those of one target keep their order.
+// Edges sorted by target; edges with the same target keep their order.
 struct SortedEdges {
   Tensor starts, edges;
 

@@ -18,17 +18,17 @@
 
 namespace equinet {
 
-// Terms that one pass over the points takes, at most.
+// Largest number of terms in one pass over the points.
 constexpr int MAX_TERMS = 8;
 
-// Filters that one sum takes, at most: two at second order.
+// Largest number of filters in one sum: two in second derivatives.
 constexpr int MAX_FILTERS = 2;
 
 #ifdef EQUINET_ISA
 namespace EQUINET_ISA {
 #endif
 
-// Terms that pass over the points together.
+// Terms of one pass over the points.
 struct TermBlock {
   int even, odd;
   int filter[MAX_TERMS];
@@ -52,7 +52,7 @@ inline TermBlock block_of(int first_filter, int last_filter, int first, int last
   return block;
 }
 
-// Calls f(block) for blocks of at most `limit` terms, of all filters at once where that suffices.
+// Calls f(block) for blocks of at most `limit` terms, of all filters at once if they fit.
 template <class F>
 inline void for_term_blocks(int filters, int degrees, int limit, const F& f) {
   const int together = filters * degrees <= limit ? filters : 1, step = limit / together;
@@ -63,8 +63,8 @@ inline void for_term_blocks(int filters, int degrees, int limit, const F& f) {
   }
 }
 
-// Adds f u at both points of a pair, where f = sum over terms of k r. `k` holds the first term's
-// kernel at the pair, further terms follow at `stride`.
+// Adds f u at both points of a pair, where f = sum over terms of k r. `k` holds the kernel of the
+// first term at the pair; those of further terms follow at distances of `stride`.
 template <int EVEN, int ODD, class T, class V>
 EQUINET_INLINE void add_filtered(const T* k, int64_t stride, const V* r, const V& near,
                                  const V& far, V& near_sum, V& far_sum) {

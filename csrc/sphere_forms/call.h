@@ -1,4 +1,4 @@
-// What a call of equinet::sphere_forms is made of, alike on every device.
+// Checks, sizes and results of calls of equinet::sphere_forms, the same on every device.
 #pragma once
 
 #include <torch/csrc/stable/library.h>
@@ -23,7 +23,7 @@ inline int degree_of(const torch::stable::Tensor& x) {
   return degree;
 }
 
-// The degrees of functions that go together.
+// Checks that functions fit together, and returns their degrees.
 inline std::vector<int> degrees_of(const std::vector<torch::stable::Tensor>& functions) {
   if (functions.empty()) throw std::invalid_argument("functions must not be empty");
   std::vector<int> lmax;
@@ -40,7 +40,7 @@ inline std::vector<int> degrees_of(const std::vector<torch::stable::Tensor>& fun
   return lmax;
 }
 
-// Contiguous [batch, (lmax_out + 1)^2, channels] for each output, not filled.
+// Makes a contiguous, uninitialized tensor [batch, (lmax_out + 1)^2, channels] for each output.
 inline std::vector<torch::stable::Tensor> new_results(
     const std::vector<torch::stable::Tensor>& functions, const std::vector<int>& lmax_out) {
   const int64_t batch = functions[0].size(0), channels = functions[0].size(2);
@@ -51,7 +51,7 @@ inline std::vector<torch::stable::Tensor> new_results(
   return results;
 }
 
-// A name for the plan of forms and degrees.
+// Returns the key under which the plan of forms and degrees is kept.
 inline std::string plan_key(const std::string& forms, const std::vector<int>& lmax,
                             const std::vector<int>& lmax_out) {
   std::string key = forms;
@@ -61,8 +61,8 @@ inline std::string plan_key(const std::string& forms, const std::vector<int>& lm
   return key;
 }
 
-// A string argument of a boxed call. The conversion that TORCH_BOX makes up to torch 2.13 copies it
-// to the heap and never frees that copy (pytorch/pytorch#191340).
+// Reads a string argument of a boxed call. The conversion by TORCH_BOX up to torch 2.13 copies the
+// string to the heap and never frees the copy (pytorch/pytorch#191340).
 inline std::string take_string(StableIValue value) {
   const auto handle = torch::stable::detail::to<StringHandle>(value);
   size_t length = 0;
@@ -78,7 +78,7 @@ using SphereForms = std::vector<torch::stable::Tensor>(std::vector<torch::stable
                                                        std::string forms,
                                                        std::vector<int64_t> lmax_out);
 
-// What TORCH_BOX would make of an implementation of sphere_forms, without its leak.
+// Boxed form of an implementation of sphere_forms, as by TORCH_BOX but without its memory leak.
 template <SphereForms* IMPLEMENTATION>
 void box_sphere_forms(StableIValue* stack, uint64_t, uint64_t) {
   using torch::stable::detail::to;

@@ -1,8 +1,8 @@
-// One column of coefficients, that is one channel of one batch entry, as a thread on a device reads
-// and writes it.
+// Reads and writes of one column of coefficients, that is one channel of one batch entry, by a
+// thread of a device.
 //
-// Tensors hold float32, float64 or, in half the space, float16 and bfloat16; T is the type that
-// columns are computed in, double for float64 and float for the others.
+// Tensors hold float16, bfloat16, float32 or float64. T is the type in which columns are computed:
+// double for float64 and float for the others.
 #pragma once
 
 #include <torch/headeronly/core/ScalarType.h>
@@ -59,7 +59,7 @@ EQUINET_INLINE void read_column(const Operand<void>& f, const Column& column, X 
 }
 
 // Writes coefficient * z as a function of degree L to contiguous [batch, component, channel], or
-// adds it to what is there.
+// adds it to the values there.
 template <int L, class T, class Z>
 EQUINET_INLINE void write_column(
     Z z, T coefficient, void* result, ScalarType element, bool adds, const Column& column,

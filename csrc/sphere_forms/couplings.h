@@ -1,5 +1,5 @@
-// Made by generate_couplings.py: integrals of products of three real harmonics up to degree 4,
-// one of each set that differs by the order of its indices l * l + l + m only.
+// Made by generate_couplings.py: integrals of products of three real harmonics up to degree 4.
+// Integrals that differ only in the order of the indices l * l + l + m occur once.
 #pragma once
 
 namespace equinet {
@@ -11,7 +11,7 @@ struct Coupling {
 
 constexpr int COUPLINGS_LMAX = 4;
 
-// Of the product: symmetric in i <= j <= k.
+// Couplings of the product, which are symmetric: i <= j <= k.
 constexpr Coupling GAUNT_COUPLINGS[] = {
     {0, 0, 0, 0.2820947917738781},
     {0, 1, 1, 0.282094791773878},
@@ -253,7 +253,7 @@ constexpr Coupling GAUNT_COUPLINGS[] = {
     {22, 22, 24, 0.13504547338363834},
 };
 
-// Of the bracket: antisymmetric in i < j < k.
+// Couplings of the bracket, which are antisymmetric: i < j < k.
 constexpr Coupling BRACKET_COUPLINGS[] = {
     {1, 2, 3, 0.48860251190291965},
     {1, 4, 5, -0.4886025119029198},

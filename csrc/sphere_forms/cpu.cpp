@@ -21,7 +21,7 @@ namespace {
 using torch::headeronly::ScalarType;
 using torch::stable::Tensor;
 
-// Vector operations that a thread should at least do, so that starting it pays: some 20 us.
+// Least number of vector operations, about 20 us, for which it is worth to start a thread.
 constexpr int64_t COST_PER_TASK = 1 << 16;
 
 // A plan with its tables in both precisions.
@@ -58,7 +58,7 @@ std::shared_ptr<const PreparedPlan> prepare(const std::string& forms, const std:
   return entry;
 }
 
-// Vectors that a thread works in: see Evaluation.
+// Number of vectors of working memory for a thread, see Evaluation.
 template <class T>
 int64_t scratch_bytes(const FormsJob<T>& job) {
   int64_t vectors = 0;
@@ -73,7 +73,7 @@ int64_t scratch_bytes(const FormsJob<T>& job) {
   return vectors * WIDEST_VECTOR;
 }
 
-// Multiplications a column costs, roughly: how work is shared out among threads.
+// Approximate number of multiplications for a column, by which work is divided among threads.
 int64_t cost_of(const SpherePlan& plan) {
   if (!plan.sparse_terms.empty()) return 256 * int64_t(plan.sparse_terms.size());
   const int64_t parts = int64_t{2} * plan.ring_pairs * PARTS * plan.azimuths;
@@ -113,7 +113,7 @@ void run(const PreparedPlan& prepared, const std::vector<int>& lmax,
   job.azimuths = plan.azimuths;
   job.channels = functions[0].size(2);
   const int64_t columns = functions[0].size(0) * job.channels;
-  // Whole vectors to each thread, whatever the instruction set.
+  // Each thread gets whole vectors, for every instruction set.
   constexpr int64_t BLOCK = WIDEST_VECTOR / sizeof(T);
   const int64_t grain = std::max<int64_t>(1, COST_PER_TASK / cost_of(plan));
   const auto kernel = EQUINET_BEST(evaluate_forms<T>);

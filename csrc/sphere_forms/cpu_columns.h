@@ -1,7 +1,7 @@
 // How columns of coefficients are loaded into the lanes of vectors, and stored.
 //
-// A column is one channel of one batch entry. Batch and channels are counted through, as
-// column = batch index * channels + channel, so that no lane is idle whatever their number.
+// A column is one channel of one batch entry. Columns are numbered by batch index * channels +
+// channel, so that lanes are in use for any number of channels.
 #pragma once
 
 #include <stdint.h>

@@ -9,7 +9,7 @@ namespace EQUINET_ISA {
 
 namespace {
 
-// Calls f with the degree as a constant expression where it is compiled in, else with DYNAMIC.
+// Calls f with the degree as a constant expression if it is compiled in, otherwise with DYNAMIC.
 template <class F>
 EQUINET_INLINE void with_degree(int lmax, const F& f) {
   switch (lmax) {
@@ -45,7 +45,7 @@ void from_rings(int lmax, const T* polar, const Vector<T>* rings, Vector<T>* x) 
   });
 }
 
-// Coefficients of a ring stay in registers while all its azimuths are served.
+// Coefficients of a ring stay in registers for all azimuths of the ring.
 template <int L, class T>
 struct RingCoefficients {
   Vector<T> values[2 * L + 1];
@@ -70,7 +70,7 @@ void synthesize_ring(const FormsJob<T>& job, int lmax, const Vector<T>* a, Vecto
   });
 }
 
-// `parts_at` writes the parts at an azimuth of what is to be analysed.
+// `parts_at` writes the parts of the analysed function at an azimuth.
 template <class T, class F>
 void analyse_ring(const FormsJob<T>& job, int lmax, const F& parts_at, Vector<T>* a) {
   with_degree(lmax, [&](auto degree) EQUINET_LAMBDA_INLINE {
@@ -138,9 +138,9 @@ class Coefficients {
 
   // Calls compute(first, count), which writes the outputs, for all vectors of columns.
   //
-  // The next operands are read before results are written: an operand and a result often lie at the
-  // same place within their pages, and a processor that looks at the lower twelve bits of addresses
-  // lets a load wait for the store before it.
+  // The next operands are read before results are written. An operand and a result often have the
+  // same lower twelve bits of their addresses, and processors that compare only these let the load
+  // wait for the store before it.
   template <class F>
   void for_each_vector(int64_t first, int64_t last, const F& compute) {
     const auto count_at = [&](int64_t column) {
@@ -220,7 +220,7 @@ class Evaluation {
 
   static int rings_size(int lmax) { return 2 * (2 * lmax + 1); }
 
-  // Whether the parts of a field are there from an earlier vector of channels.
+  // Whether the parts of a field are known from an earlier vector of channels.
   bool is_known(const Field& field) const {
     return has_shared_parts_ && is_shared(job_.functions[field.function]);
   }

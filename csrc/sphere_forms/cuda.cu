@@ -1,8 +1,8 @@
 // equinet::sphere_forms on CUDA: checks, plans and launches, on torch's current stream.
 //
-// Terms of two functions whose degrees are compiled in are a launch each (cuda_products.cu); all
-// other forms are interpreted by one. Each thread owns one column; sums have one order, so the
-// result is the same on every run.
+// Each term of two functions whose degrees are compiled in is one launch (cuda_products.cu); all
+// other forms are interpreted by one kernel. Each thread owns one column. Sums have a fixed order,
+// so results are the same on every run.
 
 #include <torch/csrc/stable/accelerator.h>
 #include <torch/csrc/stable/library.h>
@@ -24,11 +24,11 @@ namespace {
 
 using torch::stable::Tensor;
 
-// Most memory for the scratch of an interpreted plan, where it does not fit into shared memory.
+// Largest scratch memory of an interpreted plan that does not fit into shared memory.
 constexpr int64_t WORKSPACE_BYTES = int64_t{256} << 20;
 constexpr int64_t BLOCKS_PER_PROCESSOR = 16;
 
-// One minimum block: more registers, instead of more blocks than their scratch memory allows.
+// With one block as the minimum a thread gets more registers; scratch memory limits the blocks.
 template <class T>
 __global__ void __launch_bounds__(Scratch<T>::THREADS, 1)
     interpret_in_shared_memory(const __grid_constant__ FormsColumnJob<T> job) {
@@ -51,10 +51,10 @@ __global__ void __launch_bounds__(Scratch<T>::THREADS, 1)
   }
 }
 
-// Arrays that go to the current device together, to stay there as long as the process lives.
+// Arrays that are copied to the current device together and stay there until the process ends.
 class Upload {
  public:
-  // Returns where the array will begin.
+  // Returns the offset at which the array will begin.
   template <class E>
   size_t add(const std::vector<E>& array) {
     const size_t begin = (bytes_.size() + 15) / 16 * 16;
@@ -64,7 +64,7 @@ class Upload {
     return begin;
   }
 
-  // On a stream of its own: the current one may be recording a graph, which would only note it.
+  // The copy needs its own stream: the current one may be recording a graph instead of running.
   const char* copy() const {
     cudaStreamCaptureMode mode = cudaStreamCaptureModeRelaxed;
     check_cuda(cudaThreadExchangeStreamCaptureMode(&mode));
@@ -86,7 +86,7 @@ class Upload {
   std::vector<char> bytes_;
 };
 
-// How forms are evaluated: by steps, or without any by interpretation of a plan.
+// Evaluation of forms: by steps, or by interpretation of a plan if there are none.
 template <class T>
 struct PreparedForms {
   std::vector<ProductStep> steps;

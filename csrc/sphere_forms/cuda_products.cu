@@ -1,9 +1,11 @@
-// The compiled products: each kernel one product of two functions, a thread for each column.
+// The compiled products: each kernel computes one product of two functions, with one thread for
+// each column.
 //
-// What an H200 can do at best (4.8 TB/s; 33.5e12 issue slots of a lane a second), for a column in
-// float32, forward: bytes that must move, and slots counted in the machine code for sm_90, of which
-// those that multiply and add are some 88 %. Measured on one, with 32 768 functions of 128 channels
-// (experiments/gpu/results.json, and kernels.py beside it for those in brackets, launch included).
+// Limits of an H200 (4.8 TB/s; 33.5e12 issue slots of a lane a second) for the forward product of
+// one column in float32: bytes that must be moved, and issue slots counted in the machine code for
+// sm_90, of which about 88 % are multiply-adds. Measured on an H200 with 32 768 functions of 128
+// channels (experiments/gpu/results.json; times in brackets are from kernels.py beside it and
+// include the launch).
 //
 //   degrees          kernel   registers  warps/SM  bytes  memory    slots  issue    bound  measured
 //   (2, 2, 2)        sparse          40        48    108   22 ps      320   10 ps   22 ps     28 ps
@@ -17,15 +19,18 @@
 //   (3, 3, 6)        samples        128        16    324   68 ps    2 540   76 ps   76 ps   (122 ps)
 //   (4, 4, 8)        samples        198         8    524  109 ps    4 690  140 ps  140 ps   (269 ps)
 //
-// The counters say why: up to degree 4 memory moves at 78 to 86 % of its peak. Beyond, two or three
-// warps a scheduler are too few to issue always: 68 % of the slots at degree 6, 60 % at degree 8.
+// Counters of the hardware: up to degree 4 memory moves at 78 to 86 % of its peak. Above, two or
+// three warps for each scheduler are too few to use all issue slots: 68 % are used at degree 6, 60
+// % at degree 8.
 //
-// One channel a thread, not two or four: at degree 2 its 18 loads and 48 warps keep 110 KB on the
-// way, and hiding the latency of memory takes about 30 KB. Half precision moves half the bytes in
-// the same slots, so only there, at degrees 2 and 3, would pairs of channels pay.
+// A thread has one channel, not two or four: at degree 2 the 18 loads of each thread and 48 warps
+// keep 110 KB in flight, and about 30 KB hide the latency of memory. Half precision moves half the
+// bytes in the same number of slots; only there, at degrees 2 and 3, would pairs of channels be
+// faster.
 //
-// A backward pass is two of these products. One kernel for both would read the output's gradient
-// once: 5 instead of 6 functions move (-17 %), and 3 + 2 instead of 4 + 2 transforms are made.
+// A backward pass is two of these products. One kernel for both would read the gradient of the
+// output once: it would move 5 instead of 6 functions (-17 %) and compute 3 + 2 instead of 4 + 2
+// transforms.
 #include "cuda_products.cuh"
 
 #include "../common/launch.cuh"
@@ -72,7 +77,7 @@ struct SampledLaunch {
     static const ProductTables<L1, L2, L3, T> tables = ProductTables<L1, L2, L3, T>::make();
     constexpr int THREADS = SampledProduct<L1, L2, L3, T>::THREADS;
     const auto kernel = multiply_samples<L1, L2, L3, T>;
-    // As many blocks at once as the registers allow, where the cache would take their memory.
+    // Shared memory is preferred to cache, so that the registers alone limit the number of blocks.
     check_cuda(cudaFuncSetAttribute(kernel, cudaFuncAttributePreferredSharedMemoryCarveout,
                                     cudaSharedmemCarveoutMaxShared));
     kernel<<<blocks_for(job.columns, THREADS), THREADS, 0, stream>>>(job, tables);

@@ -1,6 +1,7 @@
-// Any forms on the sphere for one column, by interpreting a plan: what a thread of a CUDA kernel
-// does where no compiled product serves. Plan and tables lie in memory that all threads read alike;
-// a thread's own values lie in scratch memory, those of 32 threads side by side.
+// Evaluates any forms on the sphere for one column by interpreting a plan, for forms without
+// compiled products. It is the work of one thread of a CUDA kernel. Plan and tables lie in memory
+// that all threads read; the values of a thread lie in scratch memory, where those of 32 threads
+// are interleaved.
 #pragma once
 
 #include <algorithm>
@@ -11,11 +12,11 @@
 
 namespace equinet {
 
-// Most functions, as there are letters, and outputs.
+// Largest numbers of functions, which are named by letters, and of outputs.
 constexpr int MAX_FUNCTIONS = 52;
 constexpr int MAX_OUTPUTS = 52;
 
-// Degrees that are compiled in; the registers of others are in scratch memory.
+// Degrees that are compiled in; other degrees use scratch memory in place of registers.
 constexpr int COMPILED_LMAX = 8;
 
 // The arrays of a plan, where the threads can read them.
@@ -42,13 +43,13 @@ struct FormsColumnJob {
   int ring_pairs;
   bool has_equator;
   int azimuths;
-  int widest;  // degree of all fields and outputs
+  int widest;  // highest degree of all fields and outputs
   ScalarType element;
   int64_t channels;
   int64_t columns;
 };
 
-// A thread's values: every 32nd, so that the threads of a warp read adjacent ones.
+// Values of a thread: every 32nd number, so that the threads of a warp read adjacent numbers.
 template <class T>
 struct Scratch {
   static constexpr int THREADS = 32;
@@ -58,7 +59,7 @@ struct Scratch {
   EQUINET_INLINE Scratch operator+(int i) const { return {start + i * THREADS}; }
 };
 
-// Calls f with the degree as a constant expression where it is compiled in, else with DYNAMIC.
+// Calls f with the degree as a constant expression if it is compiled in, otherwise with DYNAMIC.
 template <int L = 0, class F>
 EQUINET_INLINE void with_compiled_degree(int lmax, const F& f) {
   if constexpr (L > COMPILED_LMAX) f(Order<DYNAMIC>{});
@@ -170,7 +171,7 @@ class FormsColumn {
     });
   }
 
-  // Adds the share of a pair of rings to an output, whose terms begin at `term`; returns their end.
+  // Adds the part of a pair of rings to an output, whose terms begin at `term`; returns their end.
   EQUINET_INLINE int collect(int o, int term, int pair, bool is_equator, Scratch<T> z) const {
     const Output output = job_.plan.outputs[o];
     int end = term;
@@ -220,14 +221,14 @@ class FormsColumn {
   EQUINET_INLINE Scratch<T> south_rings() const { return rings_ + (2 * job_.widest + 1); }
 
   const FormsColumnJob<T>& job_;
-  int count_;           // parts of a ring
-  Scratch<T> x_;        // coefficients of the functions,
-  Scratch<T> z_;        // of the outputs,
-  Scratch<T> parts_;  // and for each field 4 parts of the northern, 4 of the southern ring, ...
+  int count_;           // number of parts of a ring
+  Scratch<T> x_;        // coefficients of the functions
+  Scratch<T> z_;        // coefficients of the outputs
+  Scratch<T> parts_;  // 4 parts of the northern and 4 of the southern ring, for each field
   Scratch<T> rings_;    // Fourier coefficients of degrees that are not compiled in
 };
 
-// A job that lacks only results, element, channels and columns.
+// Returns a job that is complete except for results, element, channels and columns.
 template <class T>
 FormsColumnJob<T> job_of(const SpherePlan& plan, const PlanArrays<T>& arrays,
                          const std::vector<Operand<void>>& functions) {
@@ -246,7 +247,7 @@ FormsColumnJob<T> job_of(const SpherePlan& plan, const PlanArrays<T>& arrays,
   return job;
 }
 
-// Numbers of scratch memory that a column needs.
+// Returns the amount of scratch memory for a column.
 template <class T>
 int64_t scratch_size(const SpherePlan& plan, const FormsColumnJob<T>& job) {
   int64_t size = int64_t{2} * PARTS * job.azimuths * job.field_count;

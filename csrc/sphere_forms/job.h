@@ -1,4 +1,4 @@
-// What a kernel needs to know to evaluate forms on the sphere; plain data, no ownership.
+// Input of a kernel that evaluates forms on the sphere, as plain data without ownership.
 #pragma once
 
 #include <stdint.h>
@@ -13,23 +13,23 @@ struct Field {
   Quantity quantity;
   int lmax;
   int64_t polar;     // offset of its polar factors in the tables
-  int polar_stride;  // from one pair of rings to the next
+  int polar_stride;  // distance from one pair of rings to the next
 };
 
 // coefficient * the product of some fields, added to an output.
 struct Term {
   int output;
   double coefficient;
-  int first_factor;  // in the list of factors
+  int first_factor;  // index in the list of factors
   int factor_count;
 };
 
-// The same for functions of low degree, evaluated without values on a grid.
+// A term of functions of low degree, which is evaluated without values on a grid.
 struct SparseTerm {
   int output;
   double coefficient;
   bool is_bracket;
-  int first;  // functions
+  int first;  // index of a function
   int second;
 };
 
@@ -55,7 +55,7 @@ struct FormsJob {
   T* const* results;  // contiguous [batch, (lmax + 1)^2, channels], one for each output
   const Field* fields;
   const Term* terms;
-  const SparseTerm* sparse_terms;  // in place of fields and terms where all degrees are low
+  const SparseTerm* sparse_terms;  // replace fields and terms if all degrees are low
   const Output* outputs;
   const int* factors;  // indices of fields
   int function_count;
@@ -63,12 +63,12 @@ struct FormsJob {
   int term_count;
   int sparse_term_count;
   int output_count;
-  const T* polar;  // tables
+  const T* polar;  // polar factors of all fields
   const T* waves;  // [azimuths, wave_stride]: cos(m alpha), sin(m alpha)
   int wave_stride;
   int ring_pairs;
-  bool has_equator;      // then the last pair is one ring
-  int azimuths;  // of a ring, in one quadrant
+  bool has_equator;      // whether the last pair is one ring, the equator
+  int azimuths;  // number of azimuths of a ring in one quadrant
   int64_t channels;
 };
 

@@ -1,4 +1,4 @@
-// From the text of forms and the degrees of their operands to tables and a list of steps.
+// Plans of forms: tables and a list of steps, made from the text of forms and from degrees.
 #pragma once
 
 #include <algorithm>
@@ -14,7 +14,7 @@
 
 namespace equinet {
 
-// What one set of forms needs, whatever the operands' sizes; shared by all calls.
+// Plan of one set of forms, which does not depend on the sizes of operands; all calls share it.
 struct SpherePlan {
   std::vector<Field> fields;
   std::vector<Term> terms;
@@ -173,7 +173,7 @@ class SpherePlanner {
     return plan_;
   }
 
-  // By way of samples, however low the degrees.
+  // Makes a plan that uses samples even for low degrees.
   SpherePlan make_sampled() {
     for (const ParsedTerm& term : parsed_) {
       if (term.is_bracket) add_bracket(term);
@@ -227,8 +227,8 @@ class SpherePlanner {
     return found->second;
   }
 
-  // A rule of degree n: n / 2 + 1 latitudes, and azimuths above n in multiples of four, shifted by
-  // half a step so that none lies on a mirror plane.
+  // A rule of degree n has n / 2 + 1 latitudes. The number of azimuths is a multiple of four above
+  // n; they are shifted by half a step, so that none lies on a mirror plane.
   void make_tables() {
     const double pi = 3.14159265358979323846;
     const int rings = degree_ / 2 + 1;

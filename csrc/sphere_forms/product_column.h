@@ -1,10 +1,9 @@
-// The product of two functions, or their bracket, for one column and degrees known to the compiler:
-// what a thread of a CUDA kernel does.
+// Computes the product of two functions, or their bracket, for one column and for degrees that are
+// known to the compiler. It is the work of one thread of a CUDA kernel.
 //
-// Low degrees multiply coefficients in registers. Higher ones go by way of values, one pair of
-// rings at a time, its Fourier coefficients and the sums in registers. The operands lie in shared
-// memory, where each thread has places of its own: nothing passes between threads, and no barrier
-// is needed.
+// For low degrees, coefficients are multiplied in registers. For higher degrees, values are
+// computed on one pair of rings at a time, with Fourier coefficients and sums in registers. The
+// operands lie in shared memory, where each thread uses its own part, so that no barrier is needed.
 #pragma once
 
 #include "column.h"
@@ -25,8 +24,8 @@ struct ProductJob {
   int64_t columns;
 };
 
-// Which degrees are compiled with every coupling unrolled: those of the CPU, but for a kernel that
-// has not enough registers.
+// Degrees that are compiled with every coupling unrolled: those of the CPU, except for one kernel
+// that would need too many registers.
 template <bool IS_BRACKET, class T>
 constexpr bool has_sparse_kernel(int l1, int l2, int l3) {
   return has_sparse_product(l1, l2, l3) && !(IS_BRACKET && l3 == 4 && sizeof(T) == 8);
@@ -46,9 +45,9 @@ EQUINET_INLINE void sparse_column(const ProductJob& job, int64_t index) {
   write_column<L3, T>(&z[0], coefficient, job.result, job.element, job.adds, column, job.channels);
 }
 
-// Which degrees are compiled by way of values: what a layer of one degree needs, and the whole
-// product of two functions of one degree with its derivatives. The registers hold float64 up to
-// degree 6 only.
+// Degrees that are compiled with values on rings: those of a layer of one degree, and those of the
+// whole product of two functions of one degree with its derivatives. Registers are sufficient for
+// float64 up to degree 6 only.
 template <class T>
 constexpr bool has_sampled_product(int l1, int l2, int l3) {
   constexpr int HIGHEST = sizeof(T) == 8 ? 6 : 8;
@@ -57,7 +56,7 @@ constexpr bool has_sampled_product(int l1, int l2, int l3) {
   return (is_whole || is_derivative) && l2 > 1 && 2 * l2 <= HIGHEST;
 }
 
-// Its tables: small enough to be a kernel's parameter, so that they lie in constant memory.
+// Tables of such a product. They are passed as a parameter of the kernel, in constant memory.
 template <int L1, int L2, int L3, class T>
 struct ProductTables {
   static constexpr int DEGREE = L1 + L2 + L3;
@@ -104,14 +103,14 @@ struct ProductTables {
   }
 };
 
-// A thread's own values in shared memory, 16 bytes of it side by side, so that four numbers are
-// read at once and no two threads want the same bank.
+// Values of a thread in shared memory, in units of 16 bytes, so that four numbers are read at once
+// and no two threads use the same bank.
 template <class T, int THREADS>
 struct SharedValues {
   static constexpr int GROUP = 16 / sizeof(T);
   T* start;
 
-  // Numbers that a function of this degree takes, all threads together.
+  // Amount of shared memory for a function of this degree, for all threads together.
   EQUINET_INLINE static constexpr int size(int lmax) {
     return (components_of(lmax) + GROUP - 1) / GROUP * GROUP * THREADS;
   }
@@ -123,8 +122,8 @@ struct SharedValues {
   }
 };
 
-// How a block works on a product by way of values. In float64 the sums do not fit into registers
-// and lie in shared memory too.
+// Layout of the work of a block on a product with values on rings. In float64 the sums do not fit
+// into registers and lie in shared memory too.
 template <int L1, int L2, int L3, class T>
 struct SampledProduct {
   static constexpr bool SUMS_ARE_SHARED = sizeof(T) == 8;
@@ -132,13 +131,13 @@ struct SampledProduct {
   using Tables = ProductTables<L1, L2, L3, T>;
   using Shared = SharedValues<T, THREADS>;
 
-  // Numbers in shared memory, all threads together: below 48 KB, which every device has.
+  // Amount of shared memory for all threads together, below the 48 KB that every device has.
   static constexpr int SHARED_SIZE =
       Shared::size(L1) + Shared::size(L2) + (SUMS_ARE_SHARED ? Shared::size(L3) : 0);
   static_assert(SHARED_SIZE * sizeof(T) <= 48 * 1024, "too much shared memory");
 
-  // Threads beyond the last column repeat its work without writing, so that all of a warp stay
-  // together and the tables are read once for all of them.
+  // Threads beyond the last column repeat the work of that column without writing, so that all
+  // threads of a warp stay together and read each table once.
   EQUINET_INLINE static void run(
       const ProductJob& job, const Tables& tables, int64_t index, int thread, T* shared) {
     const bool is_inside = index < job.columns;
@@ -168,7 +167,7 @@ struct SampledProduct {
     constexpr int LAST = Tables::PAIRS - 1;
     EQUINET_NO_UNROLL
     for (int pair = 0; pair < Tables::PAIRS; ++pair) {
-      // Without it the compiler reads the operands before the loop and has no registers left.
+      // Otherwise the compiler reads the operands before the loop and runs out of registers.
       EQUINET_FORGET_MEMORY;
       T x_north[2 * L1 + 1], x_south[2 * L1 + 1], y_north[2 * L2 + 1], y_south[2 * L2 + 1];
       T z_north[2 * L3 + 1] = {}, z_south[2 * L3 + 1] = {};

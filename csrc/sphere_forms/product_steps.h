@@ -1,4 +1,4 @@
-// Which compiled kernels evaluate a set of forms: one launch for each of its terms.
+// Steps that evaluate a set of forms by compiled kernels: one launch for each term.
 #pragma once
 
 #include <string>
@@ -13,7 +13,7 @@ namespace equinet {
 struct ProductStep {
   bool is_sparse;
   bool is_bracket;
-  bool adds;  // to what an earlier step has written
+  bool adds;  // whether it adds to the result of an earlier step
   double coefficient;
   int first;
   int second;
@@ -23,7 +23,7 @@ struct ProductStep {
 template <int L1, int L2, int L3>
 struct Degrees {};
 
-// Calls f(Degrees<l1, l2, l3>{}) if that product is compiled as a sparse one, l1 >= l2.
+// Calls f(Degrees<l1, l2, l3>{}) if that product is compiled as a sparse one; l1 >= l2.
 template <bool IS_BRACKET, class T, int CODE = 0, class F>
 void with_sparse_degrees(int l1, int l2, int l3, const F& f) {
   constexpr int N = COUPLINGS_LMAX + 1;
@@ -43,7 +43,7 @@ void try_sampled_degrees(int l1, int l2, int l3, const F& f) {
   }
 }
 
-// Calls f(Degrees<l1, l2, l3>{}) if that product is compiled by way of samples.
+// Calls f(Degrees<l1, l2, l3>{}) if that product is compiled with values on rings.
 template <class T, int L = 2, class F>
 void with_sampled_degrees(int l1, int l2, int l3, const F& f) {
   if constexpr (L <= 8) {
@@ -54,8 +54,8 @@ void with_sampled_degrees(int l1, int l2, int l3, const F& f) {
   }
 }
 
-// The steps of forms, or none if a term has no compiled kernel. Sums of half precision are not
-// made of steps either: they would be rounded after each.
+// Returns the steps of forms, or none if a term has no compiled kernel. Sums in half precision have
+// no steps either, because they would be rounded after each step.
 template <class T>
 std::vector<ProductStep> product_steps(const std::string& forms, const std::vector<int>& lmax,
                                        const std::vector<int>& lmax_out, bool is_half) {

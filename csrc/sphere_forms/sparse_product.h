@@ -1,8 +1,9 @@
-// Products and brackets of low degree: every nonzero coupling one fused multiply-add, unrolled.
+// Products and brackets of low degree: every nonzero coupling is one unrolled fused multiply-add.
 //
-// Couplings are sorted by the pair of operands' components, so that each product of two is formed
-// once. Where the operands have one degree, (i, j) and (j, i) couple alike (in a bracket, with
-// opposite signs): both products are summed before they are weighed, which halves the couplings.
+// Couplings are sorted by the pair of components of the operands, so that each product of two
+// components is computed once. If both operands have the same degree, (i, j) and (j, i) have equal
+// couplings (of opposite sign in a bracket): both products are summed before they are multiplied by
+// the coupling, which halves the number of couplings.
 #pragma once
 
 #include <utility>
@@ -14,7 +15,7 @@ namespace equinet {
 
 constexpr int COUPLINGS_SIZE = (COUPLINGS_LMAX + 1) * (COUPLINGS_LMAX + 1);
 
-// Which degrees are compiled: all below 4, and 4 with itself. Beyond, a transform is less work.
+// Degrees that are compiled: all below 4, and 4 with itself. Above, a transform is less work.
 constexpr bool has_sparse_product(int l1, int l2, int l3) {
   return (l1 < 4 && l2 < 4 && l3 < 4) || (l1 == 4 && l2 == 4 && l3 == 4);
 }
@@ -49,7 +50,7 @@ struct CouplingList {
   Coupling entries[CAPACITY > 0 ? CAPACITY : 1];
 };
 
-// The couplings of three degrees, sorted by i, j, k; i <= j where both operands have one degree.
+// Couplings of three degrees, sorted by i, j, k; i <= j if both operands have the same degree.
 template <bool IS_BRACKET, int L1, int L2, int L3>
 struct CouplingsOf {
   static constexpr int D1 = (L1 + 1) * (L1 + 1), D2 = (L2 + 1) * (L2 + 1), D3 = (L3 + 1) * (L3 + 1);
@@ -104,7 +105,7 @@ EQUINET_INLINE void couple_all(const V* x, const V* y, V* z, std::integer_sequen
   (couple<IS_BRACKET, Couplings, N, T>(x, y, product, z), ...);
 }
 
-// The product, or the bracket, of x and y.
+// Computes the product, or the bracket, of x and y.
 template <bool IS_BRACKET, int L1, int L2, int L3, class T, class V>
 EQUINET_INLINE void sparse_product(
     [[maybe_unused]] const V* x, [[maybe_unused]] const V* y, V* z) {

@@ -1,18 +1,18 @@
 // The separable transform between coefficients on the sphere and values on two rings of latitude.
 //
-// A function sum_lm x_lm Y_lm is turned, at one pair of latitudes mirrored at the equator, into
-// Fourier coefficients in the azimuth, and these into values. Both steps are folded: degrees of
-// even and odd l - m are summed apart, their sum is the northern, their difference the southern
-// ring; even and odd orders, cosines and sines are summed apart for one azimuth alpha in the first
-// quadrant. These four sums are the parts of the function there: one is even and one is odd under
-// each combination of the mirrors alpha -> pi - alpha and alpha -> -alpha. Their sums and
-// differences would be the samples in the four quadrants, but nobody needs those: the product of two
-// functions has parts that are sums of products of parts, for fewer operations.
+// A function sum_lm x_lm Y_lm is transformed, on a pair of rings mirrored at the equator, into
+// Fourier coefficients in the azimuth, and these into values. Both steps are folded. Degrees of
+// even and odd l - m are summed separately: the sum of both is the northern, their difference the
+// southern ring. Even and odd orders, cosines and sines are summed separately for one azimuth alpha
+// in the first quadrant. These four sums are the parts of the function at alpha; they have the four
+// combinations of parities under the mirrors alpha -> pi - alpha and alpha -> -alpha. Their sums
+// and differences are the samples in the four quadrants, which need not be computed: the parts of
+// the product of two functions are sums of products of their parts, in fewer operations.
 //
-// A value is a vector of channels (CPU) or a single number (CUDA), T its element. One value belongs
-// to each coefficient; nothing here mixes the lanes of a vector. X (coefficients on the sphere) and
-// A (in the azimuth) are arrays of values: pointers, or what is indexed like them. LMAX is the
-// degree where it is compiled in, or DYNAMIC.
+// A value is a vector of channels (CPU) or a single number (CUDA), and T is the type of its
+// elements. Each coefficient is one value; lanes of a vector are independent. X (coefficients on
+// the sphere) and A (Fourier coefficients in the azimuth) are arrays of values: pointers, or
+// objects that are indexed in the same way. LMAX is the degree if it is compiled in, or DYNAMIC.
 #pragma once
 
 #include <type_traits>
@@ -23,12 +23,12 @@
 namespace equinet {
 
 constexpr int DYNAMIC = -1;
-// Parts of a function at an azimuth: even and odd cosines, odd and even sines. The lower bit of a
-// part's number tells whether it changes sign from alpha to pi - alpha, the upper from alpha to
-// -alpha.
+// Parts of a function at an azimuth: even and odd cosines, odd and even sines. The lower bit of the
+// number of a part tells whether the part changes sign from alpha to pi - alpha, the upper bit
+// whether it does from alpha to -alpha.
 constexpr int PARTS = 4;
 
-// Which values of a function are sampled: its own, or its slope along the meridian or the ring.
+// Choices of the sampled values: those of a function, or of its slope along meridian or ring.
 enum Quantity { VALUE = 0, MERIDIAN_SLOPE = 1, RING_SLOPE = 2 };
 
 #ifdef EQUINET_ISA
@@ -88,9 +88,9 @@ EQUINET_INLINE void polar_synthesis(int lmax, X x, const T* polar, A north, A so
   });
 }
 
-// Turns what polar_synthesis made with the factors of a slope into that slope. Derivatives along
-// the meridian have the opposite symmetry; those along the ring exchange cosine and sine (the
-// order's factor m is in `polar`).
+// Converts the output of polar_synthesis for the factors of a slope into that slope. Derivatives
+// along the meridian have the opposite symmetry; derivatives along the ring exchange cosine and
+// sine (their factor m is in `polar`).
 template <int LMAX, class A>
 EQUINET_INLINE void make_slope(int lmax, Quantity quantity, A north, A south) {
   using V = ValueOf<A>;
@@ -157,7 +157,8 @@ EQUINET_INLINE void azimuth_synthesis(int lmax, A a, const T* waves, V* parts) {
   parts[3] = even_sine;
 }
 
-// Parts of a product of two functions: signs multiply, so that the parts' numbers add bit by bit.
+// Parts of a product of two functions. Signs multiply, so that the numbers of the parts are
+// combined by exclusive or.
 template <class V>
 EQUINET_INLINE void multiply_parts(const V* x, const V* y, V* product) {
   EQUINET_UNROLL

@@ -49,7 +49,7 @@ def test_every_split_is_converted_described_and_checked(root, tmp_path, capsys):
     assert " ".join(edges).endswith("within 3 Å, at most 4 neighbors")
     status, lines, err = command(capsys, "lint", stores)
     assert status == 1
-    assert err == f"equinet: {stores}: 4 findings, named above\n"
+    assert err == f"equinet: {stores}: 4 findings, listed above\n"
     place = f"{stores}/s2ef_train, frame"
     assert lines == [
         f"{place} 1 (0.extxyz.xz, frame 2): a force of 60.0 eV/Å on atom 4, beyond 50 eV/Å",

@@ -109,7 +109,7 @@ def test_a_probe_keeps_nothing_of_the_trainer_s_budget():
 
 
 def test_too_few_steps_are_refused(tiny_data, task):
-    with pytest.raises(ConfigError, match=r"run\.probe: 2 steps tell too little"):
+    with pytest.raises(ConfigError, match=r"run\.probe: 2 steps are too few"):
         probe(task, tiny_data, make_trainer=Trainer, callbacks=(), settings={}, steps=2)
 
 

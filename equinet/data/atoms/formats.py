@@ -165,7 +165,11 @@ def scan_frames(
     """
     path = Path(path).expanduser()
     if not path.is_file():
-        kind = "a folder; name a file in it" if path.is_dir() else "the file does not exist"
+        kind = (
+            "a folder, not a file; name a file in it"
+            if path.is_dir()
+            else "not there; check the path"
+        )
         raise DataError(f"{path}: {kind}")
     if path.stat().st_size == 0:
         raise DataError(f"{path}: the file is empty")

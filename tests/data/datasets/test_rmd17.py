@@ -133,5 +133,5 @@ def test_a_download_of_something_else_is_not_used(tmp_path, monkeypatch, caplog)
     monkeypatch.setattr("urllib.request.urlopen", lambda *_, **__: io.BytesIO(b"<html>"))
     with caplog.at_level(logging.WARNING):
         assert "NOT the rMD17 benchmark" in RMD17(cache=tmp_path).read().about
-    assert "this is no archive" in caplog.text
+    assert "the download is not an archive" in caplog.text
     assert list((tmp_path / "rmd17").iterdir()) == []

@@ -229,7 +229,7 @@ def test_damage_is_found(pairs, tmp_path):
     path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
     store = FrameStore(tmp_path / "store")
     assert [line.partition(": ")[2] for line in store.damaged_shards()] == [
-        "its SHA-256 is not the one in the header"
+        "the SHA-256 of the shard differs from that in the header"
     ]
     path.write_bytes(whole[:-100])
     with pytest.raises(DataError, match=r"000001.safetensors cannot"):
@@ -408,7 +408,7 @@ def test_plain_files_and_missing_labels(write, text, tmp_path):
     frame = FrameStore(tmp_path / "bare_store")[0]
     assert frame.energy is None
     assert frame.forces is None
-    with pytest.raises(DataError, match="not there for every frame"):
+    with pytest.raises(DataError, match="not every frame has a value"):
         FrameStore(tmp_path / "bare_store").values("energy")
 
 

@@ -67,7 +67,7 @@ def test_what_cannot_be_handed_in_is_refused(write, tmp_path):
     for name, found, reason in (
         ("val", sound, "split 'val' is none of id"),
         ("id", predictions(0, ("7", "-1", "8", "9")), "no system id"),
-        ("id", predictions(0, ("7", "7", "8", "9")), "there twice"),
+        ("id", predictions(0, ("7", "7", "8", "9")), "occurs twice"),
         ("id", lost, "is not finite"),
     ):
         with pytest.raises(DataError, match=reason):
