@@ -186,6 +186,7 @@ def convert(
     with hold(folder, "converts", wait=wait), writing(folder):
         if (folder / HEADER).is_file():
             if _same(read_header(folder)["source"], plan):
+                _tidy(folder, len(parts))
                 yield Progress(len(parts), len(parts), 0, 0)
                 return
             raise DataError(
@@ -437,6 +438,13 @@ def _finish(folder: Path, plan: dict[str, Any], parts: int, options: Options) ->
         "shards": shards,
     }
     write_sealed_json(header, folder / HEADER)
+    _tidy(folder, parts)
+
+
+def _tidy(folder: Path, parts: int) -> None:
+    """Remove what only a conversion under way needs, from a store that is whole."""
     for index in range(parts):
         _note(folder, index).unlink(missing_ok=True)
     (folder / _PLAN).unlink(missing_ok=True)
+    for place in (folder, folder / SHARDS):
+        remove_partials(place, held=True)

@@ -490,3 +490,22 @@ def test_errors_cross_from_the_converting_processes(pairs, tmp_path):
     (pairs / "2.txt.xz").write_bytes(packed[:-20])
     with pytest.raises(DataError, match=r"2.txt.xz.*truncated.*--skip-bad"):
         run(pairs, tmp_path / "store", processes=2)
+
+
+def test_a_conversion_killed_after_its_last_file_leaves_nothing_behind(
+    pairs, tmp_path, monkeypatch
+):
+    """The store is whole by then; the same call removes what only the conversion needed."""
+    run(pairs, tmp_path / "whole")
+    with monkeypatch.context() as patched:
+
+        def die(*_):
+            raise KeyboardInterrupt
+
+        patched.setattr(conversion, "_tidy", die)
+        with pytest.raises(KeyboardInterrupt):
+            run(pairs, tmp_path / "store")
+    (tmp_path / "store" / "header.json.elsewhere.1.partial").touch()
+    assert (tmp_path / "store" / "conversion.json").is_file()
+    run(pairs, tmp_path / "store")
+    assert content_of(tmp_path / "store") == content_of(tmp_path / "whole")
