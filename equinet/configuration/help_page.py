@@ -17,7 +17,7 @@ _USAGE = {
 Usage: python -m equinet.train +experiment=NAME [data.root=DIR] [GROUP=NAME] [KEY=VALUE] ...
 
 Examples:
-  python -m equinet.train data=files data.train=mine.xyz
+  python -m equinet.train data.train=mine.xyz
   python -m equinet.train +experiment=3bpa trainer.max_time=30m
   python -m equinet.train +experiment=oc20 data.root=DOWNLOADS trainer=gpu
   python -m equinet.train +experiment=nbody model.channels=64 optim.lr=0.005 run.dir=runs/mine
@@ -63,14 +63,11 @@ def write(name: str, overrides: Sequence[str]) -> str:
     own = "".join(_line(*each) for each in _commented(text))
     if name != "train":
         return f"{_USAGE[name]}\nOptions:\n{own}"
-    has_data = any(word.startswith(("data=", "+experiment=")) for word in overrides)
     words = [w for w in overrides if re.match(r"\+?[a-z_/]+=", w)]
     with hydra.initialize_config_dir(str(config.CONFIG_DIR), version_base="1.3"):
-        composed = hydra.compose(name, words if has_data else [*words, "data=files"])
+        composed = hydra.compose(name, words)
     tree: Any = OmegaConf.to_container(composed)
     told = config.told_by_data(tree)
-    if not has_data:
-        del tree["data"]
     return (
         f"{_USAGE[name]}\nExperiments (+experiment=NAME):\n{''.join(_experiments())}"
         f"\nGroups (GROUP=NAME):\n{''.join(_groups())}"

@@ -71,6 +71,11 @@ class Request:
         Raises:
             ConfigError: A mandatory value is missing, or a target is not allowed.
         """
+        if self.name == "train" and "data.train" in OmegaConf.missing_keys(composed):
+            raise ConfigError(
+                "data.train has no value; give data.train=FILE, a file of labeled structures, or "
+                f"name an experiment: +experiment=..., one of {_files('experiment')}"
+            )
         tree = config.plain(composed)
         if self.name != "train":
             return tree
@@ -286,12 +291,6 @@ def explain(error: Exception, known: Iterable[str] = ()) -> str:
         if "No match in the defaults list" in text:
             return f"{key} is not set by default; write +{key}=... to choose one"
         return f"there is no key {key!r}{did_you_mean(key, known)}"
-    if found := re.search(r"You must specify '([^']+)'", text):
-        group = found[1]
-        return (
-            f"no {group} is chosen; name an experiment (+experiment=...) or write {group}=..., "
-            f"one of {_files(group)}"
-        )
     return first_line(error)
 
 

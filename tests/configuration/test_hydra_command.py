@@ -20,8 +20,8 @@ def compose(*overrides: str) -> dict:
         (["+experiment=3bp"], "experiment: there is no '3bp'; did you mean '3bpa'?"),
         (["trainer=gup", "data=3bpa"], "trainer: there is no 'gup'; did you mean 'gpu'?"),
         (["data=3bpa", "trainer.max_epoch=3"], "did you mean 'trainer.max_epochs'?"),
-        ([], "no data is chosen; name an experiment"),
-        (["data=files"], "data.train has no value; give data.train=..."),
+        ([], "data.train has no value; give data.train=FILE"),
+        (["data=files"], "or name an experiment: +experiment=..., one of 3bpa, "),
         (["data=3bpa", "seed=["], "no viable alternative"),
     ],
 )
