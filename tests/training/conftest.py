@@ -37,6 +37,7 @@ def short_run(
         data: TinyData = tiny_data,
         checkpoint_minutes: float = 5.0,
         members: int = 1,
+        compiled: bool = False,
         early_energy_weight: float | None = None,
         lr: float = 0.01,
         decay: float = 0.9,
@@ -51,6 +52,7 @@ def short_run(
             model=make_model(),
             optimizer=lambda groups: torch.optim.Adam(groups, lr=lr),
             members=members,
+            compiled=compiled,
             early_energy_weight=early_energy_weight,
         )
         settings = {

@@ -5,7 +5,7 @@ import torch
 
 from equinet import zoo
 from equinet.errors import ConfigError, EquinetError
-from equinet.models import Committee
+from equinet.models import Committee, MACEGaunt
 from equinet.training import LossWeights, Plateau, PotentialTask, seed_everything
 
 
@@ -88,3 +88,25 @@ def test_an_early_weight_needs_a_budget(run_fit):
 def test_a_share_beyond_the_whole_is_refused(make_model, share):
     with pytest.raises(ValueError, match="early_share must be between 0 and 1"):
         PotentialTask(model=make_model(), optimizer=torch.optim.SGD, early_share=share)
+
+
+@pytest.mark.parametrize(("compiled", "expected"), [(True, 2), (False, 0)])
+def test_every_network_is_compiled_before_the_first_step(
+    short_run, tmp_path, monkeypatch, compiled, expected
+):
+    seen, steps = [], []
+    forward = MACEGaunt.forward
+
+    def noted(self):
+        seen.append(self)
+
+    def counted(self, *arguments, **options):
+        steps.append(len(seen))
+        return forward(self, *arguments, **options)
+
+    monkeypatch.setattr(MACEGaunt, "compile", noted)
+    monkeypatch.setattr(MACEGaunt, "forward", counted)
+    run = short_run(tmp_path / "run", members=2, compiled=compiled, max_epochs=1)
+    assert len(seen) == expected
+    assert all(network in run.task.model.members for network in seen)
+    assert steps[-1] == expected
