@@ -1,4 +1,4 @@
-"""Add runs of equinet.train to the race: python experiments/race/add_run.py RUN... --out RESULTS.
+"""Add runs of equinet to the race: python experiments/race/add_run.py RUN... --out RESULTS.
 
 A run is a directory of ``equinet train +experiment=3bpa ... trainer.max_time=10m`` that was made on
 this machine.
@@ -15,18 +15,21 @@ import yaml
 from equinet.command_line import environment
 from equinet.train import duration
 
+SPLITS = ("val", "test_300K", "1200K_probe")
+METRICS = ("energy_rmse", "forces_rmse")
 
-def entry(run: Path) -> dict[str, Any]:
-    """Return the settings and errors of a run in the form that ``mace_torch.py`` writes."""
+
+def entries(run: Path) -> list[dict[str, Any]]:
+    """Return the errors of a run in the form that ``mace_torch.py`` writes."""
     stamp = json.loads((run / "stamp.json").read_text())
     measured = json.loads((run / "metrics.json").read_text())
     configuration = yaml.safe_load((run / "config.yaml").read_text())
     budget = duration(configuration["trainer"]["max_time"])
-    assert budget is not None, f"{run}: the run has no trainer.max_time"
-    versions = {"equinet": stamp["commit"][:8], "torch": stamp["versions"]["torch"]}
-    return {
+    if budget is None:
+        raise SystemExit(f"add_run.py: {run} was trained without trainer.max_time")
+    common = {
         "code": "equinet",
-        "settings": "defaults",
+        "settings": "compiled" if configuration["task"].get("compiled") else "defaults",
         "channels": configuration["model"]["channels"],
         "degree": configuration["model"]["lmax_hidden"],
         "batch": configuration["data"]["batch_size"],
@@ -34,17 +37,27 @@ def entry(run: Path) -> dict[str, Any]:
         "minutes": budget.total_seconds() / 60,
         "seed": stamp["seed"],
         "steps": measured["steps"],
-        "epochs": measured["epochs"],
-        "sets": {
-            name: {key: errors[key] for key in ("structures", "energy_rmse", "forces_rmse")}
-            for name, errors in measured["sets"].items()
-        },
-        "versions": versions,
+        "train_seconds": measured["train_seconds"],
+        "versions": {"equinet": stamp["commit"][:8], "torch": stamp["versions"]["torch"]},
         "hardware": f"{environment.hardware()['cpu']}, one core, {platform.system()}",
         "date": stamp["time"][:10],
         "commit": stamp["commit"],
-        "command": " ".join(stamp["command"]),
+        "dirty": stamp["dirty"],
+        "train_command": " ".join(stamp["command"]),
     }
+    return [
+        {
+            "metric": metric,
+            "value": round(measured["sets"][split][metric], 2),
+            "unit": measured["units"][metric],
+            "split": split,
+            "structures": measured["sets"][split]["structures"],
+            "data_sha256": stamp["data_fingerprint"],
+            **common,
+        }
+        for split in SPLITS
+        for metric in METRICS
+    ]
 
 
 def main() -> None:
@@ -52,10 +65,10 @@ def main() -> None:
     parser.add_argument("runs", type=Path, nargs="+")
     parser.add_argument("--out", type=Path, required=True, help="JSON to which the runs are added")
     arguments = parser.parse_args()
-    entries = json.loads(arguments.out.read_text()) if arguments.out.is_file() else []
-    added = [entry(run) for run in arguments.runs]
-    commands = {each["command"] for each in added}
-    kept = [each for each in entries if each["command"] not in commands]
+    added = [entry for run in arguments.runs for entry in entries(run)]
+    commands = {entry["train_command"] for entry in added}
+    found = json.loads(arguments.out.read_text()) if arguments.out.is_file() else []
+    kept = [entry for entry in found if entry["train_command"] not in commands]
     arguments.out.write_text(json.dumps([*kept, *added], indent=1) + "\n")
 
 

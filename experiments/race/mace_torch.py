@@ -17,6 +17,7 @@ the published plateau rule: that one waits for 50 epochs without progress and wo
 """
 
 import argparse
+import hashlib
 import json
 import math
 import platform
@@ -66,29 +67,30 @@ def main() -> None:
     model = build(settings, energies, table, training)
     seconds = 60 * arguments.minutes
     steps, average = train(model, training, settings, seconds)
-    with average.average_parameters():
-        sets = {
-            "val": errors(model, validation),
-            "test_300K": errors(model, graphs(arguments.data / "test_300K.xyz", table)),
-            "1200K_probe": errors(model, probe(arguments.data, table)),
-        }
-    entry = {
+    common = {
         "code": "mace-torch",
         "settings": arguments.settings,
         **settings,
         "minutes": arguments.minutes,
         "seed": arguments.seed,
         "steps": steps,
-        "epochs": round(steps * settings["batch"] / len(training), 1),
-        "sets": sets,
+        "train_seconds": seconds,
         "versions": {name: metadata.version(name) for name in ("mace-torch", "torch", "e3nn")},
         "hardware": hardware(),
         "date": datetime.now(UTC).date().isoformat(),
         "commit": git("rev-parse", "HEAD"),
-        "command": " ".join(["python", *sys.argv]),
+        "dirty": bool(git("status", "--porcelain", "--untracked-files=no")),
+        "train_command": " ".join(["python", *sys.argv]),
     }
-    add(arguments.out, entry)
-    print(json.dumps({"steps": steps, **sets}))
+    with average.average_parameters():
+        measured = [
+            *errors(model, "val", validation, arguments.data / "train_300K.xyz"),
+            *errors(model, "test_300K", *whole(arguments.data / "test_300K.xyz", table)),
+            *errors(model, "1200K_probe", *probe(arguments.data / "train_mixedT.xyz", table)),
+        ]
+    add(arguments.out, [entry | common for entry in measured])
+    for entry in measured:
+        print(f"{entry['split']} {entry['metric']}: {entry['value']} {entry['unit']}")
 
 
 def read_arguments() -> argparse.Namespace:
@@ -116,7 +118,7 @@ def isolated_atoms(folder: Path) -> dict[int, float]:
 def graphs(
     file: Path, table: tools.AtomicNumberTable, frames: slice = slice(None)
 ) -> list[data.AtomicData]:
-    """Read frames as graphs of mace-torch."""
+    """Read frames as graphs of mace-torch, with forces and energies."""
     names = data.KeySpecification(info_keys={"energy": "energy"}, arrays_keys={"forces": "forces"})
     found = []
     for frame in ase.io.read(file, ":")[frames]:
@@ -127,9 +129,14 @@ def graphs(
     return found
 
 
-def probe(folder: Path, table: tools.AtomicNumberTable) -> list[data.AtomicData]:
+def whole(file: Path, table: tools.AtomicNumberTable) -> tuple[list[data.AtomicData], Path]:
+    """Return all frames of a file, and the file."""
+    return graphs(file, table), file
+
+
+def probe(file: Path, table: tools.AtomicNumberTable) -> tuple[list[data.AtomicData], Path]:
     """Return the frames at 1200 K, the last third of the file of mixed temperatures."""
-    return graphs(folder / "train_mixedT.xyz", table, slice(334, None))
+    return graphs(file, table, slice(334, None)), file
 
 
 def build(
@@ -214,19 +221,27 @@ def decays(name: str) -> bool:
     return "products" in name and "symmetric_contractions" in name
 
 
-def errors(model: torch.nn.Module, graphs: list[data.AtomicData]) -> dict[str, float]:
-    """Return the root mean square errors of energies, meV, and of force components, meV/Å."""
+def errors(
+    model: torch.nn.Module, split: str, graphs: list[data.AtomicData], file: Path
+) -> list[dict[str, Any]]:
+    """Return the root mean square errors of energies and of force components."""
     energies, forces = [], []
-    loader = torch_geometric.dataloader.DataLoader(graphs, batch_size=10, shuffle=False)
-    for batch in loader:
+    for batch in torch_geometric.dataloader.DataLoader(graphs, batch_size=10, shuffle=False):
         found = model(batch.to_dict())
         energies.append((found["energy"].detach() - batch.energy).double())
         forces.append((found["forces"].detach() - batch.forces).double().flatten())
-    return {
-        "structures": len(graphs),
-        "energy_rmse": 1000 * float(torch.cat(energies).square().mean().sqrt()),
-        "forces_rmse": 1000 * float(torch.cat(forces).square().mean().sqrt()),
-    }
+    values = {"energy_rmse": (energies, "meV"), "forces_rmse": (forces, "meV/Å")}
+    return [
+        {
+            "metric": name,
+            "value": round(1000 * float(torch.cat(parts).square().mean().sqrt()), 2),
+            "unit": unit,
+            "split": split,
+            "structures": len(graphs),
+            "data_sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
+        }
+        for name, (parts, unit) in values.items()
+    ]
 
 
 def hardware() -> str:
@@ -245,10 +260,10 @@ def git(*words: str) -> str:
     return done.stdout.strip()
 
 
-def add(path: Path, entry: dict[str, Any]) -> None:
-    """Add a run to a JSON list."""
+def add(path: Path, added: list[dict[str, Any]]) -> None:
+    """Add entries to a JSON list."""
     entries = json.loads(path.read_text()) if path.is_file() else []
-    path.write_text(json.dumps([*entries, entry], indent=1) + "\n")
+    path.write_text(json.dumps([*entries, *added], indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ COLORS = {"equinet": "#0b6e99", "mace-torch": "#c8553d"}
 
 
 def grouped(entries: Sequence[dict[str, Any]]) -> dict[str, dict[float, list[dict[str, Any]]]]:
-    """Return the runs by competitor and minutes."""
+    """Return the entries by competitor and minutes."""
     found: dict[str, dict[float, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
     for each in entries:
         name = f"{each['code']}, {each['settings']} ({each['channels']} channels)"
@@ -25,9 +25,9 @@ def grouped(entries: Sequence[dict[str, Any]]) -> dict[str, dict[float, list[dic
     return found
 
 
-def spread(runs: Sequence[dict[str, Any]], name: str, error: str) -> tuple[float, float]:
+def spread(runs: Sequence[dict[str, Any]], split: str, metric: str) -> tuple[float, float]:
     """Return mean and standard deviation over the seeds; zero deviation for one seed."""
-    values = [run["sets"][name][error] for run in runs]
+    values = [each["value"] for each in runs if (each["split"], each["metric"]) == (split, metric)]
     return statistics.mean(values), statistics.stdev(values) if len(values) > 1 else 0.0
 
 
@@ -71,16 +71,17 @@ def table(entries: Sequence[dict[str, Any]]) -> str:
     ]
     for competitor, budgets in grouped(entries).items():
         for minutes, runs in sorted(budgets.items()):
+            seeds = len({each["seed"] for each in runs})
             cells = [
-                "{:.1f} ± {:.1f}".format(*found) if len(runs) > 1 else f"{found[0]:.1f}"
+                "{:.1f} ± {:.1f}".format(*found) if seeds > 1 else f"{found[0]:.1f}"
                 for found in (
                     spread(runs, "test_300K", "energy_rmse"),
                     spread(runs, "test_300K", "forces_rmse"),
                     spread(runs, "1200K_probe", "forces_rmse"),
                 )
             ]
-            steps = round(statistics.mean(run["steps"] for run in runs))
-            row = [competitor, f"{minutes:g}", str(len(runs)), str(steps), *cells]
+            steps = round(statistics.mean(each["steps"] for each in runs))
+            row = [competitor, f"{minutes:g}", str(seeds), str(steps), *cells]
             lines.append(f"| {' | '.join(row)} |")
     return "\n".join(lines)
 
