@@ -11,6 +11,7 @@ From then on a configuration may name classes below that prefix, as in
 
 import importlib
 import inspect
+import pkgutil
 from importlib import metadata
 from typing import Any, TypeGuard
 
@@ -58,6 +59,39 @@ def is_concrete(found: Any, bases: tuple[type, ...]) -> TypeGuard[type[Any]]:
     # `inspect.isabstract` would miss bases without the metaclass ABCMeta.
     methods = (getattr(found, name, None) for name in dir(found))
     return not any(getattr(method, "__isabstractmethod__", False) for method in methods)
+
+
+def classes_of(room: str, folder: str, bases: tuple[type, ...]) -> dict[str, type[Any]]:
+    """Find the classes with some bases in a room of equinet, by the names that files call them.
+
+    A class that the room exports has the name of the export; any other class has the name of the
+    module of the folder that defines it, as in ``equinet.models.mine.Mine``.
+
+    Args:
+        room: Dotted name of the room, such as ``equinet.data``.
+        folder: Dotted name of the room, or of a folder in it, whose modules are searched.
+        bases: Classes of which a class must be a subclass; abstract classes are left out.
+
+    Example:
+        >>> from equinet.models import Model
+        >>> sorted(classes_of("equinet.models", "equinet.models", (Model,)))[0]
+        'equinet.models.Committee'
+    """
+    door = importlib.import_module(room)
+    found = {f"{room}.{name}": getattr(door, name) for name in door.__all__}
+    found = {name: each for name, each in found.items() if is_concrete(each, bases)}
+    exported = set(found.values())
+    for place in pkgutil.iter_modules(importlib.import_module(folder).__path__):
+        module = importlib.import_module(f"{folder}.{place.name}")
+        found |= {
+            f"{module.__name__}.{name}": each
+            for name, each in vars(module).items()
+            if not name.startswith("_")
+            and is_concrete(each, bases)
+            and each.__module__ == module.__name__
+            and each not in exported
+        }
+    return found
 
 
 def find_class(target: str, bases: tuple[type, ...]) -> type[Any] | None:

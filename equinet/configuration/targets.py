@@ -1,8 +1,9 @@
 """Classes that a configuration may build, group by group.
 
-The table is exact: a target is one of the names listed here, spelled as listed, or a class of a
-registered package (see :mod:`equinet.plugins`) with a base class of its group. Functions and
-methods are never called, and names inside an allowed class or module are not allowed themselves.
+The table is exact: a target is one of the names listed here, spelled as listed, or a class with a
+base class of its group that a module of the group's folder or of a registered package (see
+:mod:`equinet.plugins`) defines. Functions and methods are never called, and names inside an allowed
+class or module are not allowed themselves.
 """
 
 import functools
@@ -24,6 +25,8 @@ class Group:
     Attributes:
         names: Dotted names of the allowed classes.
         room: Module whose exported classes with one of the bases are allowed too; empty for none.
+        folder: Folder of the room. Classes with one of the bases that its modules define, and that
+            the room does not export, are allowed by the name of their module.
         bases: Dotted names of base classes, which are not built themselves. Classes of registered
             packages with one of these bases are allowed; an empty tuple allows none.
 
@@ -34,6 +37,7 @@ class Group:
 
     names: tuple[str, ...] = ()
     room: str = ""
+    folder: str = ""
     bases: tuple[str, ...] = ()
 
 
@@ -56,10 +60,17 @@ _LIGHTNING = "lightning.pytorch"
 GROUPS: Mapping[str, Group] = {
     "data": Group(
         room="equinet.data",
+        folder="equinet.data.datasets",
         bases=_in("equinet.data", "GraphDataModule", "ImageDataModule"),
     ),
-    "model": Group(room="equinet.models", bases=_in("equinet.models", "Model")),
-    "task": Group(room="equinet.training", bases=_in("equinet.training", "Task")),
+    "model": Group(
+        room="equinet.models", folder="equinet.models", bases=_in("equinet.models", "Model")
+    ),
+    "task": Group(
+        room="equinet.training",
+        folder="equinet.training.tasks",
+        bases=_in("equinet.training", "Task"),
+    ),
     "optim": Group((*_in("equinet.training", "Muon"), *_in("torch.optim", *_OPTIMIZERS))),
     "schedule": Group(_SCHEDULES),
     "callbacks": Group(
@@ -202,12 +213,7 @@ def names(group: str) -> tuple[str, ...]:
     entry = GROUPS[group]
     found = list(entry.names)
     if entry.room:
-        room, bases = importlib.import_module(entry.room), bases_of(group)
-        found += [
-            f"{entry.room}.{n}"
-            for n in room.__all__
-            if plugins.is_concrete(getattr(room, n), bases)
-        ]
+        found += plugins.classes_of(entry.room, entry.folder, bases_of(group))
     return tuple(sorted(found))
 
 

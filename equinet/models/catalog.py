@@ -1,6 +1,5 @@
 """Find models by name: those of ``equinet.models`` and those of registered packages."""
 
-import importlib
 import inspect
 
 from equinet import plugins
@@ -11,23 +10,23 @@ _ROOM = "equinet.models"
 
 
 def all_models() -> dict[str, type[Model]]:
-    """Return the models of this package by name.
+    """Return the models of this package by name: of the class, or dotted if it is not exported.
 
     Example:
         >>> "MACEGaunt" in all_models()
         True
     """
-    room = importlib.import_module(_ROOM)
-    found = {name: getattr(room, name) for name in room.__all__}
-    return {name: each for name, each in found.items() if plugins.is_concrete(each, (Model,))}
+    found = plugins.classes_of(_ROOM, _ROOM, (Model,))
+    exported = {f"{_ROOM}.{each.__name__}": each.__name__ for each in found.values()}
+    return {exported.get(name, name): each for name, each in found.items()}
 
 
 def find_model(name: str) -> type[Model] | None:
     """Return the model that a card names.
 
     Args:
-        name: Name of a class that ``equinet.models`` exports, or dotted name of a class of a
-            registered package, see :mod:`equinet.plugins`.
+        name: Name of a class that ``equinet.models`` exports, or dotted name of a class in one of
+            its modules or of a registered package, see :mod:`equinet.plugins`.
 
     Returns:
         The class; None where there is no such model.
@@ -36,7 +35,9 @@ def find_model(name: str) -> type[Model] | None:
         >>> find_model("MACEGaunt").__name__
         'MACEGaunt'
     """
-    return all_models().get(name) or plugins.find_class(name, (Model,))
+    models = all_models()
+    by_place = {_place(kind): kind for kind in models.values()}
+    return models.get(name) or by_place.get(name) or plugins.find_class(name, (Model,))
 
 
 def name_of_model(kind: type[Model]) -> str:
@@ -46,14 +47,14 @@ def name_of_model(kind: type[Model]) -> str:
         kind: Class of the model.
 
     Raises:
-        ConfigError: The class is neither exported by ``equinet.models`` nor of a registered
+        ConfigError: The class is neither of a module of ``equinet.models`` nor of a registered
             package, so a saved model could not be loaded.
 
     Example:
         >>> name_of_model(find_model("Ponita"))
         'Ponita'
     """
-    dotted = f"{kind.__module__}.{kind.__qualname__}"
+    dotted = _place(kind)
     for name in (kind.__name__, dotted):
         if find_model(name) is kind:
             return name
@@ -74,3 +75,7 @@ def is_made_of_others(kind: type[Model]) -> bool:
         (True, False)
     """
     return "members" in inspect.signature(kind).parameters
+
+
+def _place(kind: type[Model]) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"

@@ -11,9 +11,10 @@ import hydra.utils
 import pytest
 import torch
 
-from equinet import plugins
+from equinet import models, plugins, zoo
 from equinet.configuration import config, targets
 from equinet.errors import ConfigError
+from equinet.models import MACEGaunt, find_model, name_of_model
 
 PACKAGES = ("equinet", "torch.nn", "torch.optim", "lightning", "torchmetrics")
 
@@ -166,3 +167,57 @@ def test_ranges_are_those_of_options_that_exist():
     for name, limits in targets.LIMITS.items():
         signature = set(config.options(config.locate(name)))
         assert set(limits) <= signature, name
+
+
+MODULE = """
+from equinet.models import MACEGaunt, Potential
+
+class Springs(Potential):
+    def __init__(self, *, elements, cutoff, reference_energies):
+        super().__init__(elements=elements, cutoff=cutoff, reference_energies=reference_energies)
+    def atomic_energies(self, species, vectors, edge_index):
+        return vectors.new_zeros(len(species)).index_add(0, edge_index[1], vectors.norm(dim=-1))
+
+class _Hidden(Springs): pass
+class Abstract(Potential): pass
+class Plain: pass
+def function(): pass
+"""
+PLACE = "equinet.models.springs_of_a_test"
+
+
+@pytest.fixture
+def _module(tmp_path, monkeypatch):
+    """A new file in the room of models, which no list names."""
+    (tmp_path / "springs_of_a_test.py").write_text(MODULE)
+    monkeypatch.setattr(models, "__path__", [*models.__path__, str(tmp_path)])
+    targets.names.cache_clear()
+    yield
+    sys.modules.pop(PLACE, None)
+    vars(models).pop("springs_of_a_test", None)
+    targets.names.cache_clear()
+
+
+@pytest.mark.usefixtures("_module")
+def test_a_model_in_a_new_file_needs_no_list(tmp_path):
+    options = {"elements": [1], "cutoff": 3.0, "reference_energies": [0.0]}
+    model = config.instantiate({"_target_": f"{PLACE}.Springs", **options}, "model")
+    assert name_of_model(type(model)) == f"{PLACE}.Springs"
+    zoo.save(model, tmp_path / "saved", {})
+    assert type(zoo.load(tmp_path / "saved")) is type(model)
+    with pytest.raises(ConfigError, match=f"allowed is '{PLACE}.Springs'"):
+        config.locate(f"{PLACE}.Sprigns", "model")
+
+
+@pytest.mark.usefixtures("_module")
+@pytest.mark.parametrize("name", ["_Hidden", "Abstract", "Plain", "function", "MACEGaunt"])
+def test_nothing_else_of_a_new_file_is_built(name):
+    with pytest.raises(ConfigError, match="is not allowed"):
+        config.locate(f"{PLACE}.{name}", "model")
+
+
+def test_an_exported_class_has_one_name():
+    with pytest.raises(ConfigError, match=r"allowed is 'equinet\.models\.MACEGaunt'"):
+        config.locate("equinet.models.mace_gaunt.MACEGaunt", "model")
+    # A card may be older than the export.
+    assert find_model("equinet.models.mace_gaunt.MACEGaunt") is MACEGaunt

@@ -1,6 +1,7 @@
 """affNIST and homNIST: training on centered digits, and tests on transformed digits."""
 
 import re
+from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from jaxtyping import Int64, UInt8
 from torch import Tensor
 
 from equinet.data.datasets.digits import FRAME, load_digits
-from equinet.data.datasets.transforms import Transform, affine_copy, cached_copies, homography_copy
+from equinet.data.datasets.transforms import Images, affine_copy, cached_copies, homography_copy
 from equinet.data.loading import ImageDataModule, ImageDataset, ImageSets
 from equinet.errors import DataError
 from equinet.files import reading
@@ -43,8 +44,17 @@ class TransformedDigits(ImageDataModule):
 
     name: str
     """Name and version of the protocol, which is also the name of the test set."""
-    transform: Transform
-    """Function that makes one transformed copy of all digits."""
+
+    @staticmethod
+    @abstractmethod
+    def transform(images: Images, copy: int, seed: int) -> Images:
+        """Make one transformed copy of all digits.
+
+        Args:
+            images: Centered digits.
+            copy: Number of the copy, from 0.
+            seed: Seed of the random numbers.
+        """
 
     def __init__(
         self,
