@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from equinet.bench import cuequivariance_products
+from equinet.bench.differentiation import derivatives, draw_probes
 from equinet.bench.limits import Limits, free_memory, measure_limits
-from equinet.bench.problems import NEIGHBORS, Problem, derivatives, draw_probes, make_problem
+from equinet.bench.problems import FORMS, NEIGHBORS, Problem, make_problem
 from equinet.bench.published import Series
 from equinet.bench.timing import Timing, race, synchronizer
 from equinet.bench.work import allocated_bytes, minimal_bytes, multiply_adds
@@ -141,9 +142,8 @@ def compete(
 def implementations(op: str, device: str) -> list[str]:
     """List the backends and other libraries that can run an op here.
 
-    Other libraries are "e3nn" and "cuequivariance"; "aligned" is another op of equinet for the same
-    result. ``orientation_convolution`` has only its own backends, of which ``grid`` sums messages
-    edge by edge, as published.
+    The rivals of an op stand in its :class:`equinet.bench.Form`. ``orientation_convolution`` has
+    only its own backends, of which ``grid`` sums messages edge by edge, as published.
 
     Args:
         op: Name of the op, one of :data:`equinet.ops.OPS`.
@@ -154,15 +154,12 @@ def implementations(op: str, device: str) -> list[str]:
         True
     """
     names = [name for name, reason in available_backends(op, device).items() if not reason]
-    if op == "gaunt_convolution":
-        names.append("aligned")  # another op for the same result
-    if op == "orientation_convolution":
-        return names  # other libraries have no functions given at points
-    if find_spec("e3nn"):
-        names.append("e3nn")
-    if cuequivariance_products.is_available(device):
-        names.append("cuequivariance")
-    return names
+    is_there = {
+        "aligned": True,
+        "e3nn": find_spec("e3nn") is not None,
+        "cuequivariance": cuequivariance_products.is_available(device),
+    }
+    return names + [name for name in FORMS[op].rivals if is_there[name]]
 
 
 def contender(problem: Problem, name: str) -> tuple[Callable[..., Tensor], tuple[Tensor, ...]]:

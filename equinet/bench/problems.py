@@ -1,7 +1,8 @@
-"""Random problems for each op, and their derivatives, for ``doctor`` and ``bench``."""
+"""Random problems for each op, for ``doctor`` and ``bench``."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -60,11 +61,7 @@ class Problem:
     @property
     def result_shape(self) -> tuple[int, ...]:
         """Shape of the op's result."""
-        if self.op == "orientation_convolution":
-            return tuple(self.inputs[0].shape)
-        first = self.inputs[0].shape[0]
-        shape = (first, (self.lmax_out + 1) ** 2, self.channels)
-        return (ORDER, *shape) if self.op == "gaunt_powers" else shape
+        return FORMS[self.op].shape(self)
 
     def call(self, *inputs: Tensor, backend: str) -> Tensor:
         """Run the op on other inputs of the same shapes.
@@ -73,23 +70,8 @@ class Problem:
             inputs: Floating-point arguments of the op, of the shapes of :attr:`inputs`.
             backend: Name of the backend.
         """
-        if self.op == "gaunt_powers":
-            return ops.gaunt_powers(inputs[0], ORDER, self.lmax_out, backend=backend)
-        if self.op == "gaunt_convolution":
-            x, directions, radial = inputs
-            return ops.gaunt_convolution(
-                x, directions, radial, self.edge_index, self.lmax_out, backend=backend
-            )
-        if self.op == "orientation_convolution":
-            x, vectors, radial = inputs
-            edge_index, points = self.edge_index, self.points
-            return ops.orientation_convolution(
-                x, vectors, radial, edge_index, points, backend=backend
-            )
-        x, y = inputs
-        if self.op == "bracket_product":
-            return ops.bracket_product(x, y, self.lmax_out, backend=backend)
-        return ops.gaunt_product(x, y, self.lmax_out, backend=backend)
+        op: Callable[..., Tensor] = getattr(ops, self.op)
+        return op(*inputs, *FORMS[self.op].others(self), backend=backend)
 
     def to(self, device: torch.device | str, dtype: torch.dtype) -> "Problem":
         """Return the problem with its arguments on a device, in a precision.
@@ -130,94 +112,163 @@ def make_problem(
         seed: Seed of the random numbers.
         device: Device on which numbers are drawn; they depend on it.
 
+    Raises:
+        ValueError: There is no form for such an op.
+
     Example:
         >>> make_problem("gaunt_product", 2, batch=5, channels=3).inputs[0].shape
         torch.Size([5, 9, 3])
     """
-    generator = torch.Generator(device).manual_seed(seed)
-
-    def draw(*shape: int) -> Tensor:
-        return torch.randn(shape, generator=generator, dtype=torch.float64, device=device)
-
-    lmax_y = lmax if lmax_y is None else lmax_y
-    size, size_y = (lmax + 1) ** 2, (lmax_y + 1) ** 2
-    edge_index = torch.zeros(2, 0, dtype=torch.int64, device=device)
-    points = torch.zeros(0, 3, dtype=torch.float64, device=device)
-    if op == "gaunt_powers":
-        inputs: tuple[Tensor, ...] = (draw(batch, size, channels),)
-    elif op.endswith("_convolution"):
-        nodes = -(-batch // neighbors)
-        sender = torch.randint(nodes, (batch,), generator=generator, device=device)
-        edge_index = torch.stack([sender, torch.arange(batch, device=device) // neighbors])
-        if op == "orientation_convolution":
-            points = orientation_grid(GRID).points.to(device)
-            size = len(points)
-            points = points[: size // 2]
-        inputs = (draw(nodes, size, channels), draw(batch, 3), draw(batch, lmax_y + 1, channels))
-    else:
-        y = draw(batch, size_y, 1 if is_shared else channels)
-        inputs = (draw(batch, size, channels), y)
-    lmax_out = lmax if lmax_out is None else lmax_out
-    return Problem(op, lmax, lmax_y, lmax_out, inputs, edge_index, points)
-
-
-def draw_probes(
-    output: Tensor, inputs: Sequence[Tensor], seed: int = 1, device: torch.device | str = "cpu"
-) -> tuple[Tensor, ...]:
-    """Draw the vectors with which derivatives are contracted: one for the output and each input.
-
-    Args:
-        output: Value of the function at the inputs.
-        inputs: Tensors by which the function is differentiated.
-        seed: Seed of the random numbers.
-        device: Device on which the numbers are drawn; they depend on it. The probes are moved to
-            the devices of the tensors.
-
-    Example:
-        >>> x = torch.ones(2, 3)
-        >>> [probe.shape for probe in draw_probes(x.sum(), [x])]
-        [torch.Size([]), torch.Size([2, 3])]
-    """
-    generator = torch.Generator(device).manual_seed(seed)
-    return tuple(
-        torch.randn(x.shape, generator=generator, dtype=torch.float64, device=device).to(x)
-        for x in (output, *inputs)
+    if op not in FORMS:
+        raise ValueError(f"op must be one of {', '.join(FORMS)}, found {op!r}")
+    draw = _Draw(
+        lmax=lmax,
+        lmax_y=lmax if lmax_y is None else lmax_y,
+        batch=batch,
+        channels=channels,
+        is_shared=is_shared,
+        neighbors=neighbors,
+        generator=torch.Generator(device).manual_seed(seed),
+    )
+    operands = FORMS[op].draw(draw)
+    none = torch.zeros(2, 0, dtype=torch.int64, device=device)
+    nowhere = torch.zeros(0, 3, dtype=torch.float64, device=device)
+    return Problem(
+        op,
+        lmax,
+        draw.lmax_y,
+        lmax if lmax_out is None else lmax_out,
+        operands.inputs,
+        none if operands.edge_index is None else operands.edge_index,
+        nowhere if operands.points is None else operands.points,
     )
 
 
-def derivatives(
-    function: Callable[..., Tensor],
-    inputs: Sequence[Tensor],
-    probes: Sequence[Tensor],
-    order: int,
-) -> list[tuple[Tensor, ...]]:
-    """Evaluate a function and its contracted derivatives.
+@dataclass(frozen=True)
+class _Draw:
+    """Sizes of operands, and random numbers to fill them with.
 
-    Args:
-        function: Differentiable function of the inputs.
-        inputs: Floating-point tensors that the function takes.
-        probes: Random tensors from :func:`draw_probes`.
-        order: Number of derivatives: 0 for the value alone, without recording gradients; 1 adds
-            the gradient by all inputs of the value times the first probe; 2 adds the gradient, by
-            all inputs and by that probe, of the first gradient times the other probes.
+    Attributes:
+        lmax: Highest degree of the first operand.
+        lmax_y: Highest degree of the second operand, the filter or the kernel.
+        batch: Number of functions to multiply, or of edges.
+        channels: Number of channels of all operands.
+        is_shared: Whether the second operand of a product has one channel for all of the first.
+        neighbors: Number of edges that end at each node.
+        generator: Source of the random numbers, on the device on which they are drawn.
+    """
 
-    Returns:
-        One tuple of tensors for each order from 0.
+    lmax: int
+    lmax_y: int
+    batch: int
+    channels: int
+    is_shared: bool
+    neighbors: int
+    generator: torch.Generator
+
+    def normal(self, *shape: int) -> Tensor:
+        device = self.generator.device
+        return torch.randn(shape, generator=self.generator, dtype=torch.float64, device=device)
+
+    def edges(self) -> Tensor:
+        """Draw senders and receivers [2, E], sorted by receiver."""
+        device = self.generator.device
+        sender = torch.randint(self.nodes, (self.batch,), generator=self.generator, device=device)
+        return torch.stack([sender, torch.arange(self.batch, device=device) // self.neighbors])
+
+    @property
+    def nodes(self) -> int:
+        """Number of nodes at which the edges end."""
+        return -(-self.batch // self.neighbors)
+
+
+@dataclass(frozen=True)
+class _Operands:
+    """Operands of an op, see :class:`Problem`; None where it has none of this type."""
+
+    inputs: tuple[Tensor, ...]
+    edge_index: Tensor | None = None
+    points: Tensor | None = None
+
+
+def _product(draw: _Draw) -> _Operands:
+    y = draw.normal(draw.batch, (draw.lmax_y + 1) ** 2, 1 if draw.is_shared else draw.channels)
+    return _Operands((draw.normal(draw.batch, (draw.lmax + 1) ** 2, draw.channels), y))
+
+
+def _function(draw: _Draw) -> _Operands:
+    return _Operands((draw.normal(draw.batch, (draw.lmax + 1) ** 2, draw.channels),))
+
+
+def _convolution(draw: _Draw) -> _Operands:
+    edge_index = draw.edges()
+    return _Operands(_filtered(draw, (draw.lmax + 1) ** 2), edge_index)
+
+
+def _oriented(draw: _Draw) -> _Operands:
+    edge_index = draw.edges()
+    points = orientation_grid(GRID).points.to(edge_index.device)
+    size = len(points)
+    return _Operands(_filtered(draw, size), edge_index, points[: size // 2])
+
+
+def _filtered(draw: _Draw, size: int) -> tuple[Tensor, ...]:
+    """Draw features of nodes, vectors along the edges, and radial weights."""
+    return (
+        draw.normal(draw.nodes, size, draw.channels),
+        draw.normal(draw.batch, 3),
+        draw.normal(draw.batch, draw.lmax_y + 1, draw.channels),
+    )
+
+
+def _coefficients(problem: Problem) -> tuple[int, ...]:
+    """Shape of a result that is a function on the sphere for each first operand."""
+    return problem.inputs[0].shape[0], (problem.lmax_out + 1) ** 2, problem.channels
+
+
+@dataclass(frozen=True)
+class Form:
+    """What benchmarks must know of an op.
+
+    Attributes:
+        draw: Function that draws the operands.
+        others: Function that lists the arguments of a problem's op after its inputs.
+        shape: Function that tells the shape of a problem's result.
+        rivals: Names of implementations of the same result other than the op's backends:
+            "aligned" for another op of equinet, "e3nn" and "cuequivariance" for other libraries.
 
     Example:
-        >>> x = torch.tensor(3.0)
-        >>> value, first = derivatives(torch.square, [x], [torch.tensor(1.0)], order=1)
-        >>> first
-        (tensor(6.),)
+        >>> FORMS["orientation_convolution"].rivals
+        ()
     """
-    if order == 0:
-        with torch.no_grad():
-            return [(function(*inputs),)]
-    leaves = [x.detach().requires_grad_() for x in (*inputs, probes[0])]
-    *variables, probe = leaves
-    output = function(*variables)
-    first = torch.autograd.grad(output, variables, probe, create_graph=order > 1)
-    if order == 1:
-        return [(output,), first]
-    second = torch.autograd.grad(first, leaves, probes[1:], materialize_grads=True)
-    return [(output,), first, second]
+
+    draw: Callable[[_Draw], _Operands]
+    others: Callable[[Problem], tuple[Any, ...]]
+    shape: Callable[[Problem], tuple[int, ...]] = _coefficients
+    rivals: tuple[str, ...] = ()
+
+
+_LIBRARIES = ("e3nn", "cuequivariance")
+
+FORMS: Mapping[str, Form] = {
+    "gaunt_product": Form(_product, lambda problem: (problem.lmax_out,), rivals=_LIBRARIES),
+    "bracket_product": Form(_product, lambda problem: (problem.lmax_out,), rivals=_LIBRARIES),
+    "gaunt_powers": Form(
+        _function,
+        lambda problem: (ORDER, problem.lmax_out),
+        shape=lambda problem: (ORDER, *_coefficients(problem)),
+        rivals=_LIBRARIES,
+    ),
+    "gaunt_convolution": Form(
+        _convolution,
+        lambda problem: (problem.edge_index, problem.lmax_out),
+        rivals=("aligned", *_LIBRARIES),
+    ),
+    # Other libraries have no functions given at points.
+    "orientation_convolution": Form(
+        _oriented,
+        lambda problem: (problem.edge_index, problem.points),
+        shape=lambda problem: tuple(problem.inputs[0].shape),
+    ),
+}
+"""Form of each op of :data:`equinet.ops.OPS`."""

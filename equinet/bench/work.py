@@ -29,7 +29,7 @@ def minimal_bytes(problem: Problem, order: int) -> int:
     Args:
         problem: Problem to count, with the precision of its inputs.
         order: Number of derivatives: 0 for the value, 1 with gradients by all inputs, 2 with the
-            gradients of those, as in :func:`equinet.bench.problems.derivatives`.
+            gradients of those, as in :func:`equinet.bench.differentiation`.
     """
     inputs = sum(x.numel() for x in problem.inputs)
     result = math.prod(problem.result_shape)

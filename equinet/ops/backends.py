@@ -1,5 +1,6 @@
 """Which implementation of an op runs: names, reasons and the rule behind ``backend="auto"``."""
 
+from dataclasses import dataclass
 from typing import Literal
 
 from equinet.errors import BackendError
@@ -8,19 +9,30 @@ from equinet.ops import native
 Backend = Literal["auto", "reference", "fourier", "grid", "native"]
 """Implementation of an op; "auto" takes the fastest that runs."""
 
-# Each op with the native op that it is made of.
+
+@dataclass(frozen=True)
+class _Implementations:
+    """Implementations of an op.
+
+    Attributes:
+        portable: Names of the backends that run everywhere, the fastest last.
+        kernel: Name of the native op that the backend "native" is made of; "" if there is none.
+    """
+
+    portable: tuple[str, ...] = ("reference", "fourier", "grid")
+    kernel: str = ""
+
+
 _OPS = {
-    "gaunt_product": "sphere_forms",
-    "bracket_product": "sphere_forms",
-    "gaunt_powers": "sphere_forms",
-    "gaunt_convolution": "filter_sum",
-    "orientation_convolution": "filter_sum",
+    "gaunt_product": _Implementations(kernel="sphere_forms"),
+    "bracket_product": _Implementations(kernel="sphere_forms"),
+    "gaunt_powers": _Implementations(kernel="sphere_forms"),
+    "gaunt_convolution": _Implementations(kernel="filter_sum"),
+    # An op on samples has no transform to do in a Fourier basis.
+    "orientation_convolution": _Implementations(("reference", "grid"), kernel="filter_sum"),
 }
 OPS = tuple(_OPS)
 """Names of the ops that have several backends, which doctor checks and bench times."""
-
-# Ops on samples have no transform to do in a Fourier basis.
-_ON_SAMPLES = {"orientation_convolution"}
 
 
 def available_backends(op: str, device: str = "cpu") -> dict[str, str]:
@@ -43,15 +55,19 @@ def available_backends(op: str, device: str = "cpu") -> dict[str, str]:
     """
     if op not in _OPS:
         raise ValueError(f"op must be one of {', '.join(_OPS)}, found {op!r}")
-    portable = ("reference", "grid") if op in _ON_SAMPLES else ("reference", "fourier", "grid")
-    return {**dict.fromkeys(portable, ""), "native": native.unavailable(_OPS[op], device)}
+    entry = _OPS[op]
+    reasons = dict.fromkeys(entry.portable, "")
+    if entry.kernel:
+        reasons["native"] = native.unavailable(entry.kernel, device)
+    return reasons
 
 
 def resolve_backend(op: str, backend: str, device: str = "cpu") -> str:
     """Return the name of the backend of a call, which replaces "auto".
 
-    The rule: "auto" is the native engine where it runs, else the grid, which beats the others at
-    every degree (measured on two CPU cores, float32, 256 x 32 channels, lmax 1 to 6).
+    The rule: "auto" is the native engine where it runs, else the fastest portable backend. For most
+    ops that is the grid, which beats the others at every degree (measured on two CPU cores,
+    float32, 256 x 32 channels, lmax 1 to 6).
 
     Args:
         op: Name of the op, for example ``"gaunt_product"``.
@@ -70,7 +86,9 @@ def resolve_backend(op: str, backend: str, device: str = "cpu") -> str:
         'grid'
     """
     if backend == "auto":
-        return "grid" if native.unavailable(_OPS[op], device) else "native"
+        entry = _OPS[op]
+        is_native = entry.kernel and not native.unavailable(entry.kernel, device)
+        return "native" if is_native else entry.portable[-1]
     reasons = available_backends(op, device)
     if backend not in reasons:
         raise ValueError(

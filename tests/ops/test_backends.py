@@ -1,7 +1,7 @@
 import pytest
 
 from equinet.errors import BackendError
-from equinet.ops import available_backends
+from equinet.ops import available_backends, backends
 from equinet.ops.backends import resolve_backend
 
 
@@ -20,6 +20,15 @@ def test_an_op_on_samples_has_no_fourier_transform():
     assert list(reasons) == ["reference", "grid", "native"]
     with pytest.raises(ValueError, match="one of reference, grid, native, found 'fourier'"):
         resolve_backend("orientation_convolution", "fourier")
+
+
+def test_an_op_needs_no_native_kernel(monkeypatch):
+    entry = backends._Implementations(("reference", "grid"))
+    monkeypatch.setitem(backends._OPS, "doubled", entry)
+    assert available_backends("doubled") == {"reference": "", "grid": ""}
+    assert resolve_backend("doubled", "auto", "mps") == "grid"
+    with pytest.raises(ValueError, match="one of reference, grid, found 'native'"):
+        resolve_backend("doubled", "native")
 
 
 def test_only_the_native_engine_asks_for_the_device():

@@ -20,7 +20,8 @@ from equinet.bench import (
     work,
 )
 from equinet.bench.contest import STAGES, Result, compete, contender, implementations
-from equinet.bench.problems import derivatives, draw_probes, make_problem
+from equinet.bench.differentiation import derivatives, draw_probes
+from equinet.bench.problems import FORMS, make_problem
 from equinet.bench.published import PUBLISHED, Series
 from equinet.command_line import bench
 from equinet.command_line.accuracy import relative_error
@@ -95,7 +96,8 @@ def test_the_aligned_convolution_takes_part():
 
 
 def test_the_orientation_convolution_races_its_own_backends():
-    assert set(OPS) - set(RIVALED) == {"orientation_convolution"}
+    assert FORMS["orientation_convolution"].rivals == ()
+    assert "orientation_convolution" not in RIVALED
     problem = make_problem("orientation_convolution", **UNEQUAL)
     expected = expected_result(problem)
     for name in implementations(problem.op, "cpu"):
@@ -243,6 +245,14 @@ def test_limits_are_measured_once_for_each_size():
     assert slow.milliseconds(1000, None) == 1000
     assert slow.milliseconds(1000, 500) == 5000
     assert limits.free_memory("cpu") > 2**20
+
+
+def test_every_op_has_a_form():
+    assert set(FORMS) == set(OPS)
+    sphere = {"gaunt_product", "bracket_product", "gaunt_powers", "gaunt_convolution"}
+    assert sphere <= set(RIVALED)
+    with pytest.raises(ValueError, match=r"op must be one of gaunt_product, .* found 'gaunt'"):
+        make_problem("gaunt", 1, batch=1, channels=1)
 
 
 def test_published_problems_can_be_made():

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from equinet import __main__ as entry
-from equinet.bench.problems import Problem, derivatives, draw_probes, make_problem
+from equinet.bench import Problem, derivatives, draw_probes, make_problem
 from equinet.command_line import accuracy, doctor, environment
 from equinet.command_line.accuracy import check_backend, check_ops, relative_error
 from equinet.errors import BackendError
@@ -85,8 +85,10 @@ def test_a_backend_that_raises_is_reported(problem, monkeypatch, capsys):
     assert entry.main(["doctor"]) == 1
     out, err = capsys.readouterr()
     assert re.search(r"no such kernel +FAILS", out)
-    total = len(list(check_ops(lmax=1, batch=1, channels=1)))
-    assert f"10 of {total} checks fail: gaunt_product grid cpu float64" in err
+    checks = list(check_ops(lmax=1, batch=1, channels=1))
+    failing = sum(check.backend == "grid" for check in checks)
+    assert failing >= 10
+    assert f"{failing} of {len(checks)} checks fail: gaunt_product grid cpu float64" in err
 
 
 def test_the_verdict_is_an_error(monkeypatch):
