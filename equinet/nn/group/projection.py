@@ -1,15 +1,13 @@
 """Projection of features on a group to an image."""
 
 import math
-from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from equinet.lie import GroupQuadrature
-from equinet.nn.group.convolution import FeatureConvolution
-from equinet.nn.group.kernel import kernel_class
+from equinet.nn.group.sampled import FeatureConvolution
 from equinet.nn.group.tensor import GroupTensor
 
 
@@ -42,32 +40,6 @@ class GroupProjection(FeatureConvolution):
         >>> GroupProjection(3, 1, 5, rule)(x).shape
         torch.Size([2, 1, 5, 5])
     """
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: int,
-        quadrature: GroupQuadrature,
-        *,
-        kernel: str = "harmonic",
-        stride: int = 1,
-        padding: int = 0,
-        radius: float | None = None,
-        **options: Any,
-    ) -> None:
-        super().__init__(
-            in_channels,
-            out_channels,
-            kernel_size,
-            quadrature,
-            stride=stride,
-            padding=padding,
-            radius=radius,
-        )
-        outputs = (out_channels, in_channels)
-        kind = kernel_class(kernel)
-        self.kernel = kind(outputs, quadrature, self.displacements(quadrature), None, **options)
 
     def weights(self, samples: GroupQuadrature) -> tuple[Tensor, ...]:
         """Return [C_out, C_in K, ...]."""
