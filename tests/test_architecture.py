@@ -2,6 +2,7 @@
 
 import ast
 import importlib.util
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -177,6 +178,14 @@ def test_public_functions_are_documented_and_nothing_is_asserted(path: Path) -> 
         assert node.returns is not None, f"{path}: {node.name} does not say what it returns"
     for node in ast.walk(tree):
         assert not isinstance(node, ast.Assert), f"{path}:{node.lineno} asserts in the library"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_suppressed_type_checks_name_their_code_and_their_reason(path: Path) -> None:
+    for number, line in enumerate(path.read_text().splitlines(), 1):
+        if "type: ignore" in line:
+            is_argued = re.search(r"# type: ignore\[[a-z-]+\]  # \w+ \w+", line)
+            assert is_argued, f"{path}:{number}: write '# type: ignore[code]  # reason'"
 
 
 def test_every_room_of_the_package_is_installed() -> None:

@@ -80,7 +80,7 @@ class EquinetCalculator(Calculator):
     ) -> None:
         if dtype not in (None, torch.float32, torch.float64):
             raise ConfigError(f"dtype must be torch.float32 or torch.float64, found {dtype}")
-        super().__init__(**options)  # type: ignore[no-untyped-call]
+        super().__init__(**options)
         if isinstance(model_or_name, str | Path):
             model = zoo.load(model_or_name, device=device, dtype=dtype)
         else:
@@ -112,7 +112,7 @@ class EquinetCalculator(Calculator):
             PropertyNotImplementedError: The stress is asked for, and the structure is not periodic
                 in all three directions, or the forces of the model are no gradient of its energy.
         """
-        super().calculate(atoms, list(properties), list(system_changes))  # type: ignore[no-untyped-call]
+        super().calculate(atoms, list(properties), list(system_changes))
         self.results = {}  # a failed evaluation must not leave results of the previous one
         self.energy_spread = self.forces_spread = self.familiar = None
         atoms = self.atoms if atoms is None else atoms
@@ -144,4 +144,4 @@ class EquinetCalculator(Calculator):
             self.familiar = bool(found["familiar"])
         if has_stress:
             stress = found["stress"][0].detach().cpu().numpy()
-            self.results["stress"] = full_3x3_to_voigt_6_stress(stress)  # type: ignore[no-untyped-call]
+            self.results["stress"] = full_3x3_to_voigt_6_stress(stress)

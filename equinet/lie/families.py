@@ -2,13 +2,12 @@
 
 from collections.abc import Callable
 
-from equinet.lie.affine import SE, Sim
-from equinet.lie.group import Group
-from equinet.lie.linear import CSO, GL, SL, SO
+from equinet.lie.affine import SE, Affine, Sim
+from equinet.lie.linear import CSO, GL, SL, SO, LinearGroup
 from equinet.names import named
 
 
-def named_group(name: str) -> Group:
+def named_group(name: str) -> LinearGroup | Affine:
     """Return a group by its name.
 
     Args:
@@ -25,7 +24,7 @@ def named_group(name: str) -> Group:
         >>> named_group("sl2")
         SL(2)
     """
-    families: dict[str, Callable[[int], Group]] = {
+    families: dict[str, Callable[[int], LinearGroup | Affine]] = {
         "so": SO,
         "cso": CSO,
         "sl": SL,

@@ -41,7 +41,7 @@ class GroupQuadrature:
         (4, 1.0)
     """
 
-    group: Group
+    group: LinearGroup
     window: Window
     elements: Float[Tensor, "K n n"]
     inverses: Float[Tensor, "K n n"]

@@ -217,7 +217,7 @@ def linear_group(name: str) -> LinearGroup:
         CSO(2)
     """
     group = named_group(name)
-    return group.linear if isinstance(group, Affine) else group  # type: ignore[return-value]
+    return group.linear if isinstance(group, Affine) else group
 
 
 def frozen(*layers: Any) -> nn.Module:

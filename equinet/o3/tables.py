@@ -54,7 +54,7 @@ def constant_table(build: Callable[..., np.ndarray]) -> Table:
         tensor = torch.tensor(build(*arguments), dtype=dtype, device=device)
         # This does the same as torch._dynamo.mark_static: a table has the same shape in every call,
         # even if torch.compile treats shapes as dynamic.
-        tensor._dynamo_static_indices = set(range(tensor.ndim))  # type: ignore[attr-defined]
+        tensor._dynamo_static_indices = set(range(tensor.ndim))  # type: ignore[attr-defined]  # torch's own mark
         return tensor
 
     # Returns a tuple: given bare tensors, torch.compile confuses two tables of one function.
@@ -70,7 +70,7 @@ def constant_table(build: Callable[..., np.ndarray]) -> Table:
         return (tensors[key],)
 
     # This does the same as torch.compiler.assume_constant_result, which would take 1.5 s to import.
-    lookup._dynamo_marked_constant = True  # type: ignore[attr-defined]
+    lookup._dynamo_marked_constant = True  # type: ignore[attr-defined]  # torch's own mark
 
     @functools.wraps(build)
     def table(*arguments: int, dtype: torch.dtype, device: torch.device) -> Tensor:

@@ -114,7 +114,7 @@ class EpochLoader(DataLoader[Any]):
         )
         self.epoch_batches = batches
 
-    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]  # torch names its own class
         """Start an epoch when its first batch is asked for.
 
         If it started earlier, workers would fetch batches before the epoch is set.

@@ -98,7 +98,7 @@ class Muon(torch.optim.Optimizer):
                     )
 
     @torch.no_grad()
-    def step(  # type: ignore[override]
+    def step(  # type: ignore[override]  # torch declares two overloads
         self, closure: Callable[[], float | Tensor] | None = None
     ) -> float | Tensor | None:
         """Take one step.

@@ -377,7 +377,8 @@ def _limited(count: int, limit: float | None) -> int:
 
 
 def _frames(loader: DataLoader[Any], limit: float | None) -> int:
-    whole, batches = len(loader.dataset), len(loader)  # type: ignore[arg-type]
+    whole = len(loader.dataset)  # type: ignore[arg-type]  # the data sets here have a length
+    batches = len(loader)
     return min(whole, round(whole * _limited(batches, limit) / batches))
 
 

@@ -4,7 +4,7 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, overload
+from typing import overload
 
 import numpy as np
 from jaxtyping import Int
@@ -57,11 +57,8 @@ class FrameStore(Sequence[Frame]):
         self.atoms = self._sizes("atoms")
         self.edges = self._sizes("edges") if self.neighborhood is not None else None
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {"folder": self.folder}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state["folder"])  # type: ignore[misc]
+    def __reduce__(self) -> tuple[type["FrameStore"], tuple[Path]]:
+        return type(self), (self.folder,)
 
     @property
     def name(self) -> str:

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from equinet.lie import GroupQuadrature, LinearGroup, named
+from equinet.lie import GroupQuadrature, named
 from equinet.nn.group.features import (
     factor_inputs,
     group_features,
@@ -112,9 +112,8 @@ class HarmonicKernel(Kernel):
             if displacements is None:
                 raise ValueError("a kernel needs displacements, coordinates or both, found neither")
             return spatial_features(displacements, self.rings, self.degree)
-        group: LinearGroup = self.quadrature.group  # type: ignore[assignment]
         of_group = group_features(
-            group, coordinates, self.quadrature.window, degree=self.group_degree
+            self.quadrature.group, coordinates, self.quadrature.window, degree=self.group_degree
         )
         if displacements is None:
             return of_group
@@ -191,8 +190,7 @@ class SineKernel(Kernel):
             if displacements is None:
                 raise ValueError("a kernel needs displacements, coordinates or both, found neither")
             return displacements
-        group: LinearGroup = self.quadrature.group  # type: ignore[assignment]
-        of_group = factor_inputs(group, coordinates)
+        of_group = factor_inputs(self.quadrature.group, coordinates)
         if displacements is None:
             return of_group
         shape = torch.broadcast_shapes(displacements.shape[:-1], of_group.shape[:-1])

@@ -64,7 +64,7 @@ def unavailable(op: str, device: str = "cpu") -> str:
 
 # This does the same as torch.compiler.assume_constant_result, which would take 1.5 s to import: a
 # compiled program must not look for files or load libraries.
-unavailable._dynamo_marked_constant = True  # type: ignore[attr-defined]
+unavailable._dynamo_marked_constant = True  # type: ignore[attr-defined]  # torch's own mark
 
 
 @functools.cache

@@ -204,8 +204,8 @@ class ImageClassification(Task):
                 if len(wrong) < _SHOWN:
                     predicted = logits.argmax(1)
                     for index in (predicted != labels).nonzero().flatten().tolist()[:2]:
-                        parts = (given[index, 0], labels[index], predicted[index])
-                        wrong.append(tuple(part.cpu() for part in parts))  # type: ignore[arg-type]
+                        image = given[index, 0].cpu()
+                        wrong.append((image, labels[index].cpu(), predicted[index].cpu()))
         found = {name: float(value) for name, value in errors.compute().items()}
         found["images_per_second"] = images / max(seconds, 1e-9)
         return Evaluation(images, found, classified=_classified(shown, wrong))
