@@ -170,13 +170,16 @@ def test_ranges_are_those_of_options_that_exist():
 
 
 MODULE = """
+import torch
 from equinet.models import MACEGaunt, Potential
 
 class Springs(Potential):
     def __init__(self, *, elements, cutoff, reference_energies):
         super().__init__(elements=elements, cutoff=cutoff, reference_energies=reference_energies)
+        self.stiffness = torch.nn.Parameter(torch.ones(1, 1))
     def atomic_energies(self, species, vectors, edge_index):
-        return vectors.new_zeros(len(species)).index_add(0, edge_index[1], vectors.norm(dim=-1))
+        energies = vectors.norm(dim=-1) * self.stiffness[0, 0].to(vectors)
+        return vectors.new_zeros(len(species)).index_add(0, edge_index[1], energies)
 
 class _Hidden(Springs): pass
 class Abstract(Potential): pass
