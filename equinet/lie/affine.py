@@ -176,13 +176,7 @@ class AffineDecomposition(Decomposition):
         super().__init__(group, group.dim)
         self.linear = linear
 
-    def coordinates(self, g: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch dim"]:
-        """Return the coordinates of elements.
-
-        Raises:
-            ValueError: If ``g`` is no element, see :meth:`Affine.check`.
-        """
-        self.group.check(g)
+    def _coordinates(self, g: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch dim"]:
         h, t = split_affine(g)
         return torch.cat([t.squeeze(-1), self.linear.coordinates(h)], dim=-1)
 

@@ -43,13 +43,7 @@ class CartanDecomposition(Decomposition):
         self.symmetric_basis = symmetric_basis
         self.rotates = rotates
 
-    def coordinates(self, g: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch dim"]:
-        """Return the coordinates of elements.
-
-        Raises:
-            ValueError: If ``g`` is no element, see :meth:`Group.check`.
-        """
-        self.group.check(g)
+    def _coordinates(self, g: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch dim"]:
         rotation = orthogonal_factor(g)
         positive = g @ rotation.mT
         x = matrix_log((positive + positive.mT) / 2)
@@ -96,13 +90,7 @@ class IwasawaDecomposition(Decomposition):
         super().__init__(group, group.dim)
         self.diagonal_basis = diagonal_basis
 
-    def coordinates(self, g: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch dim"]:
-        """Return the coordinates of elements.
-
-        Raises:
-            ValueError: If ``g`` is no element, see :meth:`Group.check`.
-        """
-        self.group.check(g)
+    def _coordinates(self, g: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch dim"]:
         rotation, upper = _positive_qr(g)
         diagonal = upper.diagonal(dim1=-2, dim2=-1)
         shear = _above(upper / diagonal.unsqueeze(-1))
@@ -152,13 +140,7 @@ class KAKDecomposition(Decomposition):
         super().__init__(group, group.dim)
         self.diagonal_basis = diagonal_basis
 
-    def coordinates(self, g: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch dim"]:
-        """Return the coordinates of elements.
-
-        Raises:
-            ValueError: If ``g`` is no element, see :meth:`Group.check`.
-        """
-        self.group.check(g)
+    def _coordinates(self, g: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch dim"]:
         left, values, right = torch.linalg.svd(g)
         # The determinants are both 1 or both -1; one pair of singular vectors may change sign.
         sign = torch.linalg.det(left.detach()).sign()[..., None]
@@ -213,13 +195,7 @@ class LDLDecomposition(Decomposition):
         super().__init__(group, group.dim)
         self.diagonal_basis = diagonal_basis
 
-    def coordinates(self, g: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch dim"]:
-        """Return the coordinates of elements.
-
-        Raises:
-            ValueError: If ``g`` is no element, see :meth:`Group.check`.
-        """
-        self.group.check(g)
+    def _coordinates(self, g: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch dim"]:
         # gᵀ = q r gives g gᵀ = rᵀ r without squaring the condition number.
         upper = _positive_qr(g.mT)[1]
         diagonal = upper.diagonal(dim1=-2, dim2=-1)
@@ -268,13 +244,7 @@ class ScaleDecomposition(Decomposition):
         super().__init__(group, group.dim)
         self.rest = rest
 
-    def coordinates(self, g: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch dim"]:
-        """Return the coordinates of elements.
-
-        Raises:
-            ValueError: If ``g`` is no element, see :meth:`Group.check`.
-        """
-        self.group.check(g)
+    def _coordinates(self, g: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch dim"]:
         logarithm = torch.linalg.det(g).log().unsqueeze(-1) / self.group.n
         unit = g / logarithm.exp().unsqueeze(-1)
         return torch.cat([logarithm, self.rest.coordinates(unit)], dim=-1)

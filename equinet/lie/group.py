@@ -30,14 +30,19 @@ class Decomposition(ABC):
         self.group = group
         self.dim = dim
 
-    @abstractmethod
     def coordinates(self, g: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch dim"]:
         """Return the coordinates of elements.
 
         Raises:
-            ValueError: If a matrix is no element of the group; the message names its place and the
-                fix.
+            ValueError: If a matrix is no element of the group, or has no coordinates in this
+                decomposition; the message names its place and the fix.
         """
+        self.group.check(g)
+        return self._coordinates(g)
+
+    @abstractmethod
+    def _coordinates(self, g: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch dim"]:
+        """Return the coordinates of matrices that are elements."""
 
     @abstractmethod
     def compose(self, coordinates: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch n n"]:

@@ -122,14 +122,12 @@ class ProjectiveDecomposition(Decomposition):
         super().__init__(group, group.dim)
         self.linear = linear
 
-    def coordinates(self, g: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch dim"]:
+    def _coordinates(self, g: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch dim"]:
         """Return the coordinates of elements.
 
         Raises:
-            ValueError: If an element lies outside the cell, or is none, see
-                :meth:`Projective.check`.
+            ValueError: If an element lies outside the cell.
         """
-        self.group.check(g)
         last = g[..., -1, -1]
         refuse(
             last,
