@@ -51,7 +51,7 @@ class TransformedDigits(ImageDataModule):
         """Make one transformed copy of all digits.
 
         Args:
-            images: Centered digits.
+            images: Images of centered digits.
             copy: Number of the copy, from 0.
             seed: Seed of the random numbers.
         """
