@@ -23,6 +23,11 @@ _BARE = re.compile(
     r"accept|give|keep|leave|take|refuse|return|make|use|let|show|ignore|evaluate)\b",
     re.IGNORECASE,
 )
+# Pronouns whose noun is elsewhere, at the beginning of what is returned or raised.
+_PRONOUN = re.compile(
+    r"^(its?|they|their|as|none|what|likewise|those|that|whose|such|of|where|how|which)\b",
+    re.IGNORECASE,
+)
 # Beginnings of the docstring of a function that are no verb.
 _NO_VERB = re.compile(
     r"^(The|An?|Of|Whether|Where|How|What|Which|Whose|Its|In|On|By|For|From|With|Also|Such|"
@@ -59,6 +64,20 @@ def described(docstring: str) -> Iterator[tuple[str, str]]:
             name, words = entry[1], [entry[2]]
         elif name:
             words.append(line.strip())
+
+
+def results(docstring: str) -> Iterator[tuple[str, str]]:
+    """Section and first line of every entry under Returns, Yields and Raises."""
+    section = ""
+    for line in docstring.splitlines():
+        entry = re.match(r"^    (?:\w+Error: |\w+Interrupt: )?(\S.*)$", line)
+        if found := _SECTION.match(line):
+            section = found[1]
+        elif line and not line.startswith(" "):
+            section = ""
+        elif entry and section in {"Returns", "Yields", "Raises"}:
+            yield section, entry[1]
+            section = "Raises" if section == "Raises" else ""
 
 
 def fault(text: str, annotation: str = "") -> str:
@@ -150,6 +169,17 @@ def test_descriptions_make_sense_alone(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_results_and_errors_begin_with_a_noun(path: Path) -> None:
+    found = [
+        f"{node.name}: {section}: {text!r}"
+        for node in documented(ast.parse(path.read_text(encoding="utf-8")))
+        for section, text in results(ast.get_docstring(node) or "")
+        if _PRONOUN.match(text)
+    ]
+    assert not found, "\n".join([str(path), *found])
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_the_docstring_of_a_function_begins_with_a_verb(path: Path) -> None:
     found = [
         f"{node.name}: {docstring.splitlines()[0]!r} {wrong}"
@@ -219,6 +249,12 @@ def test_a_raised_message_is_one_sentence_without_a_full_stop(path: Path) -> Non
 )
 def test_the_rules_refuse_riddles(text: str, annotation: str) -> None:
     assert fault(text, annotation)
+
+
+def test_results_are_read_from_their_sections() -> None:
+    text = "Do.\n\nReturns:\n    Its end,\n    or none.\n\nRaises:\n    ValueError: It is odd."
+    assert list(results(text)) == [("Returns", "Its end,"), ("Raises", "It is odd.")]
+    assert all(_PRONOUN.match(line) for _, line in results(text))
 
 
 @pytest.mark.parametrize(

@@ -78,29 +78,29 @@ class ClassificationErrors(SummedErrors):
         self,
         logits: Float[Tensor, "example class"],
         labels: Int[Tensor, " example"],
-        turned: Float[Tensor, "rotation example class"] | None = None,
+        rotated: Float[Tensor, "rotation example class"] | None = None,
     ) -> None:
         """Add one batch.
 
         Args:
             logits: Scores: logarithms of probabilities up to a constant for each example.
             labels: True class of each example.
-            turned: Scores of the same examples, rotated, one row for each rotation; None where they
-                are not computed.
+            rotated: Scores of the rotated examples, one row for each rotation; None if they are not
+                computed.
         """
         logits = logits.detach().double()
         wrong = logits.argmax(dim=-1) != labels
         entropy = cross_entropy(logits, labels, reduction="sum")
         self.add(entropy=(entropy, labels.numel()), wrong=wrong, right=~wrong)
-        if turned is not None:
-            turned = turned.detach().double()
-            mean = turned.log_softmax(dim=-1).logsumexp(dim=0) - math.log(len(turned))
+        if rotated is not None:
+            rotated = rotated.detach().double()
+            mean = rotated.log_softmax(dim=-1).logsumexp(dim=0) - math.log(len(rotated))
             # Probabilities do not change if a constant is added to the scores of all classes.
             logits = logits - logits.mean(dim=-1, keepdim=True)
-            turned = turned - turned.mean(dim=-1, keepdim=True)
+            rotated = rotated - rotated.mean(dim=-1, keepdim=True)
             self.add(
                 averaged_entropy=(nll_loss(mean, labels, reduction="sum"), labels.numel()),
                 averaged_wrong=mean.argmax(dim=-1) != labels,
                 score=logits,
-                change=turned - logits,
+                change=rotated - logits,
             )

@@ -209,7 +209,7 @@ class Group(ABC):
                 (scaling times an element of determinant one), where the group has it.
 
         Returns:
-            Its coordinates, their inverse and their Haar density.
+            The decomposition: coordinates, the inverse map and the Haar density.
 
         Raises:
             ValueError: If the name is unknown; the message offers the nearest one.

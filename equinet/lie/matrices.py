@@ -27,7 +27,7 @@ def matrix_exp(x: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch n n"]:
         x: Square matrices [..., n, n].
 
     Returns:
-        Their exponentials; for 2 × 2 in closed form.
+        The exponentials of the matrices; in closed form for 2 × 2.
 
     Example:
         >>> matrix_exp(torch.tensor([[0.0, 1.0], [0.0, 0.0]]))

@@ -90,7 +90,7 @@ def _build(member: Mapping[str, Any], number: int) -> Potential:
     if kind is None or not can_be_member(kind):
         raise ValueError(
             f"members must be of {_names()}; number {number} is a {member['class']}; "
-            "one that is made of others itself is no member"
+            "a model that is made of other models cannot be a member"
         )
     return kind(**member["arguments"])
 

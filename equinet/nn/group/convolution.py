@@ -122,8 +122,8 @@ class GroupConv(FeatureConvolution):
         """Convolve features.
 
         Raises:
-            ValueError: They are on another quadrature, have another number of channels, or are
-                smaller than the kernel.
+            ValueError: The features are on another quadrature, have another number of channels, or
+                are smaller than the kernel.
         """
         maps = self.maps_of(x, "a group convolution")
         return x.like(self.convolve(maps, x.quadrature))

@@ -77,21 +77,21 @@ class PositionErrors(SummedErrors):
         self,
         predicted: Float[Tensor, "node n"],
         true: Float[Tensor, "node n"],
-        turned: Float[Tensor, "rotation node n"] | None = None,
+        rotated: Float[Tensor, "rotation node n"] | None = None,
     ) -> None:
         """Add one batch.
 
         Args:
             predicted: Predicted displacements [N, n], in the unit of the data.
             true: True displacements [N, n], in the unit of the data.
-            turned: Displacements predicted for rotated graphs and rotated back [R, N, n], one row
+            rotated: Displacements predicted for rotated graphs and rotated back [R, N, n], one row
                 for each rotation; None where they are not computed.
         """
         predicted, true = predicted.detach().double(), true.detach().double()
         self.add(error=predicted - true, displacement=predicted)
-        if turned is not None:
-            turned = turned.detach().double()
-            self.add(averaged_error=turned.mean(dim=0) - true, change=turned - predicted)
+        if rotated is not None:
+            rotated = rotated.detach().double()
+            self.add(averaged_error=rotated.mean(dim=0) - true, change=rotated - predicted)
 
 
 class PositionTask(Task):
