@@ -80,6 +80,14 @@ def load_yaml(path: Path) -> dict[str, Any]:
 
     Raises:
         ConfigError: The file cannot be parsed or holds something other than a mapping.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder, "config.yaml")
+        ...     _ = path.write_text("optim: {lr: 0.01}")
+        ...     load_yaml(path)
+        {'optim': {'lr': 0.01}}
     """
     try:
         loaded = OmegaConf.create(path.read_text(encoding="utf-8"))

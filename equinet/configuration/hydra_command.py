@@ -335,6 +335,10 @@ def command(
     Returns:
         0 on success, 2 for a mistake in the configuration, 1 for any other
         :class:`equinet.errors.EquinetError`, 130 when interrupted.
+
+    Example:
+        >>> command("train", print, ["no_such_option=1"])  # the error goes to standard error
+        2
     """
     # Makes Hydra raise its errors; otherwise it prints a report of several lines and exits.
     os.environ["HYDRA_FULL_ERROR"] = "1"

@@ -300,7 +300,15 @@ def close_log(handler: logging.Handler) -> None:
     """Detach and close a log.
 
     Args:
-        handler: Handler that :func:`open_log` returned; see the example there.
+        handler: Handler that :func:`open_log` returned.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     handler = open_log(Path(folder, "train.log"))
+        ...     close_log(handler)
+        >>> handler in logging.getLogger("equinet").handlers
+        False
     """
     for name in _LOGGERS:
         logging.getLogger(name).removeHandler(handler)

@@ -3,7 +3,9 @@
 import doctest
 import importlib
 import inspect
+import logging
 import math
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,16 @@ MODULES = sorted(
     for path in PACKAGE.rglob("*.py")
     if ">>>" in path.read_text()
 )
+
+
+@pytest.fixture(autouse=True)
+def _keep_logging() -> Iterator[None]:
+    """Undo what the example of a command changes: messages would be printed by later examples."""
+    logger = logging.getLogger("equinet")
+    handlers, level = list(logger.handlers), logger.level
+    yield
+    logger.handlers, logger.level = handlers, level
+    logging.captureWarnings(capture=False)
 
 
 @pytest.mark.parametrize("name", MODULES)
