@@ -153,7 +153,7 @@ def test_a_poisoned_record_is_named_and_the_rest_kept(frames, tmp_path):
         "the pickle names posix.system, which no data need",
         "no atomic_numbers; there are pos",
         "tags has shape (6,), not (7,)",
-        "energy hold NaN or infinity",
+        "energy hold NaN or infinity; correct it, or leave the frame out",
     ]
     assert not marker.exists()
 

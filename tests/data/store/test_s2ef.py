@@ -121,7 +121,10 @@ def test_nan_in_one_force(folder, tmp_path, frames):
     store, reasons = converted(folder, tmp_path)
     assert numbers(store) == [(7, 1), (7, 2), (7, 4), *REST]
     assert reasons == [
-        f"{folder / '0.extxyz.xz'}, frame 3: forces hold NaN or infinity (first at atom 3)"
+        (
+            f"{folder / '0.extxyz.xz'}, frame 3: forces hold NaN or infinity (first at atom 3); "
+            "correct it, or leave the frame out"
+        )
     ]
 
 
