@@ -23,7 +23,7 @@ from equinet.nn import (
     GraphAttention,
     SelfMix,
     SeparableNorm,
-    SO2Convolution,
+    SO2Conv,
     SphereFeedForward,
     SphereGrid,
     edge_frames,
@@ -224,7 +224,7 @@ class EquiformerV2(Potential):
         for module in self.modules():
             if isinstance(module, nn.Linear | nn.Embedding | DegreeLinear):
                 chosen.append(module.weight)
-            elif isinstance(module, SO2Convolution):
+            elif isinstance(module, SO2Conv):
                 chosen.extend(module.orders)
         return chosen
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from equinet.arguments import Count, Positive, WholeNumber
 from equinet.models.potential import Potential
-from equinet.nn import BesselBasis, DegreeLinear, GauntConvolution, GauntManyBody, RadialNetwork
+from equinet.nn import BesselBasis, DegreeLinear, GauntConv, GauntManyBody, RadialNetwork
 from equinet.o3 import spherical_harmonics
 from equinet.ops import Backend
 
@@ -177,7 +177,7 @@ class _Interaction(nn.Module):
         self.lmax_residual = min(lmax_in, lmax_out)
         self.up = DegreeLinear(lmax_in, channels, convolution_channels)
         self.radial = RadialNetwork(radial_basis, lmax_filter, convolution_channels, radial_hidden)
-        self.convolution = GauntConvolution(
+        self.convolution = GauntConv(
             lmax_in,
             lmax_filter,
             lmax_filter,

@@ -11,7 +11,7 @@ from equinet.arguments import Count, Positive, WholeNumber
 from equinet.models.ponita import Grid, Ponita
 from equinet.models.ponita_spaces import Bundle, Inputs
 from equinet.models.potential import Potential, edge_vectors
-from equinet.nn import DepthwiseConvolution
+from equinet.nn import DepthwiseConv
 from equinet.nn.orientation import scale_parameter
 
 
@@ -98,7 +98,7 @@ class PonitaPotential(Potential):
             lmax=lmax,
         )
         for module in self.network.modules():
-            if isinstance(module, DepthwiseConvolution):
+            if isinstance(module, DepthwiseConv):
                 scale_parameter(average_neighbors**-0.5, module.neighbor_weights)
 
     @property

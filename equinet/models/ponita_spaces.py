@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from equinet.nn import (
     BesselBasis,
-    DepthwiseConvolution,
+    DepthwiseConv,
     FiberBundleConv,
     FullBundleConv,
     KernelBasis,
@@ -144,7 +144,7 @@ class Space(nn.Module):
 
     dimension: int | None = None
 
-    def convolution(self, channels: int) -> DepthwiseConvolution:
+    def convolution(self, channels: int) -> DepthwiseConv:
         """Return a convolution for features of this space.
 
         Args:

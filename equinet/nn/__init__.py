@@ -8,7 +8,7 @@ from equinet.nn.escn import (
     Edges,
     GraphAttention,
     SeparableNorm,
-    SO2Convolution,
+    SO2Conv,
     SphereActivation,
     SphereFeedForward,
     SphereGrid,
@@ -27,7 +27,7 @@ from equinet.nn.group import (
 )
 from equinet.nn.orientation import (
     ConvNeXtBlock,
-    DepthwiseConvolution,
+    DepthwiseConv,
     FiberBundleConv,
     FullBundleConv,
     KernelBasis,
@@ -55,12 +55,17 @@ from equinet.nn.sphere import (
     DegreeLinear,
     DegreeNorm,
     Gate,
-    GauntConvolution,
+    GauntConv,
     GauntManyBody,
     GauntProduct,
     GauntSelfMix,
     SelfMix,
 )
+
+# Names of layers end in "Conv"; the longer names were the only ones until version 0.1.
+DepthwiseConvolution = DepthwiseConv
+GauntConvolution = GauntConv
+SO2Convolution = SO2Conv
 
 __all__ = [
     "BesselBasis",
@@ -69,6 +74,7 @@ __all__ = [
     "ConvNeXtBlock",
     "DegreeLinear",
     "DegreeNorm",
+    "DepthwiseConv",
     "DepthwiseConvolution",
     "DropPath",
     "EachMap",
@@ -80,6 +86,7 @@ __all__ = [
     "FiberBundleConv",
     "FullBundleConv",
     "Gate",
+    "GauntConv",
     "GauntConvolution",
     "GauntManyBody",
     "GauntProduct",
@@ -99,6 +106,7 @@ __all__ = [
     "PositionConv",
     "Presence",
     "RadialNetwork",
+    "SO2Conv",
     "SO2Convolution",
     "ScaledLinear",
     "SelfMix",

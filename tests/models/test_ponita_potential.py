@@ -8,7 +8,7 @@ from torch_geometric.data import Batch, Data
 
 from equinet import zoo
 from equinet.models import PonitaPotential
-from equinet.nn import DepthwiseConvolution
+from equinet.nn import DepthwiseConv
 from equinet.o3 import orientation_grid
 from equinet.training import measure
 
@@ -144,7 +144,7 @@ def test_average_neighbors_scales_the_sums_until_calibration():
                 channels=4,
                 layers=2,
             ).modules()
-            if isinstance(module, DepthwiseConvolution)
+            if isinstance(module, DepthwiseConv)
         ]
         for neighbors in _seeded(4.0, 16.0)
     )

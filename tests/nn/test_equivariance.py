@@ -10,7 +10,7 @@ from equinet.nn import (
     DegreeLinear,
     DegreeNorm,
     Gate,
-    GauntConvolution,
+    GauntConv,
     GauntManyBody,
     GauntProduct,
     GauntSelfMix,
@@ -51,7 +51,7 @@ def cases() -> dict[str, Callable[[Tensor, Tensor], Tensor]]:
     odd_many = GauntManyBody(2, 3, CHANNELS, correlation=2, kinds=3, odd=True)
     radial = torch.randn(EDGES.shape[1], 3, CHANNELS)
     convolutions = {
-        name: GauntConvolution(2, 2, 2, CHANNELS, average_neighbors=4.0, **options)
+        name: GauntConv(2, 2, 2, CHANNELS, average_neighbors=4.0, **options)
         for name, options in (
             ("convolution", {}),
             ("aligned convolution", {"form": "aligned"}),

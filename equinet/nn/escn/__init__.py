@@ -7,7 +7,7 @@ from equinet.nn.escn.feed_forward import SphereFeedForward
 from equinet.nn.escn.frames import EdgeFrames, edge_frames
 from equinet.nn.escn.grid import EdgeGrid, SphereGrid
 from equinet.nn.escn.separable_norm import SeparableNorm
-from equinet.nn.escn.so2_convolution import SO2Convolution
+from equinet.nn.escn.so2_convolution import SO2Conv
 
 __all__ = [
     "EdgeFrames",
@@ -15,7 +15,7 @@ __all__ = [
     "EdgeNetwork",
     "Edges",
     "GraphAttention",
-    "SO2Convolution",
+    "SO2Conv",
     "SeparableNorm",
     "SphereActivation",
     "SphereFeedForward",

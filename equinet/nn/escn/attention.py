@@ -11,7 +11,7 @@ from equinet.nn.escn.activation import SphereActivation
 from equinet.nn.escn.edge_network import EdgeNetwork
 from equinet.nn.escn.frames import EdgeFrames
 from equinet.nn.escn.grid import SphereGrid
-from equinet.nn.escn.so2_convolution import SO2Convolution
+from equinet.nn.escn.so2_convolution import SO2Conv
 from equinet.nn.sphere import DegreeLinear
 from equinet.ops import segment_softmax, segment_sum
 
@@ -132,7 +132,7 @@ class GraphAttention(nn.Module):
         self.heads = heads
         self.hidden = hidden
         scalars = heads * alpha_channels + hidden
-        self.first = SO2Convolution(lmax, mmax, 2 * channels, hidden, scalars=scalars)
+        self.first = SO2Conv(lmax, mmax, 2 * channels, hidden, scalars=scalars)
         self.radial = EdgeNetwork(basis_size, kinds, edge_channels, self.first.radial_size)
         self.alpha_norm = nn.LayerNorm(alpha_channels)
         self.alpha = nn.Parameter(
@@ -140,7 +140,7 @@ class GraphAttention(nn.Module):
         )
         self.dropout = nn.Dropout(alpha_dropout)
         self.activation = SphereActivation(grid)
-        self.second = SO2Convolution(lmax, mmax, hidden, heads * value_channels)
+        self.second = SO2Conv(lmax, mmax, hidden, heads * value_channels)
         self.out = DegreeLinear(
             lmax, heads * value_channels, out_channels, bias=True, unit_weights=False
         )

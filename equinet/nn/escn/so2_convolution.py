@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 
-class SO2Convolution(nn.Module):
+class SO2Conv(nn.Module):
     r"""Mix all degrees and channels of each order m; the frame's free angle does not matter.
 
     A rotation about the edge by :math:`\varphi` multiplies the pair :math:`x_m + i x_{-m}` by
@@ -25,7 +25,7 @@ class SO2Convolution(nn.Module):
     Source: Passaro, Zitnick, Reducing SO(3) convolutions to SO(2) (ICML 2023), §3.
 
     Example:
-        >>> layer = SO2Convolution(3, 1, 8, 16, scalars=4)
+        >>> layer = SO2Conv(3, 1, 8, 16, scalars=4)
         >>> y, scalars = layer(torch.randn(5, 10, 8))
         >>> y.shape, scalars.shape
         (torch.Size([5, 10, 16]), torch.Size([5, 4]))

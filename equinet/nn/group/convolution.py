@@ -20,11 +20,11 @@ from torch import Tensor
 
 from equinet.lie import GroupQuadrature
 from equinet.nn.group.kernel import Kernel
-from equinet.nn.group.sampled import FeatureConvolution
+from equinet.nn.group.sampled import FeatureConv
 from equinet.nn.group.tensor import GroupTensor
 
 
-class GroupConv(FeatureConvolution):
+class GroupConv(FeatureConv):
     """Convolve features on a group, from its samples to the same samples.
 
     Args:

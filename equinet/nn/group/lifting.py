@@ -8,11 +8,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from equinet.lie import GroupQuadrature
-from equinet.nn.group.sampled import SampledConvolution
+from equinet.nn.group.sampled import SampledConv
 from equinet.nn.group.tensor import EquivarianceWarning, GroupTensor, require_samples
 
 
-class LiftingConv(SampledConvolution):
+class LiftingConv(SampledConv):
     """Correlate an image with a kernel moved by every sample of a group.
 
     Args:

@@ -7,11 +7,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from equinet.lie import GroupQuadrature
-from equinet.nn.group.sampled import FeatureConvolution
+from equinet.nn.group.sampled import FeatureConv
 from equinet.nn.group.tensor import GroupTensor
 
 
-class GroupProjection(FeatureConvolution):
+class GroupProjection(FeatureConv):
     """Project features on a group to an image.
 
     (f * k)(x) = sum_j w_j / det h_j sum_o k(h_j⁻¹ o) f(x + o, h_j), an image that moves as the one

@@ -53,7 +53,7 @@ def _autocast_of(tensors: Sequence[Tensor]) -> torch.dtype | None:
     return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
 
 
-class SampledConvolution(nn.Module):
+class SampledConv(nn.Module):
     """Base of the convolutions: taps, kernels, and warnings where equivariance would be lost.
 
     In training, kernels are evaluated in every call; in evaluation they are kept for as long as all
@@ -234,7 +234,7 @@ class SampledConvolution(nn.Module):
         needed = math.ceil(2 * self.radius * stretch - 0.5)
         # One level for each constructor between this method and the caller's line.
         kinds = type(self).__mro__
-        inner = kinds[: kinds.index(SampledConvolution)]
+        inner = kinds[: kinds.index(SampledConv)]
         level = 3 + sum("__init__" in vars(each) for each in inner)
         if needed > self.kernel_size and not math.isclose(stretch, 1, abs_tol=1e-9):
             warnings.warn(
@@ -246,7 +246,7 @@ class SampledConvolution(nn.Module):
             )
 
 
-class FeatureConvolution(SampledConvolution):
+class FeatureConv(SampledConv):
     """Base of the convolutions whose input is features on the group."""
 
     def maps_of(self, x: GroupTensor, place: str) -> Float[Tensor, "batch map *space"]:

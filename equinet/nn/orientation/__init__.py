@@ -2,7 +2,7 @@
 
 from equinet.nn.orientation.bundle import FiberBundleConv
 from equinet.nn.orientation.convnext import ConvNeXtBlock
-from equinet.nn.orientation.depthwise import DepthwiseConvolution, scale_parameter
+from equinet.nn.orientation.depthwise import DepthwiseConv, scale_parameter
 from equinet.nn.orientation.full_bundle import FullBundleConv
 from equinet.nn.orientation.invariants import (
     angle_invariants,
@@ -17,7 +17,7 @@ from equinet.nn.orientation.position import PositionConv
 
 __all__ = [
     "ConvNeXtBlock",
-    "DepthwiseConvolution",
+    "DepthwiseConv",
     "FiberBundleConv",
     "FullBundleConv",
     "KernelBasis",

@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from equinet.nn.orientation.depthwise import (
-    DepthwiseConvolution,
+    DepthwiseConv,
     balance,
     calibration_gain,
     scale_parameter,
@@ -19,7 +19,7 @@ from equinet.o3 import OrientationGrid, zonal_polynomials
 from equinet.ops import orientation_convolution, segment_sum
 
 
-class FiberBundleConv(DepthwiseConvolution):
+class FiberBundleConv(DepthwiseConv):
     r"""Sum over neighbors at each orientation, then over orientations at each node.
 
     :math:`y_i(o) = \sum_{o'} w_{o'}\, k_2(o, o') \big( s\,x_i(o') +
@@ -111,7 +111,7 @@ class FiberBundleConv(DepthwiseConvolution):
         return self._over_fibers(summed) + self.bias
 
     def calibrate(self, x: Tensor, *geometry: Tensor) -> None:
-        """See :meth:`equinet.nn.orientation.depthwise.DepthwiseConvolution.calibrate`."""
+        """See :meth:`equinet.nn.orientation.depthwise.DepthwiseConv.calibrate`."""
         fiber = self.fiber if self.kernel == "zonal" else self.fiber_map.weight
         with torch.no_grad():
             neighbors = self._over_edges(x, *geometry)
@@ -120,7 +120,7 @@ class FiberBundleConv(DepthwiseConvolution):
 
     @property
     def neighbor_weights(self) -> Tensor:
-        """See :attr:`equinet.nn.orientation.depthwise.DepthwiseConvolution.neighbor_weights`."""
+        """See :attr:`equinet.nn.orientation.depthwise.DepthwiseConv.neighbor_weights`."""
         return self.radial.weights[-1] if self.kernel == "zonal" else self.spatial.weight
 
     def _over_edges(self, x: Tensor, vectors: Tensor, basis: Tensor, edge_index: Tensor) -> Tensor:

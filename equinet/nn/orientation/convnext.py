@@ -3,7 +3,7 @@
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from equinet.nn.orientation.depthwise import DepthwiseConvolution
+from equinet.nn.orientation.depthwise import DepthwiseConv
 
 
 class ConvNeXtBlock(nn.Module):
@@ -27,7 +27,7 @@ class ConvNeXtBlock(nn.Module):
         torch.Size([2, 8])
     """
 
-    def __init__(self, convolution: DepthwiseConvolution, channels: int, widening: int = 4) -> None:
+    def __init__(self, convolution: DepthwiseConv, channels: int, widening: int = 4) -> None:
         super().__init__()
         self.convolution = convolution
         self.mixing = nn.Sequential(
@@ -44,5 +44,5 @@ class ConvNeXtBlock(nn.Module):
         return x + self.mixing(self.convolution(x, *geometry))
 
     def calibrate(self, x: Tensor, *geometry: Tensor) -> None:
-        """Calibrate the convolution, see :class:`equinet.nn.DepthwiseConvolution`."""
+        """Calibrate the convolution, see :class:`equinet.nn.DepthwiseConv`."""
         self.convolution.calibrate(x, *geometry)

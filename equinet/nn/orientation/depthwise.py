@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 
-class DepthwiseConvolution(nn.Module):
+class DepthwiseConv(nn.Module):
     """Base of convolutions that keep channels apart and can be calibrated.
 
     Example:

@@ -4,12 +4,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from equinet.nn.orientation.depthwise import DepthwiseConvolution, balance
+from equinet.nn.orientation.depthwise import DepthwiseConv, balance
 from equinet.o3 import OrientationGrid
 from equinet.ops import segment_sum
 
 
-class FullBundleConv(DepthwiseConvolution):
+class FullBundleConv(DepthwiseConv):
     r"""Sum over neighbors and orientations at once, with a kernel of the whole pair.
 
     :math:`y_i(o) = \sum_{o'} w_{o'} \big( k_0(o, o')\,x_i(o') +
@@ -65,7 +65,7 @@ class FullBundleConv(DepthwiseConvolution):
         return self._over_own_fiber(x, own_basis) + neighbors + self.bias
 
     def calibrate(self, x: Tensor, *geometry: Tensor) -> None:
-        """See :meth:`equinet.nn.orientation.depthwise.DepthwiseConvolution.calibrate`."""
+        """See :meth:`equinet.nn.orientation.depthwise.DepthwiseConv.calibrate`."""
         basis, own_basis, edge_index = geometry
         with torch.no_grad():
             itself = self._over_own_fiber(x, own_basis)
@@ -74,7 +74,7 @@ class FullBundleConv(DepthwiseConvolution):
 
     @property
     def neighbor_weights(self) -> Tensor:
-        """See :attr:`equinet.nn.orientation.depthwise.DepthwiseConvolution.neighbor_weights`."""
+        """See :attr:`equinet.nn.orientation.depthwise.DepthwiseConv.neighbor_weights`."""
         return self.kernel.weight
 
     def _over_edges(self, x: Tensor, basis: Tensor, edge_index: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from equinet.nn.orientation.depthwise import DepthwiseConvolution, calibration_gain, scale_parameter
+from equinet.nn.orientation.depthwise import DepthwiseConv, calibration_gain, scale_parameter
 from equinet.nn.orientation.invariants import edge_lengths
 from equinet.ops import segment_sum
 
@@ -80,7 +80,7 @@ def lift_graph(
     return LiftedGraph(node, orientations, lifted, base_edge, origin)
 
 
-class LiftedConv(DepthwiseConvolution):
+class LiftedConv(DepthwiseConv):
     r"""Sum over neighbors with a kernel of the pair's invariants, one a channel.
 
     :math:`y_a = \sum_b k(a, b)\,x_b + b` over lifted nodes. The orientations come from the data and
@@ -113,14 +113,14 @@ class LiftedConv(DepthwiseConvolution):
         return self._linear(x, basis, edge_index) + self.bias
 
     def calibrate(self, x: Tensor, *geometry: Tensor) -> None:
-        """See :meth:`equinet.nn.orientation.depthwise.DepthwiseConvolution.calibrate`."""
+        """See :meth:`equinet.nn.orientation.depthwise.DepthwiseConv.calibrate`."""
         with torch.no_grad():
             gain = calibration_gain(x, self._linear(x, *geometry))
         scale_parameter(gain, self.kernel.weight)
 
     @property
     def neighbor_weights(self) -> Tensor:
-        """See :attr:`equinet.nn.orientation.depthwise.DepthwiseConvolution.neighbor_weights`."""
+        """See :attr:`equinet.nn.orientation.depthwise.DepthwiseConv.neighbor_weights`."""
         return self.kernel.weight
 
     def _linear(self, x: Tensor, basis: Tensor, edge_index: Tensor) -> Tensor:

@@ -4,12 +4,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from equinet.nn.orientation.depthwise import DepthwiseConvolution, balance
+from equinet.nn.orientation.depthwise import DepthwiseConv, balance
 from equinet.nn.radial import RadialNetwork
 from equinet.ops import segment_sum
 
 
-class PositionConv(DepthwiseConvolution):
+class PositionConv(DepthwiseConv):
     r"""Sum over neighbors with a kernel of the distance, one a channel.
 
     :math:`y_i = s\,x_i + \sum_j R(|r_{ij}|)\,x_j + b`: a convolution without orientations. Exactly
@@ -43,14 +43,14 @@ class PositionConv(DepthwiseConvolution):
         return self.own * x + self._over_edges(x, basis, edge_index) + self.bias
 
     def calibrate(self, x: Tensor, *geometry: Tensor) -> None:
-        """See :meth:`equinet.nn.orientation.depthwise.DepthwiseConvolution.calibrate`."""
+        """See :meth:`equinet.nn.orientation.depthwise.DepthwiseConv.calibrate`."""
         with torch.no_grad():
             neighbors = self._over_edges(x, *geometry)
             balance(x, self.own * x, neighbors, self.own, self.neighbor_weights)
 
     @property
     def neighbor_weights(self) -> Tensor:
-        """See :attr:`equinet.nn.orientation.depthwise.DepthwiseConvolution.neighbor_weights`."""
+        """See :attr:`equinet.nn.orientation.depthwise.DepthwiseConv.neighbor_weights`."""
         return self.radial.weights[-1]
 
     def _over_edges(self, x: Tensor, basis: Tensor, edge_index: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """Layers on coefficients of functions on the sphere, ``[..., (lmax+1)², channels]``."""
 
 from equinet.nn.sphere.clebsch_gordan import ClebschGordanProduct, ClebschGordanSelfMix
-from equinet.nn.sphere.convolution import GauntConvolution
+from equinet.nn.sphere.convolution import GauntConv
 from equinet.nn.sphere.gate import Gate
 from equinet.nn.sphere.linear import DegreeLinear
 from equinet.nn.sphere.many_body import GauntManyBody
@@ -15,7 +15,7 @@ __all__ = [
     "DegreeLinear",
     "DegreeNorm",
     "Gate",
-    "GauntConvolution",
+    "GauntConv",
     "GauntManyBody",
     "GauntProduct",
     "GauntSelfMix",

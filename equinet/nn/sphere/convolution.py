@@ -13,7 +13,7 @@ from equinet.o3 import degree_index, spherical_harmonics
 from equinet.ops import aligned_convolution, bracket_product, gaunt_convolution, segment_sum
 
 
-class GauntConvolution(nn.Module):
+class GauntConv(nn.Module):
     r"""Sum over neighbors of the Gaunt product of their features with a radial filter.
 
     :math:`z_i = \frac{1}{\sqrt{n}} \sum_{j} x_j \circledast \sum_l h_l(d_{ij})\,Y_l(\hat r_{ij})`
@@ -41,7 +41,7 @@ class GauntConvolution(nn.Module):
     (ICML 2023) for the alignment.
 
     Example:
-        >>> layer = GauntConvolution(0, 2, 2, channels=8, average_neighbors=1.0)
+        >>> layer = GauntConv(0, 2, 2, channels=8, average_neighbors=1.0)
         >>> edge_index = torch.tensor([[1, 0], [0, 1]])
         >>> layer(torch.randn(2, 1, 8), torch.randn(2, 3), torch.randn(2, 3, 8), edge_index).shape
         torch.Size([2, 9, 8])

@@ -2,7 +2,7 @@ import math
 
 import torch
 
-from equinet.nn import SO2Convolution
+from equinet.nn import SO2Conv
 from equinet.nn.escn.frames import frame_components
 from equinet.o3 import wigner_d
 
@@ -19,8 +19,8 @@ def turn_matrix(lmax: int, mmax: int, angle: float) -> torch.Tensor:
     return wigner_d(lmax, turn(angle))[kept][:, kept]
 
 
-def layer(**options: int) -> SO2Convolution:
-    return SO2Convolution(4, 2, 3, 5, **options).double()
+def layer(**options: int) -> SO2Conv:
+    return SO2Conv(4, 2, 3, 5, **options).double()
 
 
 def inputs(edges: int = 6) -> tuple[torch.Tensor, torch.Tensor]:
@@ -57,7 +57,7 @@ def test_equals_complex_matrices_order_by_order() -> None:
 def test_unit_variance_is_kept() -> None:
     x = torch.randn(4000, 24, 3, dtype=torch.float64)
     x = x[:, : len(frame_components(4, 2))]
-    convolution = SO2Convolution(4, 2, 3, 16).double()
+    convolution = SO2Conv(4, 2, 3, 16).double()
     variance = convolution(x)[0].square().mean((0, 2))
     assert 0.5 < variance.min() < variance.max() < 2.0
 

@@ -3,7 +3,7 @@ from functools import partial
 import pytest
 import torch
 
-from equinet.nn import GauntConvolution, RadialNetwork
+from equinet.nn import GauntConv, RadialNetwork
 from equinet.o3 import spherical_harmonics
 
 EDGES = torch.randint(0, 6, (2, 40), generator=torch.Generator().manual_seed(2))
@@ -15,7 +15,7 @@ def test_the_two_forms_agree_with_their_gradients(lmax: int, lmax_out: int) -> N
     forms = []
     for form in ("generic", "aligned"):
         torch.manual_seed(0)
-        layer = GauntConvolution(lmax, 2, lmax_out, 3, average_neighbors=6.0, form=form).double()
+        layer = GauntConv(lmax, 2, lmax_out, 3, average_neighbors=6.0, form=form).double()
         x = torch.randn(6, (lmax + 1) ** 2, 3, dtype=torch.float64, requires_grad=True)
         directions = torch.randn(40, 3, dtype=torch.float64)
         # Edges along the axes are common in crystals, and both poles are special when aligning.
@@ -36,7 +36,7 @@ def test_the_two_forms_agree_with_their_gradients(lmax: int, lmax_out: int) -> N
 def test_output_has_about_unit_variance() -> None:
     torch.manual_seed(0)
     nodes, neighbors = 200, 15.0
-    layer = GauntConvolution(2, 3, 3, 16, average_neighbors=neighbors)
+    layer = GauntConv(2, 3, 3, 16, average_neighbors=neighbors)
     receiver = torch.arange(nodes).repeat_interleave(int(neighbors))
     sender = torch.randint(0, nodes, receiver.shape)
     x, directions = torch.randn(nodes, 9, 16), torch.randn(len(receiver), 3)
@@ -50,7 +50,7 @@ def test_output_has_about_unit_variance() -> None:
 def test_the_bracket_has_about_unit_variance_of_its_own() -> None:
     nodes, neighbors = 200, 15.0
     torch.manual_seed(0)
-    layer = GauntConvolution(2, 3, 3, 16, average_neighbors=neighbors, odd=True)
+    layer = GauntConv(2, 3, 3, 16, average_neighbors=neighbors, odd=True)
     receiver = torch.arange(nodes).repeat_interleave(int(neighbors))
     edge_index = torch.stack([torch.randint(0, nodes, receiver.shape), receiver])
     x, directions = torch.randn(nodes, 9, 16), torch.randn(len(receiver), 3)
@@ -67,7 +67,7 @@ def test_the_bracket_has_about_unit_variance_of_its_own() -> None:
 @pytest.mark.parametrize("odd", [False, True])
 def test_a_radial_network_takes_the_gain_in(odd: bool) -> None:
     torch.manual_seed(0)
-    layer = GauntConvolution(1, 2, 2, 3, average_neighbors=6.0, odd=odd).double()
+    layer = GauntConv(1, 2, 2, 3, average_neighbors=6.0, odd=odd).double()
     for weights in layer.parameters():
         torch.nn.init.normal_(weights)
     network = RadialNetwork(4, 2, 3, hidden=(5,)).double()
@@ -79,7 +79,7 @@ def test_a_radial_network_takes_the_gain_in(odd: bool) -> None:
 
 
 def test_no_edges_gives_zeros() -> None:
-    layer = GauntConvolution(1, 1, 1, 4, average_neighbors=1.0)
+    layer = GauntConv(1, 1, 1, 4, average_neighbors=1.0)
     empty = torch.zeros(2, 0, dtype=torch.long)
     z = layer(torch.randn(3, 4, 4), torch.zeros(0, 3), torch.zeros(0, 2, 4), empty)
     assert torch.equal(z, torch.zeros(3, 4, 4))
@@ -87,12 +87,12 @@ def test_no_edges_gives_zeros() -> None:
 
 def test_odd_aligned_is_refused() -> None:
     with pytest.raises(ValueError, match="form='generic'"):
-        GauntConvolution(1, 1, 1, 4, average_neighbors=1.0, form="aligned", odd=True)
+        GauntConv(1, 1, 1, 4, average_neighbors=1.0, form="aligned", odd=True)
 
 
 @pytest.mark.parametrize("odd", [False, True])
 def test_layers_may_share_harmonics(odd: bool) -> None:
-    layer = GauntConvolution(1, 2, 2, 3, average_neighbors=6.0, odd=odd).double()
+    layer = GauntConv(1, 2, 2, 3, average_neighbors=6.0, odd=odd).double()
     x, directions = torch.randn(6, 4, 3).double(), torch.randn(40, 3).double()
     radial = torch.randn(40, 3, 3).double()
     unasked = torch.full_like(directions, torch.nan)
