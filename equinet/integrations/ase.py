@@ -1,6 +1,7 @@
 """ASE calculator for trained potentials, for relaxations, dynamics and all other tools of ASE."""
 
 import copy
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,11 +26,29 @@ if TYPE_CHECKING:
     import ase
 
 
+class _Lock:
+    """Lock of one object; a copy of the object, in this process or another, has one of its own."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+    def __reduce__(self) -> tuple[type["_Lock"], tuple[()]]:
+        return type(self), ()
+
+
 class EquinetCalculator(Calculator):
     """Energy, forces and stress of a trained potential.
 
     Forces ignore constraints, which ASE applies itself. The stress is computed for structures that
-    are periodic in all three directions, with ASE's sign, as xx, yy, zz, yz, xz, xy.
+    are periodic in all three directions, with ASE's sign, as xx, yy, zz, yz, xz, xy. Threads may
+    share a calculator: it evaluates one structure after the other, and each thread gets the results
+    of its own structure. A calculator for each thread is faster.
 
     Args:
         model_or_name: Potential, of which the calculator takes a copy; or a run directory, a model
@@ -89,10 +108,30 @@ class EquinetCalculator(Calculator):
             raise ConfigError(f"{model_or_name} is no potential but a {type(model).__name__}")
         self.model = model.requires_grad_(requires_grad=False)
         self.device = torch.device(device)
+        self._lock = _Lock()
         # Attributes instead of results, among which ASE refuses names that it does not know.
         self.energy_spread: float | None = None
         self.forces_spread: np.ndarray | None = None
         self.familiar: bool | None = None
+
+    def get_property(
+        self, name: str, atoms: "ase.Atoms | None" = None, allow_calculation: bool = True
+    ) -> Any:
+        """Return a property of a structure, evaluated if it is not that of the previous call.
+
+        Args:
+            name: Name of the property, such as ``forces``.
+            atoms: Structure to evaluate; None takes that of the previous call.
+            allow_calculation: Whether the structure may be evaluated; otherwise None is returned
+                where that would be needed.
+
+        Raises:
+            DataError: The model cannot evaluate the structure, see the class.
+            PropertyNotImplementedError: The model does not have the property.
+        """
+        # Comparing the structure, evaluating it and taking its result must be one step.
+        with self._lock:
+            return super().get_property(name, atoms, allow_calculation)  # type: ignore[no-untyped-call]
 
     def calculate(
         self,

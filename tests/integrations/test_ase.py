@@ -3,7 +3,10 @@
 import copy
 import importlib
 import math
+import pickle
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from itertools import combinations
 
 import numpy as np
@@ -316,3 +319,28 @@ def test_without_ase_the_import_says_how_to_get_it(monkeypatch):
     monkeypatch.delitem(sys.modules, "equinet.integrations.ase")
     with pytest.raises(BackendError, match=r"pip install 'equinet\[atoms\]'"):
         importlib.import_module("equinet.integrations.ase")
+
+
+def test_threads_may_share_a_calculator(model, monkeypatch):
+    """Each waits a little between evaluation and result, where another could come between."""
+    calculator = EquinetCalculator(model)
+    structures = [STRUCTURES["dimer"].copy(), STRUCTURES["molecule"].copy()]
+    expected = [EquinetCalculator(model).get_forces(atoms) for atoms in structures]
+    evaluate = EquinetCalculator.calculate
+
+    def slowly(self, *arguments):
+        evaluate(self, *arguments)
+        time.sleep(0.02)
+
+    monkeypatch.setattr(EquinetCalculator, "calculate", slowly)
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(calculator.get_forces, 4 * structures))
+    for number, forces in enumerate(found):
+        np.testing.assert_array_equal(forces, expected[number % 2])
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda it: pickle.loads(pickle.dumps(it))])
+def test_a_copied_calculator_works(model, copied):
+    calculator = EquinetCalculator(model)
+    atoms = STRUCTURES["dimer"].copy()
+    assert copied(calculator).get_potential_energy(atoms) == calculator.get_potential_energy(atoms)
