@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar, runtime_checkable
 from torch.utils.data import DataLoader
 
 from equinet.data.graph_dataset import GraphDataset
+from equinet.data.loading.descriptors import allow_descriptors
 from equinet.data.loading.sampling import evaluation_loader, training_loader
 from equinet.errors import DataError
 
@@ -62,7 +63,8 @@ class DataModule(ABC, Generic[Sets]):
         num_workers: Number of loading processes; 0 loads in the main process.
 
     Raises:
-        DataError: An argument is out of range.
+        DataError: An argument is out of range, or the system does not allow as many open files as
+            the loading processes need.
 
     Example:
         >>> from equinet.data import NBody
@@ -84,6 +86,7 @@ class DataModule(ABC, Generic[Sets]):
         ):
             if value < lowest:
                 raise DataError(f"{name} must be at least {lowest}, got {value}")
+        allow_descriptors(num_workers)
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size
         self.seed = seed

@@ -8,6 +8,7 @@ from torch.utils.data import Sampler
 from torch_geometric.loader import DataLoader
 
 from equinet.data.graph_dataset import GraphDataset
+from equinet.data.loading.descriptors import allow_descriptors
 from equinet.data.loading.packing import PackedBatches
 
 _CHUNK = 1 << 16
@@ -132,6 +133,7 @@ def evaluation_loader(
         >>> [batch.num_nodes for batch in evaluation_loader(dataset, 2)]
         [3, 3]
     """
+    allow_descriptors(num_workers)
     return DataLoader(
         dataset,
         batch_size=batch_size,
