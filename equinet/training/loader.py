@@ -7,6 +7,7 @@ from typing import Any
 from torch.utils.data import DataLoader, Sampler
 
 from equinet.data import PackedBatches
+from equinet.errors import EquinetError
 from equinet.training.processes import rank_and_world
 
 
@@ -118,8 +119,20 @@ class EpochLoader(DataLoader[Any]):
         """Start an epoch when its first batch is asked for.
 
         If it started earlier, workers would fetch batches before the epoch is set.
+
+        Raises:
+            EquinetError: A loading process was killed, for instance for lack of memory.
         """
-        yield from super().__iter__()
+        try:
+            yield from super().__iter__()
+        except RuntimeError as error:
+            if "DataLoader worker" not in str(error):
+                raise
+            reason = str(error).split("\n", 1)[0].rstrip(". ")
+            raise EquinetError(
+                f"a loading process ended ({reason}), as for lack of memory or of shared memory "
+                "(/dev/shm); give more of it, or say data.num_workers=0"
+            ) from error
 
     def state_dict(self) -> dict[str, int]:
         """Return a place for the number of batches done, which the checkpoint fills in."""

@@ -1,11 +1,15 @@
 """Batches of an epoch: shared without repetition, continued without loss."""
 
+import os
+import signal
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.utils.data import BatchSampler
+from torch.utils.data import BatchSampler, DataLoader, Dataset
 
 from equinet.data import EpochSampler
+from equinet.errors import EquinetError
 from equinet.training import loader as module
 from equinet.training.loader import EpochBatches, EpochLoader
 
@@ -79,3 +83,30 @@ def test_loader_state(tiny_data):
     loader.load_state_dict({"done": 3})
     assert len(list(loader)) == 2
     assert len(list(loader)) == 5
+
+
+class _Dies(Dataset):
+    def __len__(self) -> int:
+        return 3
+
+    def __getitem__(self, index: int) -> int:
+        os.kill(os.getpid(), signal.SIGKILL)
+        return index
+
+
+def test_a_killed_loading_process_is_one_sentence():
+    loader = EpochLoader(DataLoader(_Dies(), num_workers=1), drop_uneven=False)
+    with pytest.raises(EquinetError, match=r"a loading process ended \(.*say data.num_workers=0"):
+        next(iter(loader))
+
+
+class _Fails(_Dies):
+    def __getitem__(self, index: int) -> int:
+        raise RuntimeError("one of its own")
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_errors_of_a_data_set_stay_what_they_are(workers):
+    loader = EpochLoader(DataLoader(_Fails(), num_workers=workers), drop_uneven=False)
+    with pytest.raises(RuntimeError, match="one of its own"):
+        next(iter(loader))
