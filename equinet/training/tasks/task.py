@@ -28,7 +28,7 @@ from equinet.evaluation import (
     units,
 )
 from equinet.training.divergence import TrainingDivergedError, diverged
-from equinet.training.processes import max_over_processes, rank_and_world, sum_over_processes
+from equinet.training.processes import gather, max_over_processes, rank_and_world
 
 
 @dataclass(frozen=True)
@@ -259,16 +259,26 @@ class Task(pl.LightningModule):
                     "optim.lr, or give callbacks.ema.decay a number below 1"
                 )
         if self.train_errors.update_called:
-            amounts = self.train_errors.amounts()
-            totals = sum_over_processes(list(amounts.values()), self.device)
-            checkpoint["train_errors"] = dict(zip(amounts, totals, strict=True))
+            parts = gather(self.train_errors.amounts())
+            totals = {name: sum(part[name] for part in parts) for name in parts[0]}
+            checkpoint["train_errors"] = totals
+            if len(parts) > 1:
+                checkpoint["train_errors_by_process"] = parts
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Continue with the training errors, whose sums over processes the first process takes."""
+        """Continue with the training errors.
+
+        Each process takes its own sums, since another order of addition would round otherwise; with
+        another number of processes the first one takes the totals.
+        """
         amounts = checkpoint.get("train_errors")
-        if amounts is not None:
-            rank, _ = rank_and_world()
-            self.train_errors.restore(amounts if rank == 0 else {})
+        if amounts is None:
+            return
+        rank, world = rank_and_world()
+        parts = checkpoint.get("train_errors_by_process", [amounts])
+        if len(parts) != world:
+            parts = [amounts, *[{}] * (world - 1)]
+        self.train_errors.restore(parts[rank])
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Build the optimizer; learning rates are set by a schedule callback.

@@ -10,7 +10,7 @@ from torch import nn
 
 from equinet.models import Committee
 from equinet.training import PotentialTask, residuals
-from equinet.training.tasks.task import parameter_groups
+from equinet.training.tasks.task import Task, parameter_groups
 
 
 @pytest.fixture
@@ -46,6 +46,32 @@ def test_running_training_errors_start_afresh(task, batch):
     task.train_errors.update(task.errors(batch))
     assert task.pop_training_errors().keys() >= {"loss", "forces_rmse_meV_per_A"}
     assert task.pop_training_errors() == {}
+
+
+@pytest.mark.parametrize(("world", "expected"), [(2, [3.0, 5.0]), (3, [8.0, 0.0, 0.0])])
+def test_running_errors_of_each_process_are_kept_in_a_checkpoint(
+    make_model, monkeypatch, world, expected
+):
+    """Added up in another order after a resume, they would differ in their last bits."""
+    name = "energy.count"
+
+    def task_of(amounts):
+        task = PotentialTask(model=make_model(), optimizer=torch.optim.SGD)
+        if amounts:
+            task.train_errors.restore(amounts)
+        return task
+
+    saving = task_of({name: 3.0})
+    other = task_of({name: 5.0}).train_errors.amounts()
+    monkeypatch.setattr(f"{Task.__module__}.gather", lambda mine: [mine, other])
+    checkpoint = {}
+    saving.on_save_checkpoint(checkpoint)
+    assert checkpoint["train_errors"][name] == 8.0
+    for rank in range(world):
+        monkeypatch.setattr(f"{Task.__module__}.rank_and_world", lambda rank=rank: (rank, world))
+        resumed = task_of({})
+        resumed.on_load_checkpoint(checkpoint)
+        assert resumed.train_errors.amounts()[name] == expected[rank]
 
 
 def test_weight_decay_acts_on_matrices_only():
