@@ -3,7 +3,8 @@
 import logging
 import sys
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import lightning.pytorch as pl
@@ -22,6 +23,7 @@ from equinet.training.checkpoints import (
 )
 from equinet.training.divergence import TrainingDivergedError, keep_batch
 from equinet.training.loader import EpochLoader
+from equinet.training.peers import Peers
 from equinet.training.progress import ErrorBar, MetricsTable
 from equinet.training.report import announce, finish, leave_usable
 from equinet.training.tasks import Task
@@ -65,8 +67,8 @@ def fit(
         ConfigError: The budget allows no step, there are fewer batches than processes, or a saved
             model of this class could not be loaded again.
         DataError: The data lack what the task needs.
-        EquinetError: The checkpoint cannot be read, the model failed its check, or a prediction
-            of the trained model is not finite.
+        EquinetError: The checkpoint cannot be read, the model failed its check, a prediction of
+            the trained model is not finite, or another process of the run ended too early.
 
     Example:
         >>> from equinet.configuration import compose
@@ -78,7 +80,8 @@ def fit(
     has_bar = sys.stdout.isatty()
     checkpoint = RunCheckpoint(folder=directory.checkpoints, minutes=checkpoint_minutes)
     table = MetricsTable(path=directory.table, seconds=log_seconds)
-    own: list[Callback] = [StepSeed(seed=seed), table, checkpoint]
+    peers = Peers()
+    own: list[Callback] = [peers, StepSeed(seed=seed), table, checkpoint]
     trainer: Any = make_trainer([*callbacks, *own, *([ErrorBar()] if has_bar else [])])
     # Damaged checkpoints are found here, before anything is written.
     start = checkpoint_to_resume(directory, repair=trainer.is_global_zero)
@@ -95,7 +98,7 @@ def fit(
     if trainer.is_global_zero:
         announce(task, trainer, directory)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _naming_lost(peers, directory):
             # These warnings on worker counts and logging intervals do not apply to small data.
             warnings.simplefilter("ignore", PossibleUserWarning)
             trainer.fit(
@@ -122,6 +125,23 @@ def fit(
     return finish(task, data, trainer, directory, checkpoint, stamp)
 
 
+@contextmanager
+def _naming_lost(peers: Peers, directory: RunDirectory) -> Iterator[None]:
+    """Replace torch's error for a lost connection by a sentence that names the process behind it.
+
+    Raises:
+        EquinetError: Another process of the run has ended.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        ours = isinstance(error, EquinetError | torch.OutOfMemoryError)
+        lost = "" if ours else peers.lost(error)
+        if not lost:
+            raise
+        raise EquinetError(f"{lost}; its own output says why; {_next(directory)}") from error
+
+
 def _explained(
     error: TrainingDivergedError | torch.OutOfMemoryError, directory: RunDirectory
 ) -> EquinetError:
@@ -137,9 +157,13 @@ def _explained(
         if error.batch is not None:
             keep_batch(error.batch, path)
         sentence += f"; the batch is in {relative(path)}"
+    return TrainingDivergedError(f"{sentence}; {_next(directory)}", error.file)
+
+
+def _next(directory: RunDirectory) -> str:
+    """Say what the same command will do after a session that failed."""
     start = "resumes from its last checkpoint" if directory.resumes_from else "starts afresh"
-    sentence += f"; the same command with run.dir={relative(directory.path)} {start}"
-    return TrainingDivergedError(sentence, error.file)
+    return f"the same command with run.dir={relative(directory.path)} {start}"
 
 
 def _refuse_unknown_model(task: Task) -> None:
