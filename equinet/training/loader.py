@@ -126,7 +126,7 @@ class EpochLoader(DataLoader[Any]):
         try:
             yield from super().__iter__()
         except RuntimeError as error:
-            if "DataLoader worker" not in str(error):
+            if not str(error).startswith("DataLoader worker (pid"):
                 raise
             reason = str(error).split("\n", 1)[0].rstrip(". ")
             raise EquinetError(
