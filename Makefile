@@ -4,13 +4,33 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: train test lint docs bench native clean
+.PHONY: train test soak test-lowest audit lint docs bench native clean
 
 train: native ## train a small force field on the embedded surface set, a few minutes
 	$(RUN) -m equinet.train +experiment=oc20 trainer=cpu
 
-test: native ## the whole test suite
-	$(RUN) -m pytest -n 2
+test: native ## the test suite but for what takes longest, which is part of the soak
+	$(RUN) -m pytest -n 2 -m "not slow"
+
+# One part or several: make soak PARTS="kills fuzz"; fewer cases: make soak FRACTION=0.05
+PARTS ?=
+FRACTION ?= 1
+SEED ?= 0
+soak: native ## kills, damaged files, full disks, load, processes and slow tests, up to an hour
+	PYTHONPATH=tests OMP_NUM_THREADS=1 $(RUN) tests/soak $(PARTS) --fraction $(FRACTION) --seed $(SEED)
+
+LOWEST := build/lowest
+test-lowest: native ## the test suite with the lowest release of every dependency but torch
+	test -x $(LOWEST)/bin/python || $(PYTHON) -m venv $(LOWEST)
+	$(RUN) .ci/lowest.py > $(LOWEST)/requirements.txt
+	$(LOWEST)/bin/python -m pip install --quiet -r $(LOWEST)/requirements.txt
+	PYTHONPATH=. $(LOWEST)/bin/python -m pytest -n 2 -m "not slow" -p no:cacheprovider
+
+AUDIT := build/audit
+audit: $(VENV)/.installed ## known weaknesses of what is installed
+	test -x $(AUDIT)/bin/python || $(PYTHON) -m venv $(AUDIT)
+	$(AUDIT)/bin/python -m pip install --quiet pip-audit
+	$(AUDIT)/bin/python -m pip_audit --path $$($(RUN) -c "import sysconfig; print(sysconfig.get_path('purelib'))") --skip-editable
 
 lint: $(VENV)/.installed ## style and types
 	$(RUN) -m ruff check .

@@ -155,11 +155,31 @@ def kinds():
             torch.testing.assert_close(model(batch, **options), eager(batch, **options))
 
 
-@pytest.mark.parametrize("function", [dynamics, training, attention, committee, fallback, kinds])
-def test_compiles_whole(function):
+def exported():
+    """The program that is compiled ahead of time, of a model as small as can be."""
+    model = make_model(layers=1, lmax_hidden=0, lmax_filter=1, correlation=1).eval()
+    program = trace(model, stress=True).module()
+    for batch in (Batch(4, 2), Batch(3, 5)):
+        graph = (batch.cell, batch.batch, batch.edge_index, batch.edge_shift)
+        found = program(batch.atomic_numbers, batch.pos, *graph)
+        torch.testing.assert_close(found, model(batch, stress=True))
+
+
+def run_alone(function):
     command = [sys.executable, __file__, function.__name__]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize("function", [dynamics, exported])
+def test_compiles_whole(function):
+    run_alone(function)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("function", [training, attention, committee, fallback, kinds])
+def test_compiles_whole_in_every_use(function):
+    run_alone(function)
 
 
 if __name__ == "__main__":

@@ -113,6 +113,7 @@ def test_traces_whole(function):
     run_alone(function)
 
 
+@pytest.mark.slow
 def test_runs_ahead_of_time_compiled(tmp_path):
     run_alone(package, tmp_path / "ops.pt2")
 

@@ -14,7 +14,7 @@ import torch
 from deeds import warm_up
 from table import Row, table
 
-PARTS = ("kills", "fuzz", "disk", "load", "ranks")
+PARTS = ("kills", "fuzz", "disk", "load", "ranks", "slow")
 
 
 def main() -> int:
