@@ -2,6 +2,7 @@
 
 import faulthandler
 import hashlib
+import logging
 import os
 import random
 import re
@@ -200,6 +201,7 @@ def _in_a_child(
         status = 1
         signal.signal(signal.SIGALRM, signal.SIG_DFL)  # pytest-timeout would only raise
         faulthandler.disable()
+        logging.disable(logging.CRITICAL)
         try:
             with warnings.catch_warnings(), os.fdopen(writer, "w") as report:
                 warnings.simplefilter("ignore")

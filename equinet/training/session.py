@@ -98,7 +98,7 @@ def fit(
     if trainer.is_global_zero:
         announce(task, trainer, directory)
     try:
-        with warnings.catch_warnings(), _naming_lost(peers, directory):
+        with warnings.catch_warnings(), _own_errors(peers, directory):
             # These warnings on worker counts and logging intervals do not apply to small data.
             warnings.simplefilter("ignore", PossibleUserWarning)
             trainer.fit(
@@ -126,11 +126,12 @@ def fit(
 
 
 @contextmanager
-def _naming_lost(peers: Peers, directory: RunDirectory) -> Iterator[None]:
-    """Replace torch's error for a lost connection by a sentence that names the process behind it.
+def _own_errors(peers: Peers, directory: RunDirectory) -> Iterator[None]:
+    """Replace what torch and Lightning raise for a lost connection and for Ctrl-C.
 
     Raises:
         EquinetError: Another process of the run has ended.
+        KeyboardInterrupt: Ctrl-C was typed before the first step, or twice.
     """
     try:
         yield
@@ -140,6 +141,11 @@ def _naming_lost(peers: Peers, directory: RunDirectory) -> Iterator[None]:
         if not lost:
             raise
         raise EquinetError(f"{lost}; its own output says why; {_next(directory)}") from error
+    except SystemExit as error:
+        # Lightning exits with 1 after Ctrl-C, where the command has a code of its own.
+        if isinstance(error.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from error
+        raise
 
 
 def _explained(

@@ -1,5 +1,5 @@
 """Prove the promises of reliability: ``make soak``, or with ``PYTHONPATH=tests``
-``python tests/soak [PART ...] [--fraction F] [--seed N] [--keep FOLDER]``.
+``python -m soak [PART ...] [--fraction F] [--seed N] [--keep FOLDER]``.
 """
 
 import argparse
@@ -11,8 +11,8 @@ import time
 from pathlib import Path
 
 import torch
-from deeds import warm_up
-from table import Row, table
+from soak.deeds import warm_up
+from soak.table import Row, table
 
 PARTS = ("kills", "fuzz", "disk", "load", "ranks", "slow")
 
@@ -41,8 +41,11 @@ def report(given: argparse.Namespace, folder: Path) -> int:
     rows: list[Row] = []
     begun = time.monotonic()
     for name in given.parts or PARTS:
-        part = importlib.import_module(name)
-        rows += part.run(folder, data, seed=given.seed, fraction=given.fraction)
+        part = importlib.import_module(f"soak.{name}")
+        found = part.run(folder, data, seed=given.seed, fraction=given.fraction)
+        sys.stdout.write(f"{table(found)}\n\n")
+        sys.stdout.flush()
+        rows += found
     sys.stdout.write(f"{table(rows)}\n{time.monotonic() - begun:.0f} s, seed {given.seed}\n")
     return int(any(row.faults for row in rows))
 

@@ -4,6 +4,7 @@ import logging
 import os
 import pickle
 import random
+import select
 import signal
 import sys
 import time
@@ -95,16 +96,16 @@ def side_by_side(jobs: Sequence[Callable[[], Any]], width: int = 2) -> list[Any]
                 _answer(job, reader, writer)
             os.close(writer)
             running[pid] = number, reader
-        for pid, (number, reader) in list(running.items()):
-            # The pipe is read to its end first: a full one would keep the process from ending.
-            with os.fdopen(reader, "rb") as file:
-                content = file.read()
-            os.waitpid(pid, 0)
-            del running[pid]
-            if not content:
-                raise RuntimeError(f"job {number} ended without a result")
-            results[number] = pickle.loads(content)
-            break
+        readable, _, _ = select.select([reader for _, reader in running.values()], [], [])
+        pid, (number, reader) = next(each for each in running.items() if each[1][1] in readable)
+        # The pipe is read to its end first: a full one would keep the process from ending.
+        with os.fdopen(reader, "rb") as file:
+            content = file.read()
+        os.waitpid(pid, 0)
+        del running[pid]
+        if not content:
+            raise RuntimeError(f"job {number} ended without a result")
+        results[number] = pickle.loads(content)
     return results
 
 

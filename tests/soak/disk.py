@@ -15,11 +15,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from cases import scaled
-from children import RAW, dice, last_words, side_by_side, stop, wait
-from deeds import Deed, caching, conversion, evaluation, saving, training
-from doing import LIMIT, begin, difference, finish, is_write, undisturbed
-from table import Row
+from soak.cases import scaled
+from soak.children import RAW, dice, last_words, side_by_side, stop, wait
+from soak.deeds import Deed, caching, conversion, evaluation, saving, training
+from soak.doing import LIMIT, begin, difference, finish, is_write, undisturbed
+from soak.table import Row
 
 
 def fill_at(place: int, folder: Path) -> None:

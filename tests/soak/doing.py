@@ -8,8 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from children import last_words, start, stop, wait
-from deeds import Deed, as_rank, free_port
+from soak.children import last_words, start, stop, wait
+from soak.deeds import Deed, as_rank, free_port
 
 LIMIT = 300.0  # seconds for work that nobody disturbs
 

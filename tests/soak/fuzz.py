@@ -5,11 +5,11 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from cases import scaled
-from children import side_by_side
 from damage import faults
 from damaged_files import OPEN, SEALED, Kind
-from table import Row
+from soak.cases import scaled
+from soak.children import side_by_side
+from soak.table import Row
 
 SECONDS = 30  # for one file
 

@@ -16,11 +16,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from cases import scaled
-from children import RAW, dice, last_words, side_by_side, stop, wait
-from deeds import Deed, caching, conversion, evaluation, saving, training, training_on_two
-from doing import LIMIT, begin, difference, finish, is_write, undisturbed
-from table import Row
+from soak.cases import scaled
+from soak.children import RAW, dice, last_words, side_by_side, stop, wait
+from soak.deeds import Deed, caching, conversion, evaluation, saving, training, training_on_two
+from soak.doing import LIMIT, begin, difference, finish, is_write, undisturbed
+from soak.table import Row
 
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 IN_A_ROW = 4  # kills before the work may finish

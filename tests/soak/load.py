@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 import torch.multiprocessing
-from cases import scaled
-from children import RAW, last_words, side_by_side, start, stop, wait
-from deeds import small_model, state_of_run, trained, tree_of
 from lightning.pytorch import Callback
-from table import Row
+from soak.cases import scaled
+from soak.children import RAW, last_words, side_by_side, start, stop, wait
+from soak.deeds import small_model, state_of_run, trained, tree_of
+from soak.table import Row
 
 from equinet import train
 from equinet.data import frame_to_atoms, read_frames

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from cases import scaled
-from children import RAW, dice, last_words, start, stop, wait
-from deeds import as_rank, free_port, has_stepped, trained, tree_of
-from table import Row
+from soak.cases import scaled
+from soak.children import RAW, dice, last_words, start, stop, wait
+from soak.deeds import as_rank, free_port, has_stepped, trained, tree_of
+from soak.table import Row
 
 from equinet.run_directory import RunDirectory
 

@@ -6,7 +6,7 @@ import sys
 import time
 from pathlib import Path
 
-from table import Row
+from soak.table import Row
 
 ROOT = Path(__file__).resolve().parents[2]
 

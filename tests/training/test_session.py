@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from lightning.pytorch import Callback
 
 from equinet import zoo
 from equinet.errors import ConfigError, EquinetError
@@ -110,3 +111,14 @@ def test_every_network_is_compiled_before_the_first_step(
     assert len(seen) == expected
     assert all(network in run.task.model.members for network in seen)
     assert steps[-1] == expected
+
+
+def test_ctrl_c_before_the_first_step_stays_ctrl_c(run_fit):
+    """Lightning would exit with 1, as after a failure."""
+
+    class Interrupts(Callback):
+        def on_fit_start(self, *_):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_fit(extra=(Interrupts(),))
