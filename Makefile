@@ -17,20 +17,23 @@ PARTS ?=
 FRACTION ?= 1
 SEED ?= 0
 soak: native ## kills, damaged files, full disks, load, processes and slow tests, up to an hour
-	PYTHONPATH=tests OMP_NUM_THREADS=1 $(RUN) tests/soak $(PARTS) --fraction $(FRACTION) --seed $(SEED)
+	PYTHONPATH=tests OMP_NUM_THREADS=1 $(RUN) -m soak $(PARTS) --fraction $(FRACTION) --seed $(SEED)
 
 LOWEST := build/lowest
 test-lowest: native ## the test suite with the lowest release of every dependency but torch
 	test -x $(LOWEST)/bin/python || $(PYTHON) -m venv $(LOWEST)
 	$(RUN) .ci/lowest.py > $(LOWEST)/requirements.txt
 	$(LOWEST)/bin/python -m pip install --quiet -r $(LOWEST)/requirements.txt
-	PYTHONPATH=. $(LOWEST)/bin/python -m pytest -n 2 -m "not slow" -p no:cacheprovider
+	# Old releases warn of what newer ones have changed.
+	PYTHONPATH=. $(LOWEST)/bin/python -m pytest -n 2 -m "not slow" -p no:cacheprovider \
+		-W ignore::DeprecationWarning -W ignore::FutureWarning
 
 AUDIT := build/audit
 audit: $(VENV)/.installed ## known weaknesses of what is installed
 	test -x $(AUDIT)/bin/python || $(PYTHON) -m venv $(AUDIT)
 	$(AUDIT)/bin/python -m pip install --quiet pip-audit
-	$(AUDIT)/bin/python -m pip_audit --path $$($(RUN) -c "import sysconfig; print(sysconfig.get_path('purelib'))") --skip-editable
+	$(AUDIT)/bin/python -m pip_audit --path $$($(RUN) -c "import sysconfig; print(sysconfig.get_path('purelib'))") \
+		--skip-editable --strict
 
 lint: $(VENV)/.installed ## style and types
 	$(RUN) -m ruff check .
