@@ -11,11 +11,25 @@ import torch
 from equinet import configuration, zoo
 from equinet.arguments import Count
 from equinet.configuration import RunDirectory, relative, write_json
-from equinet.data import AtomicDataset, Frame, evaluation_loader, frame_to_atoms, official_3bpa_file
+from equinet.data import (
+    AtomicDataset,
+    EnergyUnit,
+    ForcesUnit,
+    Frame,
+    LengthUnit,
+    Units,
+    evaluation_loader,
+    frame_to_atoms,
+    official_3bpa_file,
+    read_frames,
+)
+from equinet.data.survey import report
 from equinet.elements import symbol
 from equinet.errors import ConfigError, DataError
 from equinet.evaluation import (
+    LABELED_ERRORS,
     POTENTIAL_ERRORS,
+    absent,
     describe,
     parity,
     published_rows,
@@ -53,19 +67,17 @@ def run(tree: Mapping[str, Any]) -> dict[str, Any]:
     configuration.check_kind(tree["batch_size"], Count, "batch_size")
     configuration.check_kind(tree["dtype"], Literal["float32", "float64"], "dtype")
     configuration.check_kind(tree["free_atoms_only"], bool, "free_atoms_only")
-    configuration.check_kind(tree["data"]["allow_zero_forces"], bool, "data.allow_zero_forces")
+    for key, kind in (
+        ("allow_zero_forces", bool),
+        ("energy_unit", EnergyUnit),
+        ("length_unit", LengthUnit),
+        ("forces_unit", ForcesUnit),
+    ):
+        configuration.check_kind(tree["data"][key], kind, f"data.{key}")
     name, file = str(tree["checkpoint"]), Path(str(tree["data"]["file"])).expanduser()
     directory = _run_directory(name)
     model = _load(name, directory, tree["dtype"])
-    dataset = AtomicDataset.from_file(
-        file,
-        model.neighborhood,
-        energy_key=tree["data"]["energy_key"],
-        forces_key=tree["data"]["forces_key"],
-        forces_required=False,
-        allow_zero_forces=tree["data"]["allow_zero_forces"],
-    )
-    _refuse_unseen(dataset, model, file)
+    dataset = _read(tree["data"], file, model)
     free_atoms_only = tree["free_atoms_only"]
     if free_atoms_only is None and directory and directory.config.is_file():
         free_atoms_only = configuration.load_yaml(directory.config)["task"].get("free_atoms_only")
@@ -73,6 +85,28 @@ def run(tree: Mapping[str, Any]) -> dict[str, Any]:
     with hold(output, "evaluates"), writing(output):
         remove_partials(output, held=True)
         return _evaluate(tree, model, dataset, output, free_atoms_only=bool(free_atoms_only))
+
+
+def _units(settings: Mapping[str, Any]) -> Units:
+    return Units(*(settings[f"{name}_unit"] for name in ("energy", "length", "forces")))
+
+
+def _read(settings: Mapping[str, Any], file: Path, model: Potential) -> AtomicDataset:
+    """Read the file, and say what it holds before anything is predicted."""
+    units = _units(settings)
+    frames = read_frames(
+        file,
+        energy_key=settings["energy_key"],
+        forces_key=settings["forces_key"],
+        mixed_labels=True,
+        allow_zero_forces=settings["allow_zero_forces"],
+        units=units,
+    )
+    for remark in report({file.name: frames}, units):
+        _log.log(logging.WARNING if remark.is_loud else logging.INFO, "%s", remark.text)
+    dataset = AtomicDataset(frames, model.neighborhood, name=file.name, mixed_labels=True)
+    _refuse_unseen(dataset, model, file)
+    return dataset
 
 
 def _evaluate(
@@ -94,12 +128,14 @@ def _evaluate(
     )
     distribution = summarize(found.per_structure, loader)
     official = official_3bpa_file(file)
+    file_units = _units(tree["data"])
     metrics = {
         "checkpoint": name,
         "file": str(file),
         "official_name": official,
         "fingerprint": dataset.fingerprint(),
         "structures": len(dataset),
+        "file_units": None if file_units.are_own else file_units.describe(),
         "free_atoms_only": free_atoms_only,
         "errors": found.errors,
         "units": {key: units(POTENTIAL_ERRORS)[key] for key in found.errors},
@@ -113,6 +149,8 @@ def _evaluate(
     about = f"{file} (official {official})" if official else str(file)
     _log.info("%s on %s", name, about)
     _log.info("%s", table(rows, published_rows(official or "")))
+    for sentence in absent(rows, LABELED_ERRORS):
+        _log.info("%s", sentence)
     if distribution is not None:
         _log.info("%s", describe(file.stem, distribution))
     _log.info("Written to %s", relative(output))

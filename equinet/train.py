@@ -185,7 +185,9 @@ def _previous(directory: RunDirectory) -> dict[str, Any] | None:
 def _train(tree: Mapping[str, Any], directory: RunDirectory) -> dict[str, Any]:
     seed, options = tree["seed"], tree["run"]
     data = _data(tree)
-    stamp = configuration.make_stamp(seed=seed, fingerprint=data.fingerprint())
+    stamp = configuration.make_stamp(
+        seed=seed, fingerprint=data.fingerprint(), data=data.describe()
+    )
     if process_rank() == 0:
         directory.write_stamp(stamp)
     task = _task(tree, data)

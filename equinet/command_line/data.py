@@ -3,20 +3,21 @@
 import argparse
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from equinet.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
-    from equinet.data import LabelKeys
+    from equinet.data import Frame, LabelKeys
     from equinet.data.store import FrameStore, Record, Refusal
 
 _SOURCE = (
     "S2EF folder or tar, .lmdb, .aselmdb, ASE database, extxyz, or a folder of several S2EF splits"
 )
 _SHOWN = 10  # number of refused frames that info names
+_SURVEYED = 1000  # largest number of frames of a source that info reads
 _SECONDS = 10.0  # least time between two lines of progress
 
 
@@ -120,12 +121,37 @@ def show_info(arguments: argparse.Namespace) -> Iterator[str]:
         if number:
             yield ""
         if is_store(source):
-            yield from _describe(FrameStore(source))
+            store = FrameStore(source)
+            yield from _describe(store)
+            yield from _survey("all frames", store)
             continue
         parts = find_parts(source)
         kind = type(parts[0]).__name__.removesuffix("Part")
         yield f"{source}: {len(parts)} parts of kind {kind}, not converted yet"
         yield f"  first                    {parts[0].name}"
+        yield from _survey(f"first {_SURVEYED} frames at most", _first_frames(source))
+
+
+def _first_frames(source: Path) -> "list[Frame]":
+    """Read the frames of a source that can be used, up to a number."""
+    from equinet.data import LabelKeys
+    from equinet.data.store import Record
+
+    frames: list[Frame] = []
+    for record in _records(source, LabelKeys()):
+        if isinstance(record, Record):
+            frames.append(record.frame)
+        if len(frames) == _SURVEYED:
+            break
+    return frames
+
+
+def _survey(name: str, frames: "Sequence[Frame]") -> Iterator[str]:
+    """Yield what the frames are, and what is implausible about them."""
+    from equinet.data.survey import report
+
+    if len(frames):
+        yield from (remark.text for remark in report({name: frames}))
 
 
 def lint_source(arguments: argparse.Namespace) -> Iterator[str]:

@@ -15,12 +15,13 @@ _HERE = Path(__file__).resolve().parent
 _PACKAGES = ("torch", "lightning", "numpy", "e3nn", "torch-geometric", "hydra-core", "ase")
 
 
-def make_stamp(*, seed: int, fingerprint: str) -> dict[str, Any]:
+def make_stamp(*, seed: int, fingerprint: str, data: str = "") -> dict[str, Any]:
     """Record what a result depends on beside its configuration.
 
     Args:
         seed: Seed of the run.
         fingerprint: Checksum of the data.
+        data: Description of the data in one line, with units that were converted.
 
     Returns:
         JSON-ready mapping: time, command, host, versions, commit and whether the checkout had
@@ -47,6 +48,7 @@ def make_stamp(*, seed: int, fingerprint: str) -> dict[str, Any]:
         "dirty": is_dirty,
         "seed": seed,
         "data_fingerprint": fingerprint,
+        "data": data,
     }
 
 

@@ -24,15 +24,16 @@ from equinet.evaluation.plots import (
     parity,
     structure_errors,
 )
-from equinet.evaluation.potential_errors import POTENTIAL_ERRORS, PotentialErrors
+from equinet.evaluation.potential_errors import LABELED_ERRORS, POTENTIAL_ERRORS, PotentialErrors
 from equinet.evaluation.predictions import Predictions, predict, table
 from equinet.evaluation.published import published_rows
 from equinet.evaluation.relaxation import Relaxed, relax
 from equinet.evaluation.residuals import Loss, LossWeights, Residuals, residuals
-from equinet.evaluation.tables import lay_out
+from equinet.evaluation.tables import absent, lay_out
 
 __all__ = [
     "CLASS_ERRORS",
+    "LABELED_ERRORS",
     "LOSS",
     "POTENTIAL_ERRORS",
     "ClassificationErrors",
@@ -46,6 +47,7 @@ __all__ = [
     "Relaxed",
     "Residuals",
     "SummedErrors",
+    "absent",
     "classified",
     "columns",
     "curves",

@@ -2,6 +2,7 @@
 
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
 from equinet.evaluation.errors import LOSS, Error, SummedErrors
@@ -41,6 +42,9 @@ POTENTIAL_ERRORS: tuple[Error, ...] = (
     Error("stress_mae", "S MAE", "meV/Å³", of="stress", measure="absolute"),
 )
 """Errors of a potential, in the order of ``metrics.csv``."""
+
+LABELED_ERRORS = {"energies": "energy_rmse", "forces": "forces_rmse"}
+"""An error that each label gives, by the name of the label, see :func:`absent`."""
 
 
 class PotentialErrors(SummedErrors):
@@ -90,7 +94,9 @@ class PotentialErrors(SummedErrors):
 
     def compute(self) -> dict[str, Tensor]:
         """Return the errors by name, in the units of :data:`POTENTIAL_ERRORS`, and the loss."""
-        loss = self.weights.energy * self.average("energy_penalty")
+        loss = torch.zeros_like(self.sums[0])
+        if self.count("energy_penalty"):
+            loss = loss + self.weights.energy * self.average("energy_penalty")
         if self.count("forces_penalty"):
             loss = loss + self.weights.forces * self.average("forces_penalty")
         if self.count("stress_penalty"):

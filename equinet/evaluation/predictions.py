@@ -15,7 +15,7 @@ from equinet.evaluation.finite import refuse_not_finite
 from equinet.evaluation.plots import Parity
 from equinet.evaluation.potential_errors import POTENTIAL_ERRORS, PotentialErrors
 from equinet.evaluation.published import PublishedRow
-from equinet.evaluation.residuals import counted_atoms, residuals
+from equinet.evaluation.residuals import counted_atoms, labeled_structures, residuals
 from equinet.evaluation.tables import lay_out
 
 
@@ -25,7 +25,7 @@ class Predictions:
 
     Attributes:
         energy: Predicted total energies, eV.
-        true_energy: True total energies, eV.
+        true_energy: True total energies, eV; NaN where there are none.
         atoms: Number of atoms of each structure.
         forces: Predicted forces of all atoms, structure after structure, eV/Å.
         true_forces: True forces of all atoms, eV/Å; NaN where there are none.
@@ -79,14 +79,18 @@ class Predictions:
     @property
     def parity(self) -> tuple[Parity, ...]:
         """Energies per atom, relative to the mean of the true ones, and labeled forces."""
-        true, predicted = self.true_energy / self.atoms, self.energy / self.atoms
-        center = float(true.mean()) if true.size else 0.0
-        energies = Parity("energy − mean (eV/atom)", true - center, predicted - center)
+        pairs = []
+        known = ~np.isnan(self.true_energy)
+        if known.any():
+            atoms = self.atoms[known]
+            true, predicted = self.true_energy[known] / atoms, self.energy[known] / atoms
+            center = float(true.mean())
+            pairs.append(Parity("energy − mean (eV/atom)", true - center, predicted - center))
         known = ~np.isnan(self.true_forces)
-        if not known.any():
-            return (energies,)
-        forces = Parity("force component (eV/Å)", self.true_forces[known], self.forces[known])
-        return energies, forces
+        if known.any():
+            true, predicted = self.true_forces[known], self.forces[known]
+            pairs.append(Parity("force component (eV/Å)", true, predicted))
+        return tuple(pairs)
 
 
 def predict(
@@ -102,7 +106,7 @@ def predict(
     Args:
         model: Potential, ``model(graph) -> {"energy", "forces"}``; it is moved to ``device`` and
             left in evaluation mode.
-        loader: Loader of batches with energies; forces and stresses are compared if labeled.
+        loader: Loader of batches; energies, forces and stresses are compared where labeled.
         device: Device on which to compute.
         free_atoms_only: Whether atoms marked ``fixed`` are left out of the force errors.
         further: Metric that is updated with the results and the batch; its errors join the others
@@ -141,21 +145,33 @@ def predict(
         if further is not None:
             further.to(device).update(results, graph)
         parts["energy"].append(results["energy"].double())
-        parts["true_energy"].append(graph.energy)
-        parts["atoms"].append(batch_residuals.atoms.long())
+        parts["true_energy"].append(_true(graph, "energy", results["energy"]))
+        batch = torch.zeros_like(graph.atomic_numbers) if graph.batch is None else graph.batch
+        parts["atoms"].append(torch.bincount(batch, minlength=len(results["energy"])))
         parts["forces"].append(results["forces"].double())
         for name in ("energy_spread", "forces_spread"):
             if name in results:
                 parts.setdefault(name, []).append(results[name].double())
         if "familiar" in results:
             parts.setdefault("familiar", []).append(results["familiar"])
-        unknown = torch.full_like(results["forces"], torch.nan).double()
-        parts["true_forces"].append(graph.forces if "forces" in graph else unknown)
+        parts["true_forces"].append(_true(graph, "forces", results["forces"]))
         parts["counted"].append(counted_atoms(graph, free_atoms_only=free_atoms_only))
     arrays = {name: torch.cat(tensors).cpu().numpy() for name, tensors in parts.items()}
     computed = {**errors.compute(), **({} if further is None else further.compute())}
     found = {name: float(value) for name, value in computed.items() if name != "loss"}
     return Predictions(**arrays, errors=found)
+
+
+def _true(graph: Any, label: str, predicted: torch.Tensor) -> torch.Tensor:
+    """Return the labels of a batch, NaN where there are none."""
+    unknown = torch.full_like(predicted, torch.nan, dtype=torch.float64)
+    if label not in graph:
+        return unknown
+    known = labeled_structures(graph, label)
+    if known is None:
+        return graph[label].double()
+    mask = known[graph.batch][:, None] if label == "forces" else known
+    return torch.where(mask, graph[label].double(), unknown)
 
 
 def table(rows: Sequence[Mapping[str, Any]], published: Sequence[PublishedRow] = ()) -> str:

@@ -21,10 +21,10 @@ class Residuals:
     Energies are subtracted before any cast: float32 resolves only 2 meV at -17 660 eV.
 
     Attributes:
-        energy: Errors of the total energies [G], eV.
-        atoms: Number of atoms of each structure [G].
-        forces: Errors of the forces [M, 3], eV/Å; M is the number of atoms, or of free atoms where
-            the others are left out.
+        energy: Errors of the total energies [G], eV; G is the number of structures with an energy.
+        atoms: Number of atoms of each of these structures [G].
+        forces: Errors of the forces [M, 3], eV/Å; M is the number of atoms with a force, or of free
+            ones among them where the others are left out.
         stress: Errors of the stress tensors [G, 3, 3], eV/Å³; None where stress is not trained on.
 
     Example:
@@ -46,7 +46,8 @@ def residuals(
     Args:
         predicted: Results ``energy`` [G], eV, ``forces`` [N, 3], eV/Å, and where asked for
             ``stress`` [G, 3, 3], eV/Å³.
-        graph: Batch with the same fields as labels; forces may be absent.
+        graph: Batch with the same fields as labels. Energy and forces may be absent, or known of
+            some structures only, see :func:`labeled_structures`.
         free_atoms_only: Whether the forces on atoms marked ``fixed`` are left out, as in OC20.
 
     Example:
@@ -55,21 +56,49 @@ def residuals(
         >>> residuals({"energy": torch.tensor([-13.6])}, Batch.from_data_list([data])).energy
         tensor([0.], dtype=torch.float64)
     """
-    energy = predicted["energy"].double() - graph.energy.double()
+    batch = graph.batch
+    if batch is None:
+        batch = torch.zeros_like(graph.atomic_numbers)
+    energy = predicted["energy"].double()
+    atoms = torch.bincount(batch, minlength=energy.shape[0]).double()
+    known = labeled_structures(graph, "energy")
+    if known is not None:
+        energy, atoms = energy[known], atoms[known]
+    if getattr(graph, "energy", None) is None:
+        energy, atoms = energy[:0], atoms[:0]
+    else:
+        energy = energy - (graph.energy if known is None else graph.energy[known]).double()
     if getattr(graph, "forces", None) is None:
         forces = energy.new_zeros(0, 3)
     else:
         forces = predicted["forces"].double() - graph.forces.double()
-        if free_atoms_only and getattr(graph, "fixed", None) is not None:
-            forces = forces[counted_atoms(graph, free_atoms_only=True)]
+        is_partial = free_atoms_only and getattr(graph, "fixed", None) is not None
+        if is_partial or labeled_structures(graph, "forces") is not None:
+            forces = forces[counted_atoms(graph, free_atoms_only=free_atoms_only)]
     stress = None
     if "stress" in predicted:
         stress = predicted["stress"].double() - graph.stress.double().reshape(-1, 3, 3)
-    batch = graph.batch
-    if batch is None:
-        batch = torch.zeros_like(graph.atomic_numbers)
-    atoms = torch.bincount(batch, minlength=energy.shape[0]).double()
     return Residuals(energy, atoms, forces, stress)
+
+
+def labeled_structures(graph: Any, label: str) -> Bool[Tensor, " graph"] | None:
+    """Say which structures of a batch have a label, where only some of a data set have it.
+
+    Args:
+        graph: Batch, with the mask ``has_`` and the name of the label in such a data set.
+        label: Name of the label, ``energy`` or ``forces``.
+
+    Returns:
+        Mask over the structures; None where all have the label or none has.
+
+    Example:
+        >>> from torch_geometric.data import Batch, Data
+        >>> parts = [Data(has_energy=torch.tensor([there])) for there in (True, False)]
+        >>> labeled_structures(Batch.from_data_list(parts), "energy")
+        tensor([ True, False])
+    """
+    mask: Tensor | None = getattr(graph, f"has_{label}", None)
+    return mask
 
 
 def counted_atoms(graph: Any, *, free_atoms_only: bool) -> Bool[Tensor, " atom"]:
@@ -84,10 +113,12 @@ def counted_atoms(graph: Any, *, free_atoms_only: bool) -> Bool[Tensor, " atom"]
     """
     if getattr(graph, "forces", None) is None:
         return torch.zeros_like(graph.atomic_numbers, dtype=torch.bool)
+    counted = torch.ones_like(graph.atomic_numbers, dtype=torch.bool)
+    known = labeled_structures(graph, "forces")
+    if known is not None:
+        counted = known.repeat(len(counted)) if graph.batch is None else known[graph.batch]
     fixed = getattr(graph, "fixed", None)
-    if free_atoms_only and fixed is not None:
-        return ~fixed
-    return torch.ones_like(graph.atomic_numbers, dtype=torch.bool)
+    return counted & ~fixed if free_atoms_only and fixed is not None else counted
 
 
 @dataclass(frozen=True)

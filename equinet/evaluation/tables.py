@@ -34,3 +34,23 @@ def lay_out(rows: Sequence[Mapping[str, Any]], errors: Sequence[Error], width: i
         cells = [f"{row[e.name]:.{e.digits}f}" if e.name in row else "" for e in errors]
         lines.append(write(row["name"], row["structures"], cells).rstrip())
     return "\n".join(lines)
+
+
+def absent(rows: Sequence[Mapping[str, Any]], labels: Mapping[str, str]) -> list[str]:
+    """Say which sets have no error of some label, since they lack the label.
+
+    Args:
+        rows: Sets, each with ``name`` and errors by name.
+        labels: Name of an error of each label, by name of the label.
+
+    Example:
+        >>> absent([{"name": "val", "mse": 0.25}], {"masses": "mse", "charges": "mae"})
+        ['val has no charges, so there are no errors of them']
+    """
+    found = []
+    for row in rows:
+        missing = [label for label, error in labels.items() if error not in row]
+        if missing:
+            names = " and no ".join(missing)
+            found.append(f"{row['name']} has no {names}, so there are no errors of them")
+    return found

@@ -110,6 +110,8 @@ def _frame(graph: Any, number: int) -> Frame:
 
     def array(name: str) -> Any:
         value = graph.get(name)
+        if not graph.get(f"has_{name}", True):
+            return None
         return None if value is None else value.detach().numpy()
 
     energy, stress = array("energy"), array("stress")

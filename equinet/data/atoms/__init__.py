@@ -3,6 +3,7 @@
 Units are Å, eV, eV/Å and eV/Å³; all floats are float64 until a model casts them.
 """
 
+from equinet.data.atoms.atomic_energies import atomic_energies
 from equinet.data.atoms.emt import make_molecules, make_relaxations, make_surfaces
 from equinet.data.atoms.fields import FRAME_FIELDS, LABELS, Field, Frame, declared_fields
 from equinet.data.atoms.formats import (
@@ -18,6 +19,7 @@ from equinet.data.atoms.frames import (
     fingerprint,
     frame_from_atoms,
     frame_to_atoms,
+    structure_key,
 )
 from equinet.data.atoms.graphs import AtomicDataset, complete, to_graph
 from equinet.data.atoms.labels import (
@@ -32,18 +34,33 @@ from equinet.data.atoms.labels import (
 )
 from equinet.data.atoms.neighbors import neighbor_list
 from equinet.data.atoms.statistics import Statistics, fit_reference_energies, pairs_that_meet
+from equinet.data.atoms.units import (
+    ANGSTROM_PER,
+    EV_PER,
+    EnergyUnit,
+    ForcesUnit,
+    LengthUnit,
+    Units,
+)
 
 __all__ = [
+    "ANGSTROM_PER",
+    "EV_PER",
     "FRAME_FIELDS",
     "LABELS",
     "AtomicDataset",
     "Block",
+    "EnergyUnit",
     "Field",
+    "ForcesUnit",
     "Frame",
     "LabelKeys",
     "LabelNames",
+    "LengthUnit",
     "Statistics",
+    "Units",
     "ase_library",
+    "atomic_energies",
     "atoms_of_row",
     "check_frame",
     "complete",
@@ -65,6 +82,7 @@ __all__ = [
     "read_frames",
     "scan_frames",
     "stored_values",
+    "structure_key",
     "to_graph",
     "unread",
 ]

@@ -28,7 +28,9 @@ class Field:
             not a label.
         fill: Value for structures without the field if other structures of the data set have it;
             None removes the field from all graphs of such a data set.
-        uniform: Whether a data set in which only some structures have the field is refused.
+        uniform: Whether a data set in which only some structures have the field is refused unless
+            it may have mixed labels. Its graphs then have ``fill`` in place of what is missing, and
+            a mask, ``has_`` and the name of the field, with one truth value for each structure.
         optional: Whether a structure may lack the field. :func:`declared_fields` sets it if the
             default of the attribute is None.
 
@@ -133,11 +135,20 @@ class Frame:
     # "free_energy" is not among the names: it is the Mermin functional, which no benchmark uses as
     # its label. A user who wants it gives it as energy_key.
     energy: Annotated[
-        float | None, Field(4, "float64", unit="eV", names=_ENERGY_NAMES, uniform=True)
+        float | None, Field(4, "float64", unit="eV", names=_ENERGY_NAMES, fill=0.0, uniform=True)
     ] = None
     forces: Annotated[
         Float64[np.ndarray, "atoms 3"] | None,
-        Field(5, "coordinate", (3,), per_atom=True, unit="eV/Å", names=_FORCES_NAMES, uniform=True),
+        Field(
+            5,
+            "coordinate",
+            (3,),
+            per_atom=True,
+            unit="eV/Å",
+            names=_FORCES_NAMES,
+            fill=0.0,
+            uniform=True,
+        ),
     ] = None
     stress: Annotated[
         Float64[np.ndarray, "3 3"] | None,

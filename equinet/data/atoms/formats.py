@@ -22,6 +22,7 @@ import numpy as np
 from equinet.data.atoms.fields import Frame
 from equinet.data.atoms.frames import ase_library, frame_from_atoms
 from equinet.data.atoms.labels import LabelKeys, LabelNames, stored_values
+from equinet.data.atoms.units import Units
 from equinet.errors import DataError
 from equinet.files import bounded
 
@@ -65,13 +66,14 @@ def read_frames(
     stress_key: str | None = None,
     labels_required: bool = True,
     forces_required: bool = True,
+    mixed_labels: bool = False,
     allow_zero_forces: bool = False,
+    units: Units | None = None,
 ) -> list[Frame]:
     r"""Read every frame of a file.
 
     A label must have the same name in all frames from the first one that has it. Only a stress
-    without ``stress_key`` may be absent from some frames, such as molecules among crystals. Numbers
-    are not converted: they must be in Å, eV, eV/Å and eV/Å³ (with ASE's sign of the stress).
+    without ``stress_key`` may be absent from some frames, such as molecules among crystals.
 
     Args:
         path: File in extxyz format (``.xyz`` or ``.extxyz``, also compressed as ``.gz``, ``.bz2``
@@ -84,11 +86,15 @@ def read_frames(
             lack labels.
         forces_required: Whether frames without forces are refused; ``labels_required=False``
             overrules it.
+        mixed_labels: Whether any frame may lack energy, forces or both. If labels are required,
+            some frame must then have one, and some frame each label that is given by its name.
         allow_zero_forces: Whether forces that are all exactly zero are accepted, as in perfect
             crystals.
+        units: Units of the file, which are converted; None for Å, eV, eV/Å and eV/Å³ (ASE's sign
+            of stress).
 
     Returns:
-        Frames in file order, in float64.
+        Frames in file order, in float64, in Å, eV, eV/Å and eV/Å³.
 
     Raises:
         DataError: The file does not exist, is empty, truncated or not UTF-8; a label is missing,
@@ -113,13 +119,17 @@ def read_frames(
         stress_key=stress_key,
         labels_required=labels_required,
         forces_required=forces_required,
+        mixed_labels=mixed_labels,
         allow_zero_forces=allow_zero_forces,
+        units=units,
     ):
         if isinstance(frame, DataError):
             raise frame
         frames.append(frame)
     if not frames:
         raise DataError(f"{path}: the file holds no frames")
+    if mixed_labels and labels_required:
+        _check_some_labels(frames, LabelKeys(energy_key, forces_key, stress_key))
     _warn_of_zeroed_forces(frames, path)
     return frames
 
@@ -132,7 +142,9 @@ def scan_frames(
     stress_key: str | None = None,
     labels_required: bool = True,
     forces_required: bool = True,
+    mixed_labels: bool = False,
     allow_zero_forces: bool = False,
+    units: Units | None = None,
 ) -> Iterator[tuple[int, Frame | DataError]]:
     r"""Read the frames of a file one by one, and go on after frames that cannot be used.
 
@@ -144,7 +156,9 @@ def scan_frames(
         labels_required: Whether frames without energy or forces are refused.
         forces_required: Whether frames without forces are refused; ``labels_required=False``
             overrules it.
+        mixed_labels: Whether any frame may lack labels that other frames have.
         allow_zero_forces: Whether forces that are all exactly zero are accepted.
+        units: Units of the file, which are converted; None for Å and eV.
 
     Yields:
         The number of each frame, from 1, with the frame or the error that refuses it. If the file
@@ -177,7 +191,9 @@ def scan_frames(
         LabelKeys(energy_key, forces_key, stress_key),
         required=labels_required,
         forces_required=forces_required,
+        mixed=mixed_labels,
     )
+    units = units or Units()
     for number, atoms in _reader(path)(path):
         if isinstance(atoms, DataError):
             yield number, atoms
@@ -191,7 +207,25 @@ def scan_frames(
         except DataError as error:
             yield number, error
         else:
-            yield number, frame
+            yield number, units.convert(frame)
+
+
+def _check_some_labels(frames: Sequence[Frame], given: LabelKeys) -> None:
+    """Refuse a file without any label, or without one that was asked for by name."""
+    there = ", ".join(frames[0].unread)
+    hint = f"its first frame has {there}" if there else "its first frame has no other values"
+    place = frames[0].source
+    for kind, name in vars(given).items():
+        if name is not None and all(getattr(frame, kind) is None for frame in frames):
+            raise DataError(
+                f"{place}: no {kind} named {name!r} in this frame and {len(frames) - 1} after it; "
+                f"{hint}; give the right name as {kind}_key"
+            )
+    if all(frame.energy is None and frame.forces is None for frame in frames):
+        raise DataError(
+            f"{place}: no energy and no forces in this frame and {len(frames) - 1} after it; "
+            f"{hint}; give the right names as energy_key and forces_key"
+        )
 
 
 def read_text(path: Path) -> str:

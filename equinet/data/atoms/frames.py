@@ -273,6 +273,27 @@ def fingerprint(frames: Sequence[Frame]) -> str:
     return digest.hexdigest()
 
 
+def structure_key(frame: Frame) -> bytes:
+    """Hash the elements, positions and cell of a frame; labels do not enter.
+
+    Args:
+        frame: Frame, labeled or not.
+
+    Returns:
+        16 bytes that are equal for equal structures, with positions and cell rounded to 1e-6 Å.
+
+    Example:
+        >>> water = frame_from_atoms(__import__("ase.build").build.molecule("H2O"))
+        >>> structure_key(water) == structure_key(water), len(structure_key(water))
+        (True, 16)
+    """
+    digest = hashlib.sha256(frame.numbers.astype("<i8").tobytes())
+    for array in (frame.positions, frame.cell):
+        # Adding zero turns -0.0, which rounding may leave, into 0.0.
+        digest.update((array.round(6) + 0.0).astype("<f8").tobytes())
+    return digest.digest()[:16]
+
+
 def _check_numbers(numbers: Int64[np.ndarray, " atoms"], source: str) -> None:
     if not len(numbers):
         raise DataError(f"{source}: the frame has no atoms; leave it out")

@@ -99,11 +99,13 @@ def complete(graph: Data, mixed: Iterable[str]) -> None:
 
     Example:
         >>> graph = Data(atomic_numbers=torch.tensor([8, 1, 1]), stress=torch.zeros(1, 3, 3))
-        >>> complete(graph, {"tags", "stress"})
-        >>> graph.tags.tolist(), "stress" in graph
-        ([0, 0, 0], False)
+        >>> complete(graph, {"tags", "stress", "energy"})
+        >>> graph.tags.tolist(), "stress" in graph, graph.has_energy
+        ([0, 0, 0], False, tensor([False]))
     """
     for name, field in FRAME_FIELDS.items():
+        if name in mixed and field.uniform:
+            graph[f"has_{name}"] = torch.tensor([name in graph])
         if name in mixed and field.fill is None:
             graph.pop(name, None)
         elif name in mixed and name not in graph:
@@ -123,9 +125,13 @@ class AtomicDataset(GraphDataset):
             kept. None keeps all edges within the cutoff.
         tie_tolerance: Difference of squared lengths, Å², up to which edges count as equally long
             (see :class:`equinet.neighborhood.Neighborhood`); None keeps exactly ``max_neighbors``.
+        mixed_labels: Whether only some of the frames may have energies or forces. The graphs then
+            have masks ``has_energy`` and ``has_forces``, with one truth value for each structure,
+            and zeros in place of what is missing.
 
     Raises:
-        DataError: There are no frames, or only some of them have energies or forces.
+        DataError: There are no frames, or only some of them have energies or forces although
+            ``mixed_labels`` is false.
 
     Example:
         >>> from ase.build import molecule
@@ -142,6 +148,7 @@ class AtomicDataset(GraphDataset):
         name: str = "data",
         max_neighbors: int | None = None,
         tie_tolerance: float | None = None,
+        mixed_labels: bool = False,
     ) -> None:
         if not frames:
             raise DataError(f"{name}: there are no frames")
@@ -151,7 +158,7 @@ class AtomicDataset(GraphDataset):
         self.neighborhood = Neighborhood.of(cutoff, max_neighbors, tie_tolerance)
         for label in (name for name, field in FRAME_FIELDS.items() if field.uniform):
             without = [f for f in self.frames if getattr(f, label) is None]
-            if without and len(without) < len(self.frames):
+            if without and len(without) < len(self.frames) and not mixed_labels:
                 raise DataError(
                     f"{name}: {len(without)} of {len(self.frames)} frames have no {label}, first "
                     f"{without[0].source}"
@@ -191,6 +198,7 @@ class AtomicDataset(GraphDataset):
             read_frames(path, **keys),
             Neighborhood.of(cutoff, max_neighbors, tie_tolerance),
             name=Path(path).name,
+            mixed_labels=bool(keys.get("mixed_labels")),
         )
 
     @property

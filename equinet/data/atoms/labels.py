@@ -54,6 +54,7 @@ class LabelNames:
         required: Whether frames without energy or forces are refused; otherwise frames may lack
             labels.
         forces_required: Whether frames without forces are refused; ``required=False`` overrules it.
+        mixed: Whether frames may lack any label, also one that earlier frames have.
         settle: Whether a label must have the same name in all frames; otherwise names may differ
             between frames, as between the rows of a database.
 
@@ -69,11 +70,13 @@ class LabelNames:
         *,
         required: bool = True,
         forces_required: bool = True,
+        mixed: bool = False,
         settle: bool = True,
     ) -> None:
         self.given = given or LabelKeys()
-        self.required = required
-        self.forces_required = required and forces_required
+        self.required = required and not mixed
+        self.forces_required = self.required and forces_required
+        self.mixed = mixed
         self.settle = settle
         self._settled: dict[str, str] = {}
         self._warned = False
@@ -95,8 +98,8 @@ class LabelNames:
             DataError: A label is missing (the message lists all names in the frame), or several
                 names fit one label and have different values.
         """
-        optional = atoms == 1 and not self.required
-        energy = self._name("energy", values, source, required=self.required)
+        optional = self.mixed or (atoms == 1 and not self.required)
+        energy = self._name("energy", values, source, required=self.required, optional=self.mixed)
         forces = self._name(
             "forces", values, source, required=self.forces_required, optional=optional
         )
@@ -136,7 +139,7 @@ class LabelNames:
     def _stress(self, values: Mapping[str, Any], source: str) -> str | None:
         """Find the name of the stress, which molecules among crystals may lack."""
         if self.given.stress is not None:
-            return self._name("stress", values, source, required=True)
+            return self._name("stress", values, source, required=True, optional=self.mixed)
         fitting = _fitting("stress", values)
         virials = [name for name in values if is_virial(name)]
         if not fitting and virials:

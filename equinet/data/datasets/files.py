@@ -4,12 +4,12 @@ import functools
 from collections.abc import Mapping
 from pathlib import Path
 
-from equinet.data.atoms import Frame, read_frames
+from equinet.data.atoms import EnergyUnit, ForcesUnit, Frame, LengthUnit, Units, read_frames
 from equinet.data.loading import AtomicDataModule, Splits, read_isolated_atoms, split_frames
 
 
 class AtomisticFiles(AtomicDataModule):
-    r"""Data module of your own labeled files: extxyz or any file that ASE reads, in Å, eV and eV/Å.
+    r"""Data module of your own labeled files: extxyz or any file that ASE reads.
 
     Args:
         train: File of training frames.
@@ -22,6 +22,10 @@ class AtomisticFiles(AtomicDataModule):
         energy_key: Name of the energy in the files; None looks for common names.
         forces_key: Name of the forces in the files; None looks for common names.
         stress_key: Name of the stress in the files; None looks for common names.
+        energy_unit: Unit of the energies in all files, which are converted into eV.
+        length_unit: Unit of positions and lattice vectors, which are converted into Å.
+        forces_unit: Unit of the forces, which are converted into eV/Å; None for the unit of energy
+            per unit of length.
         allow_zero_forces: Whether forces that are all exactly zero are accepted, as in perfect
             crystals.
         cutoff: Cutoff radius, Å.
@@ -55,6 +59,9 @@ class AtomisticFiles(AtomicDataModule):
         energy_key: str | None = None,
         forces_key: str | None = None,
         stress_key: str | None = None,
+        energy_unit: EnergyUnit = "eV",
+        length_unit: LengthUnit = "angstrom",
+        forces_unit: ForcesUnit | None = None,
         allow_zero_forces: bool = False,
         cutoff: float = 5.0,
         batch_size: int = 5,
@@ -74,15 +81,22 @@ class AtomisticFiles(AtomicDataModule):
             dict(test) if isinstance(test, Mapping) else {} if test is None else {"test": test}
         )
         self._energy_key = energy_key
+        self._units = Units(energy_unit, length_unit, forces_unit)
         self._read_file = functools.partial(
             read_frames,
-            forces_required=False,  # the task says whether it needs them
+            mixed_labels=True,  # the task says which of them it needs
             energy_key=energy_key,
             forces_key=forces_key,
             stress_key=stress_key,
             allow_zero_forces=allow_zero_forces,
+            units=self._units,
         )
         self._train, self._val, self._isolated_atoms = train, val, isolated_atoms
+
+    @property
+    def units(self) -> Units:
+        """Units of the files, which are converted."""
+        return self._units
 
     def read(self) -> Splits:
         """Read the files.
@@ -99,7 +113,7 @@ class AtomisticFiles(AtomicDataModule):
         references = None
         if self._isolated_atoms is not None:
             references = read_isolated_atoms(
-                self._place(self._isolated_atoms), energy_key=self._energy_key
+                self._place(self._isolated_atoms), energy_key=self._energy_key, units=self._units
             )
         about = f"{self._place(self._train)} (your own files, no benchmark)"
         files = {name: self._place(path) for name, path in self.test_files.items()}

@@ -11,11 +11,19 @@ import numpy as np
 from jaxtyping import Int
 from torch.utils.data import DataLoader
 
-from equinet.data.atoms import AtomicDataset, Frame, Statistics, ase_library, read_frames
+from equinet.data.atoms import (
+    AtomicDataset,
+    Frame,
+    Statistics,
+    Units,
+    ase_library,
+    read_frames,
+)
 from equinet.data.loading.module import GraphDataModule, GraphSets
 from equinet.data.loading.packing import PackedBatches
 from equinet.data.loading.sampling import packed_loader
 from equinet.data.store import StoredDataset, StoredFrames
+from equinet.data.survey import report
 from equinet.errors import DataError
 from equinet.neighborhood import Neighborhood
 
@@ -142,6 +150,11 @@ class AtomicDataModule(GraphDataModule[AtomicSets]):
         self.max_edges = max_edges
 
     @property
+    def units(self) -> Units:
+        """Units of the files, which are converted; here Å and eV."""
+        return Units()
+
+    @property
     def cutoff(self) -> float:
         """Cutoff radius of the graphs, Å."""
         return self.neighborhood.cutoff
@@ -157,6 +170,10 @@ class AtomicDataModule(GraphDataModule[AtomicSets]):
     def load(self) -> AtomicSets:
         """Read the frames, build the graphs and compute the statistics."""
         splits = self.read()
+        sets = {"training set": splits.train, "validation set": splits.val}
+        sets |= {f"test set {name}": frames for name, frames in splits.tests.items()}
+        for remark in report(sets, self.units):
+            _log.log(logging.WARNING if remark.is_loud else logging.INFO, "%s", remark.text)
         train = self._dataset(splits.train, "training set")
         val = self._dataset(splits.val, "validation set")
         tests = {
@@ -175,7 +192,7 @@ class AtomicDataModule(GraphDataModule[AtomicSets]):
         if not train.average_neighbors:
             raise DataError(
                 f"{train.name}: no two atoms are within the cutoff of {self.neighborhood.cutoff:g} "
-                "Å; raise data.cutoff, or convert the positions into Å"
+                "Å; raise data.cutoff, or name the unit of the positions as data.length_unit"
             )
         statistics = Statistics.of(train, splits.reference_energies)
         if any((splits.reference_energies or {}).values()) and abs(statistics.shift) > _NEGLIGIBLE:
@@ -190,7 +207,7 @@ class AtomicDataModule(GraphDataModule[AtomicSets]):
     def _dataset(self, frames: Sequence[Frame], name: str) -> AtomicDataset:
         if isinstance(frames, StoredFrames):
             return StoredDataset(frames, self.neighborhood, name=name)
-        return AtomicDataset(frames, self.neighborhood, name=name)
+        return AtomicDataset(frames, self.neighborhood, name=name, mixed_labels=True)
 
     def train_loader(self) -> DataLoader[Any]:
         """Load training batches in an order that depends on the seed and the epoch alone."""
@@ -243,9 +260,11 @@ class AtomicDataModule(GraphDataModule[AtomicSets]):
         atoms = f"{low}" if low == high else f"{low} to {high}"
         symbols = ase_library().data.chemical_symbols
         elements = " ".join(symbols[z] for z in ready.train.elements)
+        converted = "" if self.units.are_own else f" (converted: {self.units.describe()})"
         return (
             f"{ready.about}: {self.counts()} frames of {atoms} atoms ({elements}); "
-            "energies in eV, forces in eV/Å"
+            f"energies in eV, forces in eV/Å{converted}; {ready.train.average_neighbors:.1f} "
+            f"neighbors an atom within {self.cutoff:g} Å"
         )
 
 
@@ -316,12 +335,15 @@ def split_indices(
     return np.sort(order[size:]), np.sort(order[:size])
 
 
-def read_isolated_atoms(path: Path, *, energy_key: str | None = None) -> dict[int, float]:
+def read_isolated_atoms(
+    path: Path, *, energy_key: str | None = None, units: Units | None = None
+) -> dict[int, float]:
     r"""Read the energies of isolated atoms.
 
     Args:
         path: File of frames that each have one atom and an energy.
         energy_key: Name of the energy in the file; None looks for common names.
+        units: Units of the file, which are converted; None for Å and eV.
 
     Returns:
         Energies by atomic number, eV.
@@ -339,7 +361,7 @@ def read_isolated_atoms(path: Path, *, energy_key: str | None = None) -> dict[in
         {1: -13.6, 8: -432.1}
     """
     energies: dict[int, float] = {}
-    for frame in read_frames(path, energy_key=energy_key, labels_required=False):
+    for frame in read_frames(path, energy_key=energy_key, labels_required=False, units=units):
         if len(frame) != 1 or frame.energy is None:
             raise DataError(f"{frame.source}: expected one isolated atom with an energy")
         element = int(frame.numbers[0])

@@ -288,7 +288,9 @@ class _Graphs(Sequence[Data]):
         self._frames = frames
         self._neighborhood = neighborhood
         labels, count = frames.labels, len(frames.store)
-        self._mixed = {name for name, there in labels.items() if there < count}
+        # Frames without energies or forces among others are refused before.
+        uniform = {name for name, field in FRAME_FIELDS.items() if field.uniform}
+        self._mixed = {name for name, there in labels.items() if there < count} - uniform
 
     def __len__(self) -> int:
         return len(self._frames)

@@ -1,16 +1,17 @@
 """Check labeled frames for errors that would spoil a training."""
 
-import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from equinet.data.atoms import Frame, neighbor_list
+from equinet.data.atoms import Frame, neighbor_list, structure_key
 from equinet.data.store.records import Record, Refusal
+from equinet.data.survey import Survey, suspicions
 from equinet.errors import DataError
 
 _REMEMBERED = 2_000_000  # frames that are compared with later ones, half a gigabyte of checksums
+_SURVEYED = 1000  # frames that are compared with one another
 _NAMED = 10  # largest number of frames or values that one sentence names
 
 
@@ -42,6 +43,7 @@ class Lint:
     _ids: dict[tuple[int, int], str] = field(default_factory=dict)
     _unlabeled: dict[str, list[str]] = field(default_factory=dict)
     _unread: set[str] = field(default_factory=set)
+    _sample: list[Frame] = field(default_factory=list)
     _held_forces: bool = False
     _held_atoms: bool = False
 
@@ -79,6 +81,11 @@ class Lint:
                 f"{len(sources)} of {self.frames} frames have no label {label}{self._hint()}: "
                 f"{shown}{more}"
             )
+        # Large forces are named one by one.
+        for kind, sentence in suspicions(Survey.of(self._sample)).items():
+            if kind != "large forces":
+                self.findings += 1
+                yield sentence
         if self._held_atoms and not self._held_forces:
             self.findings += 1
             yield (
@@ -94,6 +101,8 @@ class Lint:
 
     def _of(self, record: Record) -> Iterator[str]:
         frame = record.frame
+        if len(self._sample) < _SURVEYED and record.relaxed_energy is None:
+            self._sample.append(frame)
         self._unread.update(frame.unread)
         if record.relaxed_energy is None:  # IS2RE has no other label
             for label in ("energy", "forces"):
@@ -147,8 +156,6 @@ class Lint:
             first = self._ids.setdefault((record.system, record.step), frame.source)
             if first != frame.source:
                 yield f"the ids {record.system}, {record.step} are those of {first} too"
-        digest = hashlib.sha256(frame.numbers.tobytes() + frame.positions.tobytes())
-        digest.update(frame.cell.tobytes())
-        first = self._seen.setdefault(digest.digest()[:16], frame.source)
+        first = self._seen.setdefault(structure_key(frame), frame.source)
         if first != frame.source:
             yield f"the same structure as {first}"

@@ -11,7 +11,7 @@ from equinet.errors import ConfigError
 from equinet.evaluation import Error, Parity, refuse_not_finite
 from equinet.evaluation.oc20 import IS2RE_ERRORS, RelaxedEnergyErrors
 from equinet.training.processes import mean_over_processes
-from equinet.training.tasks.task import Evaluation, Task
+from equinet.training.tasks.task import Evaluation, Task, refuse_mixed_labels
 
 
 class RelaxedEnergyTask(Task):
@@ -101,7 +101,8 @@ class RelaxedEnergyTask(Task):
         return Evaluation(len(pair[0]), values, (parity,))
 
     def check_data(self, *sets: Any) -> None:
-        """Refuse a model with parameters that only forces train."""
+        """Refuse missing labels, and a model with parameters that only forces train."""
+        refuse_mixed_labels(*sets)
         if not getattr(self.model, "conservative", True):
             raise ConfigError(
                 f"this {type(self.model).__name__} has direct forces, which energies alone do not "

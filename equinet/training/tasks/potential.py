@@ -1,6 +1,6 @@
 """Lightning task that trains a potential on energies, forces and optionally stresses."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, cast
 
@@ -12,12 +12,14 @@ from equinet.arguments import Count, Fraction, NotNegative, Positive
 from equinet.configuration import relative
 from equinet.errors import ConfigError, DataError
 from equinet.evaluation import (
+    LABELED_ERRORS,
     POTENTIAL_ERRORS,
     Error,
     Loss,
     LossWeights,
     PotentialErrors,
     Residuals,
+    absent,
     predict,
     residuals,
 )
@@ -161,21 +163,21 @@ class PotentialTask(Task):
         """Return the loss of one batch; the progress bar shows its errors with units."""
         if self.random_rotations:
             graph = rotate_graphs(graph, random_rotations(graph.num_graphs))
-        errors = [self.errors(graph, network) for network in self.networks]
+        found = [self(graph, network) for network in self.networks]
+        errors = [residuals(f, graph, free_atoms_only=self.free_atoms_only) for f in found]
         graphs, components = self._mean_counts(errors[0])
         weights = self._training_weights()
         losses = [weights.loss(e, graphs=graphs, components=components) for e in errors]
         for each in errors:
             self.train_errors.update(each)
-        apart = {"energy": torch.stack([e.energy for e in errors], dim=1)}
-        if "forces" in graph:
-            apart["forces"] = torch.stack([e.forces for e in errors], dim=1)
-        if errors[0].stress is not None:
-            apart["stress"] = torch.stack([cast("Tensor", e.stress) for e in errors], dim=1)
+        apart = {name: torch.stack([f[name] for f in found], dim=1) for name in found[0]}
         shown = {
-            f"{name}_rmse": 1000 * apart[name].detach().square().mean().sqrt()
-            for name in ("energy", "forces")
-            if name in apart
+            f"{name}_rmse": 1000 * torch.stack(each).detach().square().mean().sqrt()
+            for name, each in (
+                ("energy", [e.energy for e in errors]),
+                ("forces", [e.forces for e in errors]),
+            )
+            if each[0].numel()
         }
         return self.finish_step(
             torch.stack(losses).sum(),  # the sum gives each member the gradient that it has alone
@@ -210,14 +212,26 @@ class PotentialTask(Task):
                 "stress; give its name as data.stress_key (a virial must first be written as "
                 "-virial / volume), or set task.stress_weight=0"
             )
-        for each in sets:
-            if self.weights.forces > 0 and "forces" not in each[0]:
-                frame = each.frames[0]
+        for label, weight, other in (
+            ("forces", self.weights.forces, "energy"),
+            ("energy", self.weights.energy, "forces"),
+        ):
+            without = [each for each in sets if label not in each[0]]
+            if weight > 0 and without:
+                frame = without[0].frames[0]
                 there = ", ".join(frame.unread) or "no other values"
                 raise DataError(
-                    f"{frame.source}: no forces, beside the energy there are {there}; give the "
-                    "right name as data.forces_key, or set task.forces_weight=0"
+                    f"{frame.source}: no {label}, beside the {other} there are {there}; give the "
+                    f"right name as data.{label}_key, or set task.{label}_weight=0"
                 )
+
+    def table(self, rows: Sequence[Mapping[str, Any]]) -> str:
+        """Lay out errors with their units, and say which sets lack a label.
+
+        Args:
+            rows: Sets, as in :meth:`Task.table`.
+        """
+        return "\n".join([super().table(rows), *absent(rows, LABELED_ERRORS)])
 
     def next_step(self, run: str, data: Any) -> str:
         """Return the command that evaluates the run on a file, its own test set if it has one."""

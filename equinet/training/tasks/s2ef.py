@@ -13,7 +13,7 @@ from equinet.evaluation import LOSS, POTENTIAL_ERRORS, Error, Loss, predict, res
 from equinet.evaluation.oc20 import S2EF_ERRORS, S2EFErrors
 from equinet.models import Potential
 from equinet.training.tasks.potential import PotentialTask
-from equinet.training.tasks.task import Evaluation
+from equinet.training.tasks.task import Evaluation, refuse_mixed_labels
 from equinet.training.tasks.transmutation import transmutable, transmute
 
 _NAMES = {error.name for error in (LOSS, *S2EF_ERRORS)}
@@ -104,8 +104,9 @@ class S2EFTask(PotentialTask):
         return super().training_step(graph, batch_idx)
 
     def check_data(self, *sets: Any) -> None:
-        """Refuse random elements if there are fewer than two elements to draw from."""
+        """Refuse missing labels, and random elements where there are too few to draw from."""
         super().check_data(*sets)
+        refuse_mixed_labels(*sets)
         for option, where, fraction, elements in zip(
             ("surfaces", "adsorbates"),
             ("beside H, C, N and O", "among H, C, N and O"),

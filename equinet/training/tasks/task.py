@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from equinet import zoo
-from equinet.errors import ConfigError
+from equinet.errors import ConfigError, DataError
 from equinet.evaluation import (
     Classified,
     Error,
@@ -337,6 +337,25 @@ class Task(pl.LightningModule):
 
     def _declaration(self, name: str) -> Error:
         return next(error for error in self.declared if error.name == name)
+
+
+def refuse_mixed_labels(*sets: Any) -> None:
+    """Refuse data sets of which only some structures have a label.
+
+    Args:
+        sets: Data sets for training and validation.
+
+    Raises:
+        DataError: Some structures of a set have no energy or no forces.
+    """
+    for each in sets:
+        for label in ("energy", "forces"):
+            if f"has_{label}" in each[0]:
+                without = [frame for frame in each.frames if getattr(frame, label) is None]
+                raise DataError(
+                    f"{without[0].source}: no {label}, like {len(without) - 1} further frames; "
+                    "this task needs all labels: leave these frames out, or take task=potential"
+                )
 
 
 def parameter_groups(model: nn.Module) -> list[dict[str, Any]]:
