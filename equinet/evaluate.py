@@ -23,7 +23,7 @@ from equinet.data import (
     official_3bpa_file,
     read_frames,
 )
-from equinet.data.survey import report
+from equinet.data.survey import Coverage, report
 from equinet.elements import symbol
 from equinet.errors import ConfigError, DataError
 from equinet.evaluation import (
@@ -78,6 +78,7 @@ def run(tree: Mapping[str, Any]) -> dict[str, Any]:
     directory = _run_directory(name)
     model = _load(name, directory, tree["dtype"])
     dataset = _read(tree["data"], file, model)
+    _warn_of_unlike(dataset, zoo.load_card(directory.path if directory else name), file)
     free_atoms_only = tree["free_atoms_only"]
     if free_atoms_only is None and directory and directory.config.is_file():
         free_atoms_only = configuration.load_yaml(directory.config)["task"].get("free_atoms_only")
@@ -198,6 +199,21 @@ def _refuse_unseen(dataset: AtomicDataset, model: Any, file: Path) -> None:
     if unseen:
         names, known = (", ".join(map(symbol, found)) for found in (unseen, model.elements))
         raise DataError(f"{file} holds {names}, which the model was not trained for ({known})")
+
+
+def _warn_of_unlike(dataset: AtomicDataset, card: Mapping[str, Any], file: Path) -> None:
+    """Say once how many structures are unlike those that the model was trained on."""
+    coverage = Coverage.from_card(card)
+    if coverage is None:
+        return
+    reasons = {frame.source: coverage.unlike(frame.numbers) for frame in dataset.frames}
+    unlike = [source for source, reason in reasons.items() if reason]
+    if unlike:
+        _log.warning(
+            "SUSPECT  %s: %d of %d structures are unlike the training set, first %s: %s; do not "
+            "trust their energies",
+            *(file.name, len(unlike), len(dataset), unlike[0], reasons[unlike[0]]),
+        )
 
 
 def _output(given: str | None, directory: RunDirectory | None, file: Path) -> Path:

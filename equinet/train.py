@@ -7,7 +7,7 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -66,6 +66,8 @@ def _check_own(tree: Mapping[str, Any]) -> None:
     configuration.check_kind(tree["seed"], int, "seed")
     if not 0 <= tree["seed"] < 2**32:
         raise ConfigError(f"seed: {tree['seed']} is not between 0 and 2**32 - 1")
+    configuration.check_kind(tree.get("init"), str, "init")
+    configuration.check_kind(tree.get("init_train"), str | list, "init_train")
     configuration.check_kind(tree["run"]["tf32"], bool, "run.tf32")
     configuration.check_kind(tree["run"]["probe"], Count, "run.probe")
     configuration.check_kind(tree["run"]["checkpoint_minutes"], Positive, "run.checkpoint_minutes")
@@ -137,13 +139,14 @@ def duration(value: object) -> timedelta | None:
     return timedelta(seconds=seconds)
 
 
-def run(tree: Mapping[str, Any]) -> dict[str, Any]:
+def run(tree: Mapping[str, Any], typed: Sequence[str] = ()) -> dict[str, Any]:
     """Train the model that a plain configuration describes.
 
     With ``run.probe`` only that many steps are taken, and nothing is written to the run directory.
 
     Args:
         tree: Plain configuration with the groups of ``configs/train.yaml``.
+        typed: Overrides as typed, which must not contradict the model that ``init`` names.
 
     Returns:
         The content of ``metrics.json``, or the findings of :func:`equinet.training.probe`; empty on
@@ -154,6 +157,8 @@ def run(tree: Mapping[str, Any]) -> dict[str, Any]:
             another one.
         EquinetError: Data, model or checkpoint cannot be used; the message says why.
     """
+    if tree.get("init") is not None:
+        tree = training.prepare_initial(tree, typed)
     check(tree)
     tree = configuration.complete(tree)
     directory = RunDirectory(Path(tree["run"]["dir"]).resolve())
@@ -209,6 +214,7 @@ def _train(tree: Mapping[str, Any], directory: RunDirectory) -> dict[str, Any]:
         seed=seed,
         checkpoint_minutes=options["checkpoint_minutes"],
         log_seconds=options["log_seconds"],
+        calibrate=tree.get("init") is None,
     )
 
 
@@ -235,7 +241,10 @@ def _data(tree: Mapping[str, Any]) -> Any:
 
 
 def _task(tree: Mapping[str, Any], data: Any) -> Any:
-    model = configuration.instantiate(tree["model"], "model", **data.model_arguments())
+    if tree.get("init") is None:
+        model = configuration.instantiate(tree["model"], "model", **data.model_arguments())
+    else:
+        model = training.initial_model(tree, data)
     optimizer = configuration.instantiate(tree["optim"], "optim")
     return configuration.instantiate(tree["task"], "task", model=model, optimizer=optimizer)
 
@@ -302,7 +311,7 @@ def job(tree: dict[str, Any]) -> None:
         console.setLevel(logging.ERROR)  # other messages of Lightning go to train.log
     try:
         tree["run"]["dir"] = str(chosen)
-        run(tree)
+        run(tree, HydraConfig.get().overrides.task)
     finally:
         # Hydra made the directory, which stays empty after a mistake in the configuration or a
         # probe. Another process may have removed it already.

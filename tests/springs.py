@@ -78,6 +78,9 @@ class TinyData:
     def describe(self) -> str:
         return "springs: 14 training frames"
 
+    def for_card(self) -> dict[str, Any]:
+        return {}
+
     def fingerprint(self) -> str:
         return self.train.fingerprint()
 

@@ -1,6 +1,7 @@
 """ASE calculator for trained potentials, for relaxations, dynamics and all other tools of ASE."""
 
 import copy
+import logging
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +11,8 @@ import numpy as np
 import torch
 
 from equinet import zoo
-from equinet.data import frame_from_atoms, to_graph
+from equinet.data import Frame, frame_from_atoms, to_graph
+from equinet.data.survey import Coverage
 from equinet.errors import BackendError, ConfigError
 from equinet.models import Potential
 
@@ -24,6 +26,8 @@ except ImportError as error:
 
 if TYPE_CHECKING:
     import ase
+
+_log = logging.getLogger(__name__)
 
 
 class _Lock:
@@ -100,7 +104,9 @@ class EquinetCalculator(Calculator):
         if dtype not in (None, torch.float32, torch.float64):
             raise ConfigError(f"dtype must be torch.float32 or torch.float64, found {dtype}")
         super().__init__(**options)
+        self._coverage: Coverage | None = None
         if isinstance(model_or_name, str | Path):
+            self._coverage = Coverage.from_card(zoo.load_card(model_or_name))
             model = zoo.load(model_or_name, device=device, dtype=dtype)
         else:
             model = copy.deepcopy(model_or_name).to(device=device, dtype=dtype).eval()
@@ -168,6 +174,7 @@ class EquinetCalculator(Calculator):
             )
         has_stress = is_bulk and self.model.conservative
         frame = frame_from_atoms(atoms, source="atoms")
+        self._warn_of_unlike(frame)
         graph = to_graph(frame, self.model.neighborhood).to(self.device)
         found = self.model(graph, forces=True, stress=has_stress)
         energy = found["energy"].item()
@@ -184,3 +191,10 @@ class EquinetCalculator(Calculator):
         if has_stress:
             stress = found["stress"][0].detach().cpu().numpy()
             self.results["stress"] = full_3x3_to_voigt_6_stress(stress)
+
+    def _warn_of_unlike(self, frame: Frame) -> None:
+        """Warn of the first structure that is unlike those that the model was trained on."""
+        reason = "" if self._coverage is None else self._coverage.unlike(frame.numbers)
+        if reason:
+            _log.warning("%s; do not trust the energy (this is said once)", reason)
+            self._coverage = None

@@ -5,6 +5,7 @@ from equinet.models.catalog import all_models, find_model, name_of_model
 from equinet.models.committee import Committee
 from equinet.models.dense_group_resnet import DenseGroupResNet
 from equinet.models.equiformer_v2 import EquiformerV2
+from equinet.models.extended import extended, most_alike
 from equinet.models.fallback import Fallback
 from equinet.models.group_resnet import GroupResNet
 from equinet.models.mace_gaunt import MACEGaunt
@@ -24,6 +25,8 @@ __all__ = [
     "PonitaPotential",
     "Potential",
     "all_models",
+    "extended",
     "find_model",
+    "most_alike",
     "name_of_model",
 ]

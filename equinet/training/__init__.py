@@ -15,6 +15,7 @@ from equinet.evaluation import (
 from equinet.training.check import FirstBatchCheck, ModelCheckError, measure
 from equinet.training.checkpoints import RunCheckpoint, StepSeed, TrainingInterruptedError
 from equinet.training.divergence import TrainingDivergedError
+from equinet.training.initial import initial_model, prepare_initial, train_parts
 from equinet.training.loader import EpochLoader
 from equinet.training.muon import Muon
 from equinet.training.probe import probe, probe_settings
@@ -67,15 +68,18 @@ __all__ = [
     "TrainingDivergedError",
     "TrainingInterruptedError",
     "fit",
+    "initial_model",
     "measure",
     "multiply_adds",
     "predict",
+    "prepare_initial",
     "probe",
     "probe_settings",
     "relax",
     "residuals",
     "seed_everything",
     "table",
+    "train_parts",
     "transmutable",
     "transmute",
 ]

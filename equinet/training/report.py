@@ -118,7 +118,7 @@ def finish(
         "data": data.describe(),
     }
     write_json(metrics, directory.metrics)
-    _save_model(task, directory, metrics, stamp)
+    _save_model(task, directory, {**metrics, "card": data.for_card()}, stamp)
     rows = [{"name": name, **result} for name, result in results.items()]
     lines = [task.table(rows), *(describe(name, each) for name, each in distributions.items())]
     time = clock(elapsed(trainer))
@@ -187,7 +187,8 @@ def leave_usable(
     """
     _write_curves(task, directory)
     _load_best(task, checkpoint)
-    _save_model(task, directory, {"data": data.describe(), "sets": {}, "units": {}}, stamp)
+    known = {"data": data.describe(), "card": data.for_card(), "sets": {}, "units": {}}
+    _save_model(task, directory, known, stamp)
 
 
 def _load_best(task: Task, checkpoint: RunCheckpoint) -> Path:
@@ -250,6 +251,7 @@ def _save_model(
         "units": metrics["units"],
         "command": " ".join(stamp["command"]),
         "commit": stamp["commit"],
+        **metrics["card"],
     }
     if isinstance(task.model, Model):
         zoo.save(task.model.cpu(), directory.model, card)

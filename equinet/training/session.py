@@ -42,6 +42,7 @@ def fit(
     seed: int = 0,
     checkpoint_minutes: float = 5.0,
     log_seconds: float = 10.0,
+    calibrate: bool = True,
 ) -> dict[str, Any]:
     """Train a task in a run directory, from its last checkpoint if it has one.
 
@@ -56,6 +57,8 @@ def fit(
         seed: Seed of the random numbers in all steps.
         checkpoint_minutes: Longest time between two checkpoints, minutes.
         log_seconds: Shortest time between two lines in the log, s.
+        calibrate: Whether the model scales its layers on the first batch, which would spoil one
+            that is trained already.
 
     Returns:
         The content of ``metrics.json``; empty on processes other than the first.
@@ -87,7 +90,7 @@ def fit(
     start = checkpoint_to_resume(directory, repair=trainer.is_global_zero)
     train, val = data.train_loader(), data.val_loader()
     task.check_data(train.dataset, val.dataset)
-    if start is None:
+    if start is None and calibrate:
         task.calibrate(next(iter(train)))  # the same batch on every process
     batches = EpochLoader(train, drop_uneven=True, fixed=trainer.overfit_batches > 0)
     if len(batches) < trainer.world_size:

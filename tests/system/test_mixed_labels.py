@@ -26,7 +26,7 @@ def compose(name, *overrides):
 
 def block(number, *, energy=True, forces=True, unit=1.0):
     """Text of a nitrogen molecule with some of its labels, in eV times a unit."""
-    length = 1.02 + 0.01 * number
+    length = 1.023 + 0.01 * number
     pull = 140 * (length - 1.1) * unit
     total = (-2960 + 70 * (length - 1.1) ** 2) * unit
     columns = "species:S:1:pos:R:3" + (":forces:R:3" if forces else "")

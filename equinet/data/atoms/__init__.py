@@ -33,7 +33,12 @@ from equinet.data.atoms.labels import (
     unread,
 )
 from equinet.data.atoms.neighbors import neighbor_list
-from equinet.data.atoms.statistics import Statistics, fit_reference_energies, pairs_that_meet
+from equinet.data.atoms.statistics import (
+    Statistics,
+    fit_reference_energies,
+    nearest_energies,
+    pairs_that_meet,
+)
 from equinet.data.atoms.units import (
     ANGSTROM_PER,
     EV_PER,
@@ -76,6 +81,7 @@ __all__ = [
     "make_molecules",
     "make_relaxations",
     "make_surfaces",
+    "nearest_energies",
     "neighbor_list",
     "number_blocks",
     "pairs_that_meet",

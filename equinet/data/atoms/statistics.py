@@ -10,11 +10,14 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
+from equinet.data.atoms.atomic_energies import atomic_energies
 from equinet.data.atoms.fields import Frame
 from equinet.data.atoms.graphs import AtomicDataset
 from equinet.errors import DataError
 
 _log = logging.getLogger(__name__)
+
+_ALIKE = 0.05  # relative difference of total energies from those of free atoms
 
 
 @dataclass(frozen=True)
@@ -55,8 +58,9 @@ class Statistics:
         """Compute the statistics of a labeled data set in float64.
 
         Args:
-            dataset: Training set with energies. The statistics of a large set are computed on the
-                frames that ``dataset.sample()`` returns.
+            dataset: Training set with energies or forces. The statistics of a large set are
+                computed on the frames that ``dataset.sample()`` returns. Without any energy, the
+                shift is zero, and so are reference energies that are not given.
             reference_energies: Reference energies by atomic number, such as energies of isolated
                 atoms, eV; None fits them with :func:`fit_reference_energies`.
 
@@ -64,11 +68,16 @@ class Statistics:
             The statistics of the data set.
 
         Raises:
-            DataError: The set has no energies, or an element has no reference energy.
+            DataError: The set has neither energies nor forces, or an element has no reference
+                energy.
         """
         elements, frames = dataset.elements, dataset.sample()
+        labeled = [frame for frame in frames if frame.energy is not None]
+        forces = [frame.forces for frame in frames if frame.forces is not None]
+        if not labeled and not forces:
+            raise DataError(f"{frames[0].source}: the frame has no energy")
         if reference_energies is None:
-            references = fit_reference_energies(frames, elements)
+            references = fit_reference_energies(labeled, elements)
         else:
             missing = sorted(set(elements) - set(reference_energies))
             if missing:
@@ -77,11 +86,10 @@ class Statistics:
                     f"are some for {sorted(reference_energies)}"
                 )
             references = np.array([reference_energies[z] for z in elements], dtype=np.float64)
-        counts = _compositions(frames, elements)
+        counts = _compositions(labeled, elements)
         sizes = counts.sum(axis=1)
-        interaction = _energies(frames) - counts @ references
-        shift = float((interaction / sizes).mean())
-        forces = [frame.forces for frame in frames if frame.forces is not None]
+        interaction = _energies(labeled) - counts @ references
+        shift = float((interaction / sizes).mean()) if labeled else 0.0
         sought = [array.ravel() for array in forces] or [interaction - shift * sizes]
         return cls(
             elements=elements,
@@ -102,12 +110,15 @@ def fit_reference_energies(
     """Fit one energy per element to the total energies by least squares.
 
     If the compositions do not determine the fit (for example if all frames are the same molecule),
-    the result is the solution of smallest norm, and a line in the log says so. The sums over the
-    given compositions are then right, but single values have no meaning, and a model that uses them
-    is valid for these compositions only.
+    it starts from the energies of free atoms (see :func:`equinet.data.atoms.atomic_energies`),
+    provided that the total energies are within 5 % of their sums: the fitted energies are then as
+    near to those as the compositions allow, with what all atoms have in common left to the shift of
+    :class:`Statistics`. Otherwise, as with energies of pseudopotentials, the result is the solution
+    of smallest norm: sums over the given compositions are right, but single values have no meaning.
+    A line in the log says which of both holds.
 
     Args:
-        frames: Frames with energies.
+        frames: Frames with energies; without any, all energies are zero.
         elements: Atomic numbers, including all that occur in the frames.
 
     Returns:
@@ -125,15 +136,57 @@ def fit_reference_energies(
         >>> fit_reference_energies(frames, [1, 8]).round(6).tolist()
         [-3.0, -8.0]
     """
-    counts = _compositions(frames, elements)
-    solution, _, rank, _ = np.linalg.lstsq(counts, _energies(frames), rcond=None)
+    if not frames:
+        return np.zeros(len(elements))
+    counts, energies = _compositions(frames, elements), _energies(frames)
+    rank = int(np.linalg.matrix_rank(counts))
+    free = atomic_energies(elements)
+    if rank == len(elements):
+        free = None
+    if free is not None and abs(energies.sum() / (counts @ free).sum() - 1) > _ALIKE:
+        free = None
     if rank < len(elements):
         _log.info(
-            "the compositions fix %d of %d reference energies; the rest follow by smallest norm",
+            "the compositions fix %d of %d reference energies; the rest %s; isolated atoms in the "
+            "training file or in data.isolated_atoms fix all",
             rank,
             len(elements),
+            "follow by smallest norm" if free is None else "are near to those of free atoms",
         )
-    return np.asarray(solution, dtype=np.float64)
+    return nearest_energies(counts, energies, free)
+
+
+def nearest_energies(
+    counts: Float64[np.ndarray, "frames elements"],
+    energies: Float64[np.ndarray, " frames"],
+    prior: Float64[np.ndarray, " elements"] | None = None,
+) -> Float64[np.ndarray, " elements"]:
+    """Fit one energy per element, near to given ones where the compositions leave a choice.
+
+    Args:
+        counts: Number of atoms of each element in each frame.
+        energies: Total energies, eV.
+        prior: Energies to stay near to, eV; None for zeros. If they are given, the mean of what
+            they leave of the energies, per atom, is not fitted where the compositions leave a
+            choice: it belongs to the shift.
+
+    Returns:
+        Energy of each element, eV.
+
+    Example:
+        >>> water, prior = np.array([[2.0, 1.0]]), np.array([-13.0, -2040.0])
+        >>> nearest_energies(water, np.array([-2078.0]), prior).tolist()
+        [-13.0, -2040.0]
+        >>> nearest_energies(water, np.array([-15.0])).round(6).tolist()
+        [-6.0, -3.0]
+    """
+    start = np.zeros(counts.shape[1]) if prior is None else prior
+    rest = energies - counts @ start
+    if prior is not None and np.linalg.matrix_rank(counts) < counts.shape[1]:
+        sizes = counts.sum(axis=1)
+        rest = rest - sizes * (rest / sizes).mean()
+    solution = np.linalg.lstsq(counts, rest, rcond=None)[0]
+    return np.asarray(start + solution, dtype=np.float64)
 
 
 def pairs_that_meet(frames: Iterable[Frame]) -> list[tuple[int, int]]:
@@ -160,7 +213,7 @@ def _compositions(
     frames: Sequence[Frame], elements: Sequence[int]
 ) -> Float64[np.ndarray, "frames elements"]:
     columns = [[np.count_nonzero(frame.numbers == z) for z in elements] for frame in frames]
-    return np.array(columns, dtype=np.float64)
+    return np.array(columns, dtype=np.float64).reshape(-1, len(elements))
 
 
 def _energies(frames: Sequence[Frame]) -> Float64[np.ndarray, " frames"]:

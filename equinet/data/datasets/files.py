@@ -1,11 +1,23 @@
 """Data module of the user's own labeled files."""
 
 import functools
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
+
+from equinet.arguments import Positive
 from equinet.data.atoms import EnergyUnit, ForcesUnit, Frame, LengthUnit, Units, read_frames
-from equinet.data.loading import AtomicDataModule, Splits, read_isolated_atoms, split_frames
+from equinet.data.loading import (
+    AtomicDataModule,
+    Splits,
+    read_isolated_atoms,
+    split_frames,
+    split_off_atoms,
+)
+
+_log = logging.getLogger(__name__)
 
 
 class AtomisticFiles(AtomicDataModule):
@@ -18,7 +30,11 @@ class AtomisticFiles(AtomicDataModule):
         test: File of test frames, or files by name of the test set; None makes no test set.
         root: Folder to which the paths are relative; None takes the working folder.
         isolated_atoms: File of single atoms with their energies, which become the reference
-            energies; None fits reference energies to the training set by least squares.
+            energies. None takes those among the training frames, which are then no training frames
+            (see :func:`equinet.data.loading.split_off_atoms`); without them, reference energies are
+            fitted to the training set (see :func:`equinet.data.fit_reference_energies`).
+        theory: Level of theory of the labels, such as PBE/def2-SVP, which the card of the model
+            keeps; None says nothing.
         energy_key: Name of the energy in the files; None looks for common names.
         forces_key: Name of the forces in the files; None looks for common names.
         stress_key: Name of the stress in the files; None looks for common names.
@@ -28,6 +44,9 @@ class AtomisticFiles(AtomicDataModule):
             per unit of length.
         allow_zero_forces: Whether forces that are all exactly zero are accepted, as in perfect
             crystals.
+        replay: File of earlier training frames, some of which are trained on as well, so that a
+            model that is continued on new frames does not forget; None replays nothing.
+        replay_fraction: Number of replayed frames as a fraction of that of the training frames.
         cutoff: Cutoff radius, Å.
         batch_size: Number of graphs per training batch, at least 1.
         eval_batch_size: Number of graphs per validation or test batch, at least 1.
@@ -56,6 +75,7 @@ class AtomisticFiles(AtomicDataModule):
         test: Mapping[str, str | Path] | str | Path | None = None,
         root: str | Path | None = None,
         isolated_atoms: str | Path | None = None,
+        theory: str | None = None,
         energy_key: str | None = None,
         forces_key: str | None = None,
         stress_key: str | None = None,
@@ -63,6 +83,8 @@ class AtomisticFiles(AtomicDataModule):
         length_unit: LengthUnit = "angstrom",
         forces_unit: ForcesUnit | None = None,
         allow_zero_forces: bool = False,
+        replay: str | Path | None = None,
+        replay_fraction: Positive = 0.5,
         cutoff: float = 5.0,
         batch_size: int = 5,
         eval_batch_size: int = 32,
@@ -91,6 +113,8 @@ class AtomisticFiles(AtomicDataModule):
             allow_zero_forces=allow_zero_forces,
             units=self._units,
         )
+        self.theory = theory
+        self._replay, self._replay_fraction = replay, replay_fraction
         self._train, self._val, self._isolated_atoms = train, val, isolated_atoms
 
     @property
@@ -104,13 +128,14 @@ class AtomisticFiles(AtomicDataModule):
         Returns:
             The frames of all files.
         """
-        train = self._read(self._train)
+        train, references = split_off_atoms(self._read(self._train), self.neighborhood)
         if isinstance(self._val, str | Path):
             val = self._read(self._val)
         else:
             train, val = split_frames(train, self._val, self.seed)
+        if self._replay is not None:
+            train += self._replayed(len(train))
         tests = {name: self._read(path) for name, path in self.test_files.items()}
-        references = None
         if self._isolated_atoms is not None:
             references = read_isolated_atoms(
                 self._place(self._isolated_atoms), energy_key=self._energy_key, units=self._units
@@ -118,6 +143,14 @@ class AtomisticFiles(AtomicDataModule):
         about = f"{self._place(self._train)} (your own files, no benchmark)"
         files = {name: self._place(path) for name, path in self.test_files.items()}
         return Splits(train, val, tests, about, references, files)
+
+    def _replayed(self, trained: int) -> list[Frame]:
+        """Draw some of the earlier frames."""
+        frames, _ = split_off_atoms(self._read(self._replay or ""), self.neighborhood)
+        count = min(len(frames), max(1, round(self._replay_fraction * trained)))
+        chosen = np.random.default_rng([self.seed, 2]).permutation(len(frames))[:count]
+        _log.info("Data     %d of %d frames of %s are replayed", count, len(frames), self._replay)
+        return [frames[index] for index in np.sort(chosen)]
 
     def _place(self, path: str | Path) -> Path:
         return self.root / Path(path).expanduser()

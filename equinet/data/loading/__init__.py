@@ -6,6 +6,7 @@ from equinet.data.loading.atoms import (
     read_isolated_atoms,
     split_frames,
     split_indices,
+    split_off_atoms,
 )
 from equinet.data.loading.images import ImageBatch, ImageDataModule, ImageDataset, ImageSets
 from equinet.data.loading.module import DataModule, GraphDataModule, GraphSets
@@ -34,5 +35,6 @@ __all__ = [
     "read_isolated_atoms",
     "split_frames",
     "split_indices",
+    "split_off_atoms",
     "training_loader",
 ]

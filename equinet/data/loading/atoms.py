@@ -17,18 +17,21 @@ from equinet.data.atoms import (
     Statistics,
     Units,
     ase_library,
+    neighbor_list,
     read_frames,
 )
 from equinet.data.loading.module import GraphDataModule, GraphSets
 from equinet.data.loading.packing import PackedBatches
 from equinet.data.loading.sampling import packed_loader
 from equinet.data.store import StoredDataset, StoredFrames
-from equinet.data.survey import report
+from equinet.data.survey import Coverage, report
+from equinet.elements import symbol
 from equinet.errors import DataError
 from equinet.neighborhood import Neighborhood
 
 _log = logging.getLogger(__name__)
 
+_LISTED = 50_000  # training frames whose compositions are collected
 _NEGLIGIBLE = 1e-3  # eV per atom, shift that is not worth a line in the log
 
 
@@ -149,6 +152,11 @@ class AtomicDataModule(GraphDataModule[AtomicSets]):
         self.max_atoms = max_atoms
         self.max_edges = max_edges
 
+    given_energies: Mapping[int, float] | None = None
+    """Reference energies that were given, as of isolated atoms, by atomic number, eV; else None."""
+    theory: str | None = None
+    """Level of theory of the labels, which the card of a model keeps; None says nothing."""
+
     @property
     def units(self) -> Units:
         """Units of the files, which are converted; here Å and eV."""
@@ -199,9 +207,10 @@ class AtomicDataModule(GraphDataModule[AtomicSets]):
             _log.info(
                 "an isolated atom will not have its reference energy: the model adds a shift of "
                 "%.3f eV to every atom, which is right for atoms with neighbors; where "
-                "dissociation matters, add isolated atoms to the training set",
+                "dissociation matters, set model.shift=0",
                 statistics.shift,
             )
+        self.given_energies = splits.reference_energies
         return AtomicSets(splits.about, train, val, tests, statistics, splits.files)
 
     def _dataset(self, frames: Sequence[Frame], name: str) -> AtomicDataset:
@@ -250,6 +259,13 @@ class AtomicDataModule(GraphDataModule[AtomicSets]):
     def model_arguments(self) -> dict[str, Any]:
         """Return the statistics and the neighborhood as keyword arguments of a model."""
         return {**self.statistics.model_arguments(), **self.neighborhood.arguments()}
+
+    def for_card(self) -> dict[str, Any]:
+        """Return the compositions of the training set, if it is small, and the level of theory."""
+        frames, theory = self.train.frames, self.theory
+        small = len(frames) <= _LISTED
+        entries = Coverage.of(frames).for_card() if small else {}
+        return entries if theory is None else {**entries, "theory": theory}
 
     def describe(self) -> str:
         """Describe the data in one line: origin, number and size of the frames, elements, units."""
@@ -371,3 +387,67 @@ def read_isolated_atoms(
                 "each element"
             )
     return energies
+
+
+def split_off_atoms(
+    frames: Sequence[Frame], neighborhood: Neighborhood
+) -> tuple[list[Frame], dict[int, float] | None]:
+    """Take isolated atoms with energies out of labeled frames.
+
+    A frame is an isolated atom if it has one atom, an energy, and no neighbor within the cutoff;
+    files mark such frames by ``config_type=IsolatedAtom``, which is not needed.
+
+    Args:
+        frames: Frames of a training file.
+        neighborhood: Neighborhood of the graphs.
+
+    Returns:
+        The other frames, and the energies of the isolated atoms by atomic number, eV. Where some
+        element of the other frames has none, all frames and None.
+
+    Raises:
+        DataError: Two frames of the same element have different energies.
+
+    Example:
+        >>> from dataclasses import replace
+        >>> from ase import Atoms
+        >>> from equinet.data import frame_from_atoms
+        >>> atom, pair = (frame_from_atoms(Atoms(f, [[0, 0, z] for z in range(len(f))])) for f in
+        ...               ("N", "NN"))
+        >>> rest, energies = split_off_atoms([replace(atom, energy=-5.0), pair], Neighborhood(5.0))
+        >>> len(rest), energies
+        (1, {7: -5.0})
+    """
+    rest: list[Frame] = []
+    energies: dict[int, float] = {}
+    for frame in frames:
+        if len(frame) > 1 or frame.energy is None or _has_neighbors(frame, neighborhood):
+            rest.append(frame)
+            continue
+        element = int(frame.numbers[0])
+        if energies.setdefault(element, frame.energy) != frame.energy:
+            raise DataError(
+                f"{frame.source}: an isolated atom of {symbol(element)} has {frame.energy:.6f} eV, "
+                f"another one {energies[element]:.6f} eV; keep one of them"
+            )
+    if not energies:
+        return rest, None
+    needed = {int(z) for frame in rest for z in np.unique(frame.numbers)}
+    without = ", ".join(symbol(z) for z in sorted(needed - set(energies)))
+    if without:
+        _log.warning(
+            "SUSPECT  training set: isolated atoms of %s, but none of %s, so they are no reference "
+            "energies but training frames; add the others",
+            *(", ".join(symbol(z) for z in sorted(energies)), without),
+        )
+        return list(frames), None
+    shown = ", ".join(f"{symbol(z)} {energy:.3f}" for z, energy in sorted(energies.items()))
+    _log.info("Data     isolated atoms in the training file give reference energies, eV: %s", shown)
+    return rest, energies
+
+
+def _has_neighbors(frame: Frame, neighborhood: Neighborhood) -> bool:
+    edges, _ = neighbor_list(
+        frame.positions, frame.cell, frame.pbc, neighborhood, source=frame.source
+    )
+    return bool(edges.shape[1])

@@ -105,6 +105,10 @@ class DataModule(ABC, Generic[Sets]):
     def describe(self) -> str:
         """Describe the data in one line: origin, number and size of the samples, units."""
 
+    def for_card(self) -> dict[str, Any]:
+        """Return what the card of a model says of its training data; here nothing."""
+        return {}
+
     @abstractmethod
     def train_loader(self) -> DataLoader[Any]:
         """Load training batches in an order that depends on the seed and the epoch alone."""
