@@ -202,6 +202,8 @@ class AtomicDataModule(GraphDataModule[AtomicSets]):
                 f"{train.name}: no two atoms are within the cutoff of {self.neighborhood.cutoff:g} "
                 "Å; raise data.cutoff, or name the unit of the positions as data.length_unit"
             )
+        neighbors = train.average_neighbors
+        _log.info("         %.1f neighbors an atom within %g Å", neighbors, self.cutoff)
         statistics = Statistics.of(train, splits.reference_energies)
         if any((splits.reference_energies or {}).values()) and abs(statistics.shift) > _NEGLIGIBLE:
             _log.info(
@@ -279,8 +281,7 @@ class AtomicDataModule(GraphDataModule[AtomicSets]):
         converted = "" if self.units.are_own else f" (converted: {self.units.describe()})"
         return (
             f"{ready.about}: {self.counts()} frames of {atoms} atoms ({elements}); "
-            f"energies in eV, forces in eV/Å{converted}; {ready.train.average_neighbors:.1f} "
-            f"neighbors an atom within {self.cutoff:g} Å"
+            f"energies in eV, forces in eV/Å{converted}"
         )
 
 
