@@ -121,9 +121,7 @@ def show_info(arguments: argparse.Namespace) -> Iterator[str]:
         if number:
             yield ""
         if is_store(source):
-            store = FrameStore(source)
-            yield from _describe(store)
-            yield from _survey("all frames", store)
+            yield from _describe(FrameStore(source))
             continue
         parts = find_parts(source)
         kind = type(parts[0]).__name__.removesuffix("Part")
@@ -272,6 +270,7 @@ def _describe(store: "FrameStore") -> Iterator[str]:
     yield f"  shards                   {len(header['shards'])}, {size / 1e6:.1f} MB"
     source = header["source"]
     yield f"  made from                {source['name']} ({source['kind']}), {header['written_by']}"
+    yield from _survey("all frames", store)
     refused = header["refused"]
     if refused:
         yield f"  left out                 {len(refused)}"

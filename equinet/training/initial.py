@@ -19,7 +19,7 @@ from equinet.training.tasks import PotentialTask
 
 _log = logging.getLogger(__name__)
 
-_SLOWER = 0.3  # of the usual learning rate
+_SLOWER = 0.3  # factor of the usual learning rate
 _FITTED = 200  # largest number of frames to which reference energies are fitted
 _NEIGHBORHOOD = ("cutoff", "max_neighbors", "tie_tolerance")
 
@@ -94,6 +94,18 @@ def initial_model(tree: Mapping[str, Any], data: Any) -> Potential:
 
     Raises:
         ConfigError: The network has no part of a name in ``init_train``.
+
+    Example:
+        >>> from dataclasses import replace
+        >>> from ase.build import molecule
+        >>> from equinet.data import AtomicDataModule, Splits, frame_from_atoms
+        >>> water = replace(frame_from_atoms(molecule("H2O")), energy=-2079.0)
+        >>> class Water(AtomicDataModule):
+        ...     def read(self):
+        ...         return Splits([water], [water], {}, "water")
+        >>> model = initial_model({"init": "mace-gaunt-3bpa"}, Water())
+        >>> round(float(model(Water().train[0])["energy"].detach()), 3)
+        -2079.0
     """
     old = zoo.load(tree["init"])
     if not isinstance(old, Potential):

@@ -23,7 +23,7 @@ def atomic_energies(elements: Sequence[int]) -> Float64[np.ndarray, " elements"]
     """Look up non-relativistic Hartree-Fock energies of free atoms in their ground states.
 
     Args:
-        elements: Atomic numbers.
+        elements: Atomic numbers of the elements.
 
     Returns:
         Total energies with all electrons, eV; None where an element is beyond xenon, for which

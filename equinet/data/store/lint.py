@@ -81,9 +81,9 @@ class Lint:
                 f"{len(sources)} of {self.frames} frames have no label {label}{self._hint()}: "
                 f"{shown}{more}"
             )
-        # Large forces are named one by one.
+        # Large forces and close atoms are named one by one.
         for kind, sentence in suspicions(Survey.of(self._sample)).items():
-            if kind != "large forces":
+            if kind not in {"large forces", "close atoms"}:
                 self.findings += 1
                 yield sentence
         if self._held_atoms and not self._held_forces:

@@ -80,7 +80,7 @@ def _regress(bonds: Float64[np.ndarray, "2 bonds"]) -> tuple[float, float]:
 
 
 def _bonds(frame: Frame) -> dict[tuple[int, int], Float64[np.ndarray, "2 bonds"]]:
-    """Lengths of the bonds of each kind, and the forces that push their ends apart."""
+    """Measure the lengths of the bonds of each kind, and the forces that push their ends apart."""
     radii = ase_library().data.covalent_radii[frame.numbers]
     reach = 2 * _REACH * float(radii.max())
     (sender, receiver), shift = neighbor_list(

@@ -13,8 +13,8 @@ from equinet.data.survey.agreement import Agreement, agreement
 from equinet.data.survey.bonds import BondForces, bond_forces
 from equinet.elements import symbol
 
-_MOST_FRAMES = 1000  # that are looked at
-_MOST_ATOMS = 20_000  # whose distances are measured
+_MOST_FRAMES = 1000  # largest number of frames that are looked at
+_MOST_ATOMS = 20_000  # largest number of atoms between which distances are measured
 _SHOWN = 4  # compositions
 _NEAR, _FAR = 1.3, 4.0  # times the sum of the largest covalent radii
 _STRAY = 30.0  # robust standard deviations
@@ -191,7 +191,7 @@ def _energies(frames: Sequence[Frame]) -> Float64[np.ndarray, " frames"]:
 
 
 def _without_composition(frames: Sequence[Frame]) -> Float64[np.ndarray, " frames"]:
-    """Energies per atom, eV, minus what a fit to the compositions gives."""
+    """Subtract a fit to the compositions from the energies, and divide by the atoms, eV."""
     if not frames:
         return np.zeros(0)
     _, counts = _counts(frames)
@@ -228,7 +228,7 @@ def _strays(frames: Sequence[Frame], rest: Float64[np.ndarray, " frames"]) -> di
 
 
 def _is_steep(frames: Sequence[Frame]) -> Bool[np.ndarray, " frames"]:
-    """Whether the forces of a frame are large, as they are where an energy is rightly high."""
+    """Say which frames have large forces, as where an energy is rightly high."""
     sizes = np.array([0.0 if f.forces is None else np.square(f.forces).mean() for f in frames])
     return np.asarray(sizes > _STEEP**2 * np.median(sizes))
 

@@ -14,7 +14,7 @@ _LARGE_FORCE = 50.0  # eV/Å
 _TIGHT, _LOOSE = 0.5, 1.35  # times the covalent distance
 _NM = 0.25
 _SURE = 0.8  # correlation beyond which energies and forces are held against one another
-_PULLED = 0.3  # correlation of forces with the lengths of bonds
+_PULLED = 0.4  # correlation of forces with the lengths of bonds
 _FACTOR = 4.0  # between stiffnesses, beyond which units are doubted
 _NEAR = 0.5  # difference of logarithms within which a unit fits
 _NAMED = 3
@@ -29,7 +29,8 @@ def suspicions(survey: Survey, units: Units | None = None) -> dict[str, str]:
 
     Returns:
         A sentence for each finding (the numbers, what they point to, and the option that mends it)
-        under ``length``, ``forces``, ``energy``, ``sign``, ``strays`` or ``large forces``.
+        under ``length``, ``close atoms``, ``forces``, ``energy``, ``sign``, ``strays`` or
+        ``large forces``; the second and the last two are about single frames.
 
     Example:
         >>> survey = Survey(1, 1, {"H2O": 1}, {"forces": 1}, force_rms=24.0)
@@ -41,6 +42,7 @@ def suspicions(survey: Survey, units: Units | None = None) -> dict[str, str]:
     length = _length(survey, units)
     found = {
         "length": length,
+        "close atoms": "" if length else _close_atoms(survey, units),
         "forces": "" if length else _forces(survey, units, unit),
         "energy": _energy(survey, unit),
         "sign": _sign(survey),
@@ -102,12 +104,17 @@ def _length(survey: Survey, units: Units) -> str:
             f"nearest atoms are {near.least:.2f} to {near.most:.2f} of their covalent distance "
             f"apart, as if positions were in {unit}; if so, write data.length_unit={unit}"
         )
-    if unit or near.least < _TIGHT:
-        return (
-            f"{near.place}: two atoms are at {near.least:.2f} of their covalent distance; check "
-            f"the positions and data.length_unit={units.length}"
-        )
     return ""
+
+
+def _close_atoms(survey: Survey, units: Units) -> str:
+    near = survey.distances
+    if near is None or near.least >= _TIGHT:
+        return ""
+    return (
+        f"{near.place}: two atoms are at {near.least:.2f} of their covalent distance; check the "
+        f"positions and data.length_unit={units.length}"
+    )
 
 
 def _energy(survey: Survey, unit: str) -> str:

@@ -161,7 +161,9 @@ def test_two_atoms_too_close_are_named():
     clash = frames[3].positions.copy()
     clash[1] = clash[0] + 0.2
     frames[3] = replace(frames[3], positions=clash)
-    assert suspicions(Survey.of(frames))["length"].startswith("methane 3: two atoms are at 0.3")
+    assert suspicions(Survey.of(frames))["close atoms"].startswith(
+        "methane 3: two atoms are at 0.3"
+    )
 
 
 def test_repetitions_and_training_frames_among_test_frames():
