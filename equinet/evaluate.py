@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 
 from equinet import configuration, zoo
@@ -23,7 +24,7 @@ from equinet.data import (
     official_3bpa_file,
     read_frames,
 )
-from equinet.data.survey import Coverage, report
+from equinet.data.survey import Coverage, repeated, report
 from equinet.elements import symbol
 from equinet.errors import ConfigError, DataError
 from equinet.evaluation import (
@@ -37,7 +38,7 @@ from equinet.evaluation import (
     summarize,
     units,
 )
-from equinet.files import hold, remove_partials, whole_file, writing
+from equinet.files import hold, reading, remove_partials, whole_file, writing
 from equinet.models import Potential
 from equinet.training import Predictions, predict, table
 
@@ -79,6 +80,8 @@ def run(tree: Mapping[str, Any]) -> dict[str, Any]:
     model = _load(name, directory, tree["dtype"])
     dataset = _read(tree["data"], file, model)
     _warn_of_unlike(dataset, zoo.load_card(directory.path if directory else name), file)
+    if directory and directory.training_structures.is_file():
+        _warn_of_training_structures(dataset, directory.training_structures, file)
     free_atoms_only = tree["free_atoms_only"]
     if free_atoms_only is None and directory and directory.config.is_file():
         free_atoms_only = configuration.load_yaml(directory.config)["task"].get("free_atoms_only")
@@ -213,6 +216,18 @@ def _warn_of_unlike(dataset: AtomicDataset, card: Mapping[str, Any], file: Path)
             "SUSPECT  %s: %d of %d structures are unlike the training set, first %s: %s; do not "
             "trust their energies",
             *(file.name, len(unlike), len(dataset), unlike[0], reasons[unlike[0]]),
+        )
+
+
+def _warn_of_training_structures(dataset: AtomicDataset, path: Path, file: Path) -> None:
+    """Say how many structures the model was trained on."""
+    with reading(path, "hashes of structures"):
+        known = {row.tobytes() for row in np.load(path, allow_pickle=False)}
+    count, first = repeated(dataset.frames, known)
+    if count:
+        _log.warning(
+            "SUSPECT  %s: %d of %d structures are training structures, first %s",
+            *(file.name, count, len(dataset), first),
         )
 
 

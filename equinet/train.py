@@ -1,6 +1,7 @@
 """Train a model: ``python -m equinet.train +experiment=NAME [data.root=DIR] [any.key=value]``."""
 
 import contextlib
+import io
 import logging
 import math
 import os
@@ -13,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from hydra.core.hydra_config import HydraConfig
 from lightning.fabric.utilities.exceptions import MisconfigurationException
@@ -22,6 +24,7 @@ from equinet import configuration, training
 from equinet.arguments import Count, NotNegative, Positive
 from equinet.configuration import RunDirectory, process_rank
 from equinet.errors import ConfigError
+from equinet.files import write_bytes
 
 _log = logging.getLogger(__name__)
 
@@ -195,6 +198,11 @@ def _train(tree: Mapping[str, Any], directory: RunDirectory) -> dict[str, Any]:
     )
     if process_rank() == 0:
         directory.write_stamp(stamp)
+        keys = data.training_keys()
+        if keys is not None:
+            content = io.BytesIO()
+            np.save(content, keys, allow_pickle=False)
+            write_bytes(content.getvalue(), directory.training_structures)
     task = _task(tree, data)
     loggers = [
         _logger(node, name, directory) for name, node in (tree.get("logger") or {}).items() if node

@@ -86,6 +86,11 @@ class RunDirectory:
         return self.path / "metrics.csv"
 
     @property
+    def training_structures(self) -> Path:
+        """File of the hashes of the training structures, by which evaluation knows them."""
+        return self.path / "training_structures.npy"
+
+    @property
     def metrics(self) -> Path:
         """File of the errors of the trained model."""
         return self.path / "metrics.json"

@@ -108,6 +108,9 @@ def test_training_and_evaluation(mixed, tmp_path, caplog):
     assert {"energy_rmse", "forces_rmse"} <= metrics["sets"]["val"].keys()
     rows = (tmp_path / "run" / "metrics.csv").read_text()
     assert "nan" not in rows
+    with caplog.at_level("INFO"):
+        evaluate.run(compose("evaluate", f"checkpoint={tmp_path / 'run'}", f"data.file={mixed}"))
+    assert "mixed.xyz: 12 of 15 structures are training structures" in caplog.text
     forces_only = tmp_path / "forces.xyz"
     forces_only.write_text("".join(block(number, energy=False) for number in range(6)))
     with caplog.at_level("INFO"):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Int, UInt8
 from torch.utils.data import DataLoader
 
 from equinet.data.atoms import (
@@ -19,6 +19,7 @@ from equinet.data.atoms import (
     ase_library,
     neighbor_list,
     read_frames,
+    structure_key,
 )
 from equinet.data.loading.module import GraphDataModule, GraphSets
 from equinet.data.loading.packing import PackedBatches
@@ -261,6 +262,14 @@ class AtomicDataModule(GraphDataModule[AtomicSets]):
     def model_arguments(self) -> dict[str, Any]:
         """Return the statistics and the neighborhood as keyword arguments of a model."""
         return {**self.statistics.model_arguments(), **self.neighborhood.arguments()}
+
+    def training_keys(self) -> UInt8[np.ndarray, "structure 16"] | None:
+        """Return hashes of the training structures, of sets of at most 50 000."""
+        frames = self.train.frames
+        if len(frames) > _LISTED:
+            return None
+        keys = b"".join(structure_key(frame) for frame in frames)
+        return np.frombuffer(keys, dtype=np.uint8).reshape(-1, 16)
 
     def for_card(self) -> dict[str, Any]:
         """Return the compositions of the training set, if it is small, and the level of theory."""

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Protocol, TypeVar, runtime_checkable
 
+import numpy as np
+from jaxtyping import UInt8
 from torch.utils.data import DataLoader
 
 from equinet.data.graph_dataset import GraphDataset
@@ -108,6 +110,10 @@ class DataModule(ABC, Generic[Sets]):
     def for_card(self) -> dict[str, Any]:
         """Return what the card of a model says of its training data; here nothing."""
         return {}
+
+    def training_keys(self) -> UInt8[np.ndarray, "structure 16"] | None:
+        """Return hashes of the training structures; here None, for sets that are not compared."""
+        return None
 
     @abstractmethod
     def train_loader(self) -> DataLoader[Any]:
