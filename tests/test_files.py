@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from forks import exit_code, fork
 
 from equinet import files
 from equinet.errors import ConfigError, DataError, EquinetError, WriteError
@@ -21,14 +22,7 @@ def full_disk(*_):
 
 def in_child(action):
     """Run something in a process of its own; return its exit status."""
-    pid = os.fork()
-    if pid == 0:
-        try:
-            action()
-        except BaseException:  # noqa: BLE001 - the parent sees the status
-            os._exit(1)
-        os._exit(0)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    return exit_code(fork(action))
 
 
 def test_a_full_disk_leaves_what_was_there_and_is_one_sentence(tmp_path, monkeypatch):
@@ -153,10 +147,7 @@ def test_a_killed_process_holds_nothing_and_neither_do_its_children(tmp_path):
 
     def train():
         with files.hold(tmp_path, "trains"):
-            if os.fork() == 0:
-                os.write(writer, str(os.getpid()).encode())
-                time.sleep(60)
-                os._exit(0)
+            fork(lambda: os.write(writer, str(os.getpid()).encode()) and time.sleep(60))
             os.write(writer, b" ")
             time.sleep(0.2)
             os.kill(os.getpid(), signal.SIGKILL)

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from forks import exit_code, fork
 from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import timer
 
@@ -109,11 +110,9 @@ def test_kill_9_within_an_epoch_of_packed_batches_loses_nothing(run_fit, packed_
     whole = run_fit("whole", **options)
     steps = whole.metrics["steps"] // 3
     assert steps >= 4
-    pid = os.fork()
-    if pid == 0:
-        run_fit("parts", extra=(_StopAt(steps + 3, signal.SIGKILL),), **options)
-        os._exit(1)
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
+    kill = _StopAt(steps + 3, signal.SIGKILL)
+    pid = fork(lambda: run_fit("parts", extra=(kill,), **options))
+    assert exit_code(pid) == -signal.SIGKILL
     left = torch.load(tmp_path / "parts" / "checkpoints" / "last.ckpt", weights_only=True)
     assert left["global_step"] == steps + 2
     assert left["loops"]["fit_loop"]["state_dict"]["combined_loader"] == [{"done": 2}]

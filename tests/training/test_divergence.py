@@ -9,6 +9,7 @@ import ase.io
 import numpy as np
 import pytest
 import torch
+from forks import fork
 from lightning.pytorch import Callback
 from torch import distributed, nn
 from torch_geometric.data import Batch, Data
@@ -214,15 +215,7 @@ def _one_of_two(rank, folder):
 
 
 def test_all_processes_stop_together_if_one_of_them_finds_it(tmp_path):
-    started = []
-    for rank in (0, 1):
-        pid = os.fork()
-        if pid == 0:
-            try:
-                _one_of_two(rank, tmp_path)
-            finally:
-                os._exit(0)
-        started.append(pid)
+    started = [fork(partial(_one_of_two, rank, tmp_path)) for rank in (0, 1)]
     until = time.monotonic() + 120
     while started and time.monotonic() < until:
         started = [pid for pid in started if os.waitpid(pid, os.WNOHANG)[0] == 0]

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
+from forks import exit_code, fork
 from torch import nn
 
 from equinet import zoo
@@ -125,8 +126,8 @@ def test_an_interrupted_save_leaves_what_was_there(folder, monkeypatch):
 def test_a_kill_at_any_step_of_a_save_leaves_one_of_the_two_models(folder, step):
     """The process ends before the given call that changes the folder."""
     new = make_model(scale=3.0)
-    pid = os.fork()
-    if pid == 0:
+
+    def save_until_killed():
         calls = iter(range(100))
         for owner, name in ((os, "fsync"), (Path, "replace"), (Path, "unlink")):
             call = getattr(owner, name)
@@ -138,8 +139,8 @@ def test_a_kill_at_any_step_of_a_save_leaves_one_of_the_two_models(folder, step)
 
             setattr(owner, name, counted)
         zoo.save(new, folder, {"data": "new"})
-        os._exit(0)
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
+
+    assert exit_code(fork(save_until_killed)) == -signal.SIGKILL
     loaded = zoo.load(folder)
     assert (loaded.scale, zoo.load_card(folder)["data"]) in {(1.0, "none"), (3.0, "new")}
     expected = new if loaded.scale == 3.0 else None

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from forks import exit_code, fork
 from oc20_files import REFERENCE, slab, write_pair
 from safetensors.numpy import load, save
 
@@ -126,8 +127,8 @@ def test_a_tar_is_read_as_it_is(pairs, tmp_path):
 
 def convert_until_killed(source, store, moment):
     """Convert in a process of its own that dies by SIGKILL while it writes the second shard."""
-    pid = os.fork()
-    if pid == 0:
+
+    def die_in_the_middle():
         name = "write_sealed_json" if moment == "note" else "write_shard"
         write = getattr(conversion, name)
 
@@ -140,8 +141,8 @@ def convert_until_killed(source, store, moment):
 
         setattr(conversion, name, die_or_write)
         run(source, store)
-        os._exit(1)
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
+
+    assert exit_code(fork(die_in_the_middle)) == -signal.SIGKILL
 
 
 @pytest.mark.parametrize("moment", ["shard", "note", "partial"])
@@ -163,14 +164,15 @@ def test_a_killed_conversion_goes_on_without_loss_or_double(pairs, tmp_path, mom
 def test_workers_end_with_a_killed_conversion(pairs, tmp_path):
     """They would otherwise wait for ever for the work of a parent that is gone."""
     source, sink = os.pipe()
-    parent = os.fork()
-    if parent == 0:
+
+    def convert_for_a_minute():
         steps = convert(pairs, tmp_path / "store", processes=2)
         next(steps)
         next(steps)
         os.write(sink, " ".join(str(child.pid) for child in active_children()).encode())
         time.sleep(60)
-        os._exit(1)
+
+    parent = fork(convert_for_a_minute)
     workers = [int(word) for word in os.read(source, 100).split()]
     assert len(workers) == 2
     os.kill(parent, signal.SIGKILL)
@@ -335,18 +337,19 @@ def test_a_second_conversion_into_a_folder_is_refused_or_waits(pairs, tmp_path):
     steps = convert(pairs, store)
     next(steps)
     reader, writer = os.pipe()
-    pid = os.fork()
-    if pid == 0:
+
+    def convert_in_turn():
         try:
             run(pairs, store)
         except ConfigError as error:
             os.write(writer, str(error).encode())
         run(pairs, store, wait=True)
-        os._exit(0)
+
+    pid = fork(convert_in_turn)
     sentence = os.read(reader, 1000).decode()
     assert f"{store}: process {os.getpid()} on {socket.gethostname()} already converts" in sentence
     list(steps)
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert exit_code(pid) == 0
     assert len(FrameStore(store)) == 12
     assert not (store / "lock").exists()
 
