@@ -21,7 +21,7 @@ from equinet.nn import (
     pair_invariants,
     polynomial_envelope,
 )
-from equinet.o3 import OrientationGrid
+from equinet.o3 import OrientationGrid, contract
 from equinet.ops import segment_sum
 
 
@@ -99,9 +99,9 @@ class BundleField(Field):
 
     def read(self, values: Tensor, scalars: int) -> tuple[Tensor, Tensor]:
         """Average scalars over the orientations and read vectors out by the dual frame."""
-        means = torch.einsum("nos,o->ns", values[..., :scalars], self.weights.to(values.dtype))
+        means = contract("nos,o->ns", values[..., :scalars], self.weights.to(values.dtype))
         frame = self.frame.to(values.dtype)
-        return means, torch.einsum("nov,oi->nvi", values[..., scalars:], frame)
+        return means, contract("nov,oi->nvi", values[..., scalars:], frame)
 
 
 @dataclass(frozen=True)
@@ -238,7 +238,7 @@ class Bundle(Space):
         """Repeat scalars at every orientation and take the components of vectors along it."""
         points = self.points.to(inputs.scalars.dtype)
         scalars = inputs.scalars.unsqueeze(1).expand(-1, points.shape[0], -1)
-        components = torch.einsum("nvi,oi->nov", inputs.vectors, points)
+        components = contract("nvi,oi->nov", inputs.vectors, points)
         placed = torch.cat([scalars, components], dim=-1)
         geometry = self._geometry(inputs, points)
         return BundleField(placed, geometry, self.weights, self.frame)
@@ -307,7 +307,7 @@ class Lifted(Space):
         """Lift the graph, with scalars repeated and vectors as components along orientations."""
         vectors, nodes = inputs.edge_vectors, inputs.scalars.shape[0]
         lifted = lift_graph(vectors, inputs.edge_index, nodes)
-        components = torch.einsum("mvi,mi->mv", inputs.vectors[lifted.node], lifted.orientations)
+        components = contract("mvi,mi->mv", inputs.vectors[lifted.node], lifted.orientations)
         # Lifted edges within a node have a zero vector and zero scalars.
         vectors = torch.cat([vectors, vectors.new_zeros(nodes, 3)])[lifted.base_edge]
         scalars = inputs.edge_scalars

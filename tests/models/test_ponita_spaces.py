@@ -28,6 +28,25 @@ SPACES = {
 
 
 @pytest.mark.parametrize("name", SPACES)
+def test_placing_and_reading_keep_their_precision_under_autocast(name: str) -> None:
+    space: Space = SPACES[name]()
+    inputs = Inputs(*(each.float() if each.is_floating_point() else each for each in star()))
+
+    def results() -> list[torch.Tensor]:
+        vectors = inputs.vectors.clone().requires_grad_()
+        field = space.place(inputs._replace(vectors=vectors))
+        scalars, read = field.read(field.inputs, 2)
+        (gradient,) = torch.autograd.grad(scalars.sum() + read.square().sum(), vectors)
+        return [field.inputs, scalars, read, gradient]
+
+    expected = results()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = results()
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", SPACES)
 def test_reading_what_was_placed_gives_it_back_where_orientations_are_even(name: str) -> None:
     space: Space = SPACES[name]().double()
     inputs = star()

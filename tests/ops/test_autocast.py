@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from equinet.nn import pose_invariants
 from equinet.nn.escn import edge_frames
 from equinet.o3 import contract, matmul, rotate, wigner_d
 from equinet.ops import (
@@ -28,6 +29,7 @@ def _calls():
     edge_features = torch.randn(6, 9, 5)
     calls = {
         "aligned": (lambda x, v, r: aligned_convolution(x, v, r, EDGES, 2), (x, vectors, radial)),
+        "pose": (pose_invariants, (vectors, rotations, random_rotations(6).float())),
         "wigner": (lambda q: wigner_d(3, q)[..., 5:, :], (rotations,)),
         "rotate": (rotate, (edge_features, rotations)),
         "into": (frames.into, (edge_features,)),

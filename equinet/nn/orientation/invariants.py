@@ -10,6 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from equinet.o3 import matmul
+
 
 def edge_lengths(vectors: Float[Tensor, "*batch xyz"]) -> Float[Tensor, "*batch"]:
     """Return the lengths of vectors: the invariant of two positions, complete in any dimension.
@@ -159,8 +161,8 @@ def pose_invariants(
         >>> pose_invariants(torch.tensor([1.0, 2.0]), torch.eye(2), torch.eye(2))
         tensor([1., 2., 1., 0., 0., 1.])
     """
-    position = (receiver.mT @ vectors.unsqueeze(-1)).squeeze(-1)
-    return torch.cat([position, (receiver.mT @ sender).flatten(-2)], dim=-1)
+    position = matmul(receiver.mT, vectors.unsqueeze(-1)).squeeze(-1)
+    return torch.cat([position, matmul(receiver.mT, sender).flatten(-2)], dim=-1)
 
 
 def _wedge(first: Tensor, second: Tensor) -> Tensor:
