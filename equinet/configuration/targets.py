@@ -105,6 +105,11 @@ SET_BY_PROGRAM = {
 _INNER = {"trainer.profiler": "profiler"}
 
 _Limits = Mapping[str, Any]
+# Lightning takes a whole number for a count and any other for a fraction.
+_Batches = (
+    Annotated[int, Range("at least 1", least=1)]
+    | Annotated[float, Range("above 0 and at most 1", above=0, most=1)]
+)
 _FROM_MINUS_ONE = Annotated[int, Range("at least -1", least=-1)]
 LIMITS: Mapping[str, _Limits] = {
     **{
@@ -120,6 +125,8 @@ LIMITS: Mapping[str, _Limits] = {
     "lightning.pytorch.Trainer": {
         "accumulate_grad_batches": Count,
         "check_val_every_n_epoch": Count,
+        "limit_train_batches": _Batches,
+        "limit_val_batches": _Batches,
         "log_every_n_steps": Count,
         "max_epochs": _FROM_MINUS_ONE,
         "max_steps": _FROM_MINUS_ONE,

@@ -133,6 +133,16 @@ def test_other_precisions_train(run, tmp_path, precision):
     assert zoo.load(tmp_path / "r").dtype == dtype
 
 
+@pytest.mark.parametrize("option", ["limit_train_batches", "limit_val_batches"])
+@pytest.mark.parametrize(
+    ("value", "reason"), [("0", "0 is not at least 1"), ("0.0", "0.0 is not above 0 and at most 1")]
+)
+def test_no_batches_are_refused(run, tmp_path, option, value, reason):
+    with pytest.raises(ConfigError, match=rf"trainer\.{option}: {reason}"):
+        run(tmp_path / "r", f"trainer.{option}={value}")
+    assert not (tmp_path / "r").exists()
+
+
 def test_half_precision_of_the_positions_is_refused(run, tmp_path):
     with pytest.raises(ConfigError, match="use bf16-mixed"):
         run(tmp_path / "r", "trainer.precision=bf16-true")
@@ -145,7 +155,7 @@ def test_half_precision_of_the_positions_is_refused(run, tmp_path):
         ("debug=overfit", "trainer.max_epochs=3", "schedule=plateau", "data.batch_size=12"),
         ("debug=fast", "optim=adamw", "callbacks.ema=null", "callbacks.early_stopping=null"),
         ("debug=profile", "trainer.max_steps=3", "trainer.accumulate_grad_batches=2"),
-        ("trainer.limit_val_batches=0", "callbacks.early_stopping=null"),
+        ("trainer.limit_val_batches=1", "trainer.limit_test_batches=0"),
     ],
     ids=" ".join,
 )
