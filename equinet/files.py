@@ -148,15 +148,17 @@ def remove_partials(folder: Path, *, held: bool = False) -> None:
 
 
 @contextmanager
-def reading(path: object, what: str) -> Iterator[None]:
+def reading(path: object, what: str, *, error: type[EquinetError] = DataError) -> Iterator[None]:
     """Turn any exception of a reader into one sentence that names the file.
 
     Args:
         path: Path or name of the file, for the message.
         what: Noun with its article for the expected content, such as ``"a checkpoint"``.
+        error: Class of the error to raise.
 
     Raises:
-        DataError: The reader failed. Errors of equinet and a lack of memory are not converted.
+        EquinetError: The reader failed; the class is ``error``. Errors of equinet and a lack of
+            memory are not converted.
 
     Example:
         >>> with reading("water.json", "a molecule"):  # doctest: +ELLIPSIS
@@ -169,12 +171,10 @@ def reading(path: object, what: str) -> Iterator[None]:
         yield
     except (EquinetError, MemoryError):
         raise
-    except Exception as error:
-        text = (error.strerror if isinstance(error, OSError) else None) or str(error)
+    except Exception as cause:
+        text = (cause.strerror if isinstance(cause, OSError) else None) or str(cause)
         reason = text.strip().split("\n", 1)[0][:200]
-        raise DataError(
-            f"{path} cannot be read as {what}: {type(error).__name__}: {reason}"
-        ) from error
+        raise error(f"{path} cannot be read as {what}: {type(cause).__name__}: {reason}") from cause
 
 
 def write_sealed_json(content: Mapping[str, Any], path: Path) -> None:

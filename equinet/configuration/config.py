@@ -13,12 +13,11 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
 
 from equinet.arguments import refusal, takes_none
 from equinet.configuration import targets
 from equinet.errors import ConfigError, EquinetError
-from equinet.files import write_bytes
+from equinet.files import reading, write_bytes
 from equinet.names import did_you_mean
 
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -89,13 +88,11 @@ def load_yaml(path: Path) -> dict[str, Any]:
         ...     load_yaml(path)
         {'optim': {'lr': 0.01}}
     """
-    try:
+    with reading(path, "a configuration", error=ConfigError):
         loaded = OmegaConf.create(path.read_text(encoding="utf-8"))
-    except (OmegaConfBaseException, YAMLError, ValueError, OSError) as error:
-        raise ConfigError(f"{path} cannot be read: {first_line(error)}") from error
-    if not isinstance(loaded, DictConfig):
-        raise ConfigError(f"{path} holds no mapping")
-    return plain(loaded)
+        if not isinstance(loaded, DictConfig):
+            raise TypeError("it holds no mapping")
+        return plain(loaded)
 
 
 def locate(target: object, path: str = "_target_") -> type[Any]:

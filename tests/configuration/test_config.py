@@ -270,10 +270,13 @@ def test_yaml_round_trip_is_exact(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["config.yaml"]
 
 
-@pytest.mark.parametrize("text", ["a: [", "- 1\n- 2", "a: ${nothing}"])
+@pytest.mark.parametrize("text", ["a: [", "- 1\n- 2", "a: ${nothing}", "[" * 9000, "a: \0"])
 def test_broken_yaml_is_named(tmp_path, text):
     (tmp_path / "config.yaml").write_text(text)
     with pytest.raises(ConfigError):
+        config.load_yaml(tmp_path / "config.yaml")
+    (tmp_path / "config.yaml").write_bytes(b"a: \xff")
+    with pytest.raises(ConfigError, match=r"config\.yaml cannot be read as a configuration: Uni"):
         config.load_yaml(tmp_path / "config.yaml")
 
 
