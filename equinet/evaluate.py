@@ -44,6 +44,7 @@ from equinet.training import Predictions, predict, table
 
 _log = logging.getLogger("equinet.evaluate")
 
+_NEGLIGIBLE = 1e-3  # eV; a smaller difference of an isolated atom is not worth a word
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
@@ -79,6 +80,7 @@ def run(tree: Mapping[str, Any]) -> dict[str, Any]:
     directory = _run_directory(name)
     model = _load(name, directory, tree["dtype"])
     dataset = _read(tree["data"], file, model)
+    _say_energies_of_lone_atoms(dataset, model)
     _warn_of_unlike(dataset, zoo.load_card(directory.path if directory else name), file)
     if directory and directory.training_structures.is_file():
         _warn_of_training_structures(dataset, directory.training_structures, file)
@@ -228,6 +230,37 @@ def _warn_of_training_structures(dataset: AtomicDataset, path: Path, file: Path)
         _log.warning(
             "SUSPECT  %s: %d of %d structures are training structures, first %s",
             *(file.name, count, len(dataset), first),
+        )
+
+
+def _say_energies_of_lone_atoms(dataset: AtomicDataset, model: Potential) -> None:
+    """Say how far the energies of atoms without neighbors are from their reference energies."""
+    lone: set[int] = set()
+    for index in range(len(dataset)):
+        graph = dataset[index]
+        is_lone = torch.ones_like(graph.atomic_numbers, dtype=torch.bool)
+        is_lone[graph.edge_index[1]] = False
+        lone |= set(graph.atomic_numbers[is_lone].tolist())
+    if not lone:
+        return
+    frames = [
+        Frame(np.array([z]), np.zeros((1, 3)), np.zeros((3, 3)), np.zeros(3, dtype=bool))
+        for z in sorted(lone)
+    ]
+    atoms = AtomicDataset(frames, model.neighborhood)
+    (batch,) = evaluation_loader(atoms, len(lone))
+    with torch.no_grad():
+        energy = model(batch, forces=False)["energy"]
+        species = model.species(batch.atomic_numbers)
+        offsets = energy - model.reference_energies(species, batch.batch, len(lone))
+    if offsets.abs().max() > _NEGLIGIBLE:
+        found = zip(sorted(lone), offsets.tolist(), strict=True)
+        listed = ", ".join(f"{symbol(z)} {offset:+.3f} eV" for z, offset in found)
+        _log.warning(
+            "some atoms have no neighbors; an isolated atom does not have its reference energy in "
+            "this model but differs by %s, of which a shift per atom is part; where dissociation "
+            "matters, train on isolated atoms too",
+            listed,
         )
 
 

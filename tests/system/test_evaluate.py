@@ -18,6 +18,7 @@ from equinet import __main__ as entry
 from equinet import evaluate, train, zoo
 from equinet.errors import ConfigError, DataError, EquinetError
 from equinet.files import hold
+from equinet.integrations.ase import EquinetCalculator
 from equinet.models import Fallback
 
 
@@ -105,13 +106,18 @@ def test_unlabeled_files_are_refused_with_the_keys_they_have(evaluated, tmp_path
         evaluated(tmp_path / "bare.xyz")
 
 
-def test_single_atoms_and_no_edges_work(evaluated, tmp_path):
+def test_single_atoms_and_no_edges_work(evaluated, trained, tmp_path, caplog):
     atoms = ase.Atoms("CuCu", positions=[[0, 0, 0], [90, 0, 0]])
     atoms.calc = SinglePointCalculator(atoms, energy=1.0, forces=np.full((2, 3), 0.1))
     single = atoms[:1]
     single.calc = SinglePointCalculator(single, energy=1.0, forces=np.full((1, 3), 0.1))
     ase.io.write(tmp_path / "far.xyz", [atoms, single], format="extxyz")
     assert evaluated(tmp_path / "far.xyz")["structures"] == 2
+    model = zoo.load(trained)
+    single.calc = EquinetCalculator(model)
+    reference = model.reference_energies.energies[model.elements.index(29)]
+    offset = single.get_potential_energy() - float(reference)
+    assert f"differs by Cu {offset:+.3f} eV" in caplog.text
 
 
 def test_model_folder_and_double_precision(evaluated, trained, tmp_path):
