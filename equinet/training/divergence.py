@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from equinet.data import Frame, frame_to_atoms
+from equinet.data import frame_of_graph, frame_to_atoms
 from equinet.errors import EquinetError
 from equinet.evaluation import source_of
 from equinet.files import whole_file
@@ -93,7 +93,8 @@ def keep_batch(batch: Any, path: Path) -> None:
     if path.suffix == ".extxyz":
         with whole_file(path) as partial:
             for number, graph in enumerate(batch.cpu().to_data_list()):
-                atoms: Any = frame_to_atoms(_frame(graph, number))
+                frame = frame_of_graph(graph, source=f"structure {number} of the batch")
+                atoms: Any = frame_to_atoms(frame)
                 atoms.write(partial, format="extxyz", append=number > 0)
         return
     arrays: dict[str, Any] = {name: t.detach().cpu().numpy() for name, t in _fields(batch).items()}
@@ -103,30 +104,6 @@ def keep_batch(batch: Any, path: Path) -> None:
 
 def _file_of(batch: Any) -> str:
     return "diverged.extxyz" if "atomic_numbers" in _fields(batch) else "diverged.npz"
-
-
-def _frame(graph: Any, number: int) -> Frame:
-    """Return the structure of one graph with its labels."""
-
-    def array(name: str) -> Any:
-        value = graph.get(name)
-        if not graph.get(f"has_{name}", True):
-            return None
-        return None if value is None else value.detach().numpy()
-
-    energy, stress = array("energy"), array("stress")
-    return Frame(
-        numbers=array("atomic_numbers"),
-        positions=array("pos"),
-        cell=array("cell")[0],
-        pbc=array("pbc")[0],
-        energy=None if energy is None else float(energy[0]),
-        forces=array("forces"),
-        stress=None if stress is None else stress[0],
-        tags=array("tags"),
-        fixed=array("fixed"),
-        source=f"structure {number} of the batch",
-    )
 
 
 def _fields(batch: Any) -> dict[str, Tensor]:

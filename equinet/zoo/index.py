@@ -81,7 +81,10 @@ def find(name_or_path: str | Path) -> Path:
         raise DataError(
             f"{path} is a run that has not saved its model yet; repeat its command to finish it"
         )
-    raise DataError(f"{path} holds no model: there is neither card.json nor model/card.json in it")
+    raise DataError(
+        f"{path} holds no model: there is neither card.json nor model/card.json in it; "
+        "name a folder that zoo.save wrote, or a run that has finished"
+    )
 
 
 def find_entry(name: str) -> Entry | None:

@@ -211,7 +211,7 @@ def _read_weights(folder: Path, sha256: str) -> bytes:
             return content
     path = folder / WEIGHTS
     if not found:
-        raise DataError(f"{path} cannot be read: it is not there")
+        raise DataError(f"{path} cannot be read: it is not there; copy it beside its {CARD}")
     raise DataError(
         f"{path} has SHA-256 {found[:12]}…, its {CARD} says {sha256[:12]}…: the file is damaged "
         "or belongs to another card; copy both anew"

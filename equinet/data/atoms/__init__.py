@@ -21,7 +21,7 @@ from equinet.data.atoms.frames import (
     frame_to_atoms,
     structure_key,
 )
-from equinet.data.atoms.graphs import AtomicDataset, complete, to_graph
+from equinet.data.atoms.graphs import AtomicDataset, complete, frame_of_graph, to_graph
 from equinet.data.atoms.labels import (
     LabelKeys,
     LabelNames,
@@ -73,6 +73,7 @@ __all__ = [
     "fingerprint",
     "fit_reference_energies",
     "frame_from_atoms",
+    "frame_of_graph",
     "frame_to_atoms",
     "full_stress",
     "further_labels",

@@ -127,7 +127,7 @@ def read_frames(
             raise frame
         frames.append(frame)
     if not frames:
-        raise DataError(f"{path}: the file holds no frames")
+        raise DataError(f"{path}: the file holds no frames; name one that does")
     if mixed_labels and labels_required:
         _check_some_labels(frames, LabelKeys(energy_key, forces_key, stress_key))
     _warn_of_zeroed_forces(frames, path)
@@ -186,7 +186,7 @@ def scan_frames(
         )
         raise DataError(f"{path}: {kind}")
     if path.stat().st_size == 0:
-        raise DataError(f"{path}: the file is empty")
+        raise DataError(f"{path}: the file is empty; write or copy it anew")
     names = LabelNames(
         LabelKeys(energy_key, forces_key, stress_key),
         required=labels_required,

@@ -26,6 +26,9 @@ _log = logging.getLogger(__name__)
 # Two atoms closer than this, in Å, are one atom listed twice.
 _SAME_PLACE = 1e-3
 
+# Fields of frames that graphs hold by another name, which is the one of torch_geometric.
+_NAMES = {"numbers": "atomic_numbers", "positions": "pos"}
+
 
 def to_graph(
     frame: Frame,
@@ -74,20 +77,42 @@ def to_graph(
             f"{frame.source}: atoms {first} and {second} are at the same place; correct the "
             "positions, or leave the frame out"
         )
-    graph = Data(
-        atomic_numbers=torch.from_numpy(frame.numbers),
-        pos=torch.from_numpy(frame.positions),
-        cell=torch.from_numpy(frame.cell)[None],
-        pbc=torch.from_numpy(frame.pbc)[None],
-        edge_index=torch.from_numpy(edge_index),
-        edge_shift=torch.from_numpy(edge_shift),
-    )
+    graph = Data()
     for name, field in FRAME_FIELDS.items():
         value = getattr(frame, name)
-        if field.optional and value is not None:
+        if value is not None:
             tensor = torch.from_numpy(np.asarray(value, dtype=field.memory))
-            graph[name] = tensor if field.per_atom else tensor[None]
+            graph[_NAMES.get(name, name)] = tensor if field.per_atom else tensor[None]
+    graph.edge_index = torch.from_numpy(edge_index)
+    graph.edge_shift = torch.from_numpy(edge_shift)
     return graph
+
+
+def frame_of_graph(graph: Data, *, source: str = "graph") -> Frame:
+    """Return the frame whose graph :func:`to_graph` built.
+
+    Args:
+        graph: Graph of one structure, on any device.
+        source: Name of the frame in errors.
+
+    Returns:
+        Frame with all fields that the graph holds, but those that its masks say are missing, see
+        :func:`complete`.
+
+    Example:
+        >>> from ase.build import molecule
+        >>> from equinet.data import frame_from_atoms
+        >>> frame_of_graph(to_graph(frame_from_atoms(molecule("H2O")), 5.0)).numbers.tolist()
+        [8, 1, 1]
+    """
+    arrays: dict[str, Any] = {}
+    for name, field in FRAME_FIELDS.items():
+        tensor = graph.get(_NAMES.get(name, name))
+        if tensor is not None and graph.get(f"has_{name}", True):
+            array = tensor.detach().cpu().numpy().astype(field.memory)
+            entry = array if field.per_atom else array[0]
+            arrays[name] = entry if entry.ndim else entry.item()
+    return Frame(**arrays, source=source)
 
 
 def complete(graph: Data, mixed: Iterable[str]) -> None:
