@@ -4,15 +4,10 @@ Units are Å, eV, eV/Å and eV/Å³; all floats are float64 until a model casts 
 """
 
 from equinet.data.atoms.atomic_energies import atomic_energies
+from equinet.data.atoms.blocks import Block, Stretch, number_blocks, stretches
 from equinet.data.atoms.emt import make_molecules, make_relaxations, make_surfaces
 from equinet.data.atoms.fields import FRAME_FIELDS, LABELS, Field, Frame, declared_fields
-from equinet.data.atoms.formats import (
-    Block,
-    atoms_of_row,
-    number_blocks,
-    read_frames,
-    scan_frames,
-)
+from equinet.data.atoms.formats import atoms_of_row, read_frames, scan_frames
 from equinet.data.atoms.frames import (
     ase_library,
     check_frame,
@@ -63,6 +58,7 @@ __all__ = [
     "LabelNames",
     "LengthUnit",
     "Statistics",
+    "Stretch",
     "Units",
     "ase_library",
     "atomic_energies",
@@ -89,6 +85,7 @@ __all__ = [
     "read_frames",
     "scan_frames",
     "stored_values",
+    "stretches",
     "structure_key",
     "to_graph",
     "unread",

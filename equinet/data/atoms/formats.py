@@ -5,57 +5,35 @@ whole files stops silently at a blank line, drops surplus columns and cannot say
 file breaks off.
 """
 
-import bz2
-import gzip
+import functools
 import io
+import itertools
 import logging
-import lzma
 import re
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from equinet.data.atoms.blocks import COMPRESSED, Block, Stretch, number_blocks, text_lines
 from equinet.data.atoms.fields import Frame
 from equinet.data.atoms.frames import ase_library, frame_from_atoms
 from equinet.data.atoms.labels import LabelKeys, LabelNames, stored_values
 from equinet.data.atoms.units import Units
 from equinet.errors import DataError
-from equinet.files import bounded
 
 if TYPE_CHECKING:
     import ase
 
 _log = logging.getLogger(__name__)
 
-_COMPRESSED: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
-_LARGEST = 1 << 32  # bytes of an unpacked text
+_SETTLING = 20  # frames of a file by which the names of its labels are settled
 _PROPERTIES = re.compile(r'\bProperties\s*=\s*"?([^\s"]+)')
 # ASE refuses a frame whose stress or virial is not nine numbers. It reads them under other names.
 _TENSOR = re.compile(r"(?<![\w-])(stress|virial)(?=\s*=)")
 _OTHER_NAME = "equinet_"
-
-
-@dataclass(frozen=True)
-class Block:
-    """The text of one extxyz frame.
-
-    Attributes:
-        number: Number of the frame in the file, from 1.
-        line: Line of the file in which the frame begins with its number of atoms, from 1.
-        lines: Lines of the frame: the number of atoms, the comment, and one line for each atom.
-
-    Example:
-        >>> Block(number=1, line=1, lines=["1", "energy=-13.6", "H 0 0 0"]).lines[1]
-        'energy=-13.6'
-    """
-
-    number: int
-    line: int
-    lines: list[str]
 
 
 def read_frames(
@@ -145,6 +123,7 @@ def scan_frames(
     mixed_labels: bool = False,
     allow_zero_forces: bool = False,
     units: Units | None = None,
+    stretch: Stretch | None = None,
 ) -> Iterator[tuple[int, Frame | DataError]]:
     r"""Read the frames of a file one by one, and go on after frames that cannot be used.
 
@@ -159,6 +138,8 @@ def scan_frames(
         mixed_labels: Whether any frame may lack labels that other frames have.
         allow_zero_forces: Whether forces that are all exactly zero are accepted.
         units: Units of the file, which are converted; None for Å and eV.
+        stretch: Stretch of an extxyz file to read; None reads all of it. The names of labels are
+            those of the first frames of the file.
 
     Yields:
         The number of each frame, from 1, with the frame or the error that refuses it. If the file
@@ -194,7 +175,9 @@ def scan_frames(
         mixed=mixed_labels,
     )
     units = units or Units()
-    for number, atoms in _reader(path)(path):
+    if stretch is not None and stretch.start:
+        _settle(names, path)
+    for number, atoms in _reader(path, stretch)(path):
         if isinstance(atoms, DataError):
             yield number, atoms
             continue
@@ -228,53 +211,31 @@ def _check_some_labels(frames: Sequence[Frame], given: LabelKeys) -> None:
         )
 
 
-def read_text(path: Path) -> str:
-    """Read a text file in UTF-8, which may be compressed.
-
-    Args:
-        path: File to read; files named ``.gz``, ``.bz2`` and ``.xz`` are unpacked.
-
-    Returns:
-        The text of the file.
-
-    Raises:
-        DataError: The file cannot be unpacked, unpacks to more than 4 GiB, or is not UTF-8; the
-            message then names the frame and the line.
-    """
-    try:
-        with _COMPRESSED.get(path.suffix.lower(), open)(path, "rb") as file:
-            packed = path.suffix.lower() in _COMPRESSED
-            content = bounded(file.read, _LARGEST, path) if packed else file.read()
-    except (EOFError, lzma.LZMAError, zlib.error, OSError) as error:
-        raise DataError(
-            f"{path}: cannot be read, as if truncated ({error}); get the file again"
-        ) from error
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        before = content[: error.start].decode("utf-8", errors="replace")
-        line = before.count("\n") + 1
-        frame = sum(1 for _ in number_blocks(before + "\n", path, strict=False)) + 1
-        raise DataError(
-            f"{path}, frame {frame}, line {line}: byte {content[error.start]:#04x} is not UTF-8; "
-            "save the file in UTF-8"
-        ) from error
+def _settle(names: LabelNames, path: Path) -> None:
+    """Settle the names of labels on the first frames of a file, as reading all of it would."""
+    for number, atoms in itertools.islice(_read_extxyz(path), _SETTLING):
+        if not isinstance(atoms, DataError):
+            source = f"{path}, frame {number}"
+            with suppress(DataError):
+                names.choose(stored_values(atoms, source), source, atoms=len(atoms))
 
 
 _Reader = Callable[[Path], Iterator[tuple[int, "ase.Atoms | DataError"]]]
 
 
-def _reader(path: Path) -> _Reader:
-    suffixes = [s.lower() for s in path.suffixes if s.lower() not in _COMPRESSED]
+def _reader(path: Path, stretch: Stretch | None) -> _Reader:
+    suffixes = [s.lower() for s in path.suffixes if s.lower() not in COMPRESSED]
     kind = suffixes[-1] if suffixes else ""
     if kind in {".xyz", ".extxyz"}:
-        return _read_extxyz
+        return functools.partial(_read_extxyz, stretch=stretch)
     return _read_database if kind == ".db" else _read_any
 
 
-def _read_extxyz(path: Path) -> Iterator[tuple[int, "ase.Atoms | DataError"]]:
+def _read_extxyz(
+    path: Path, stretch: Stretch | None = None
+) -> Iterator[tuple[int, "ase.Atoms | DataError"]]:
     ase = ase_library()
-    for number, block in number_blocks(read_text(path), path):
+    for number, block in number_blocks(text_lines(path, stretch), path, stretch):
         if isinstance(block, DataError):
             yield number, block
             continue
@@ -349,63 +310,6 @@ def _read_any(path: Path) -> Iterator[tuple[int, "ase.Atoms | DataError"]]:
         place = f"{path}, frame {number + 1}"
         reason = f"ASE cannot read it: {type(error).__name__}: {error}"
         yield number + 1, DataError(f"{place}: {reason}")
-
-
-def number_blocks(
-    text: str, place: object, *, strict: bool = True
-) -> Iterator[tuple[int, Block | DataError]]:
-    r"""Cut extxyz text into frames; blank lines between frames are ignored.
-
-    Args:
-        text: Text of the whole file.
-        place: Name of the file in errors.
-        strict: Whether text that does not continue with a frame gives an error; otherwise it is
-            ignored.
-
-    Yields:
-        The number of each frame, from 1, with its lines or the error that says why the text breaks
-        off there.
-
-    Example:
-        >>> text = "1\n\nH 0 0 0\n"
-        >>> [(number, block.line) for number, block in number_blocks(text + text, "two.xyz")]
-        [(1, 1), (2, 4)]
-    """
-    lines = text.split("\n")
-    lines = [line.removesuffix("\r") for line in lines]
-    if lines[-1] == "":
-        lines.pop()
-    number, start = 1, 0
-    while start < len(lines):
-        header = lines[start].strip()
-        if not header:
-            start += 1
-            continue
-        problem = _why_no_frame(lines, start)
-        if problem is not None:
-            if strict:
-                line, reason = problem
-                yield number, DataError(f"{place}, frame {number}, line {line}: {reason}")
-            return
-        end = start + 2 + int(header)
-        yield number, Block(number, start + 1, lines[start:end])
-        number, start = number + 1, end
-
-
-def _why_no_frame(lines: list[str], start: int) -> tuple[int, str] | None:
-    """Return a line number and the reason why no frame starts at a line, or None if one does."""
-    header = lines[start].strip()
-    if not (header.isascii() and header.isdigit()):
-        return start + 1, f"expected the number of atoms, found {header[:60]!r}"
-    count = int(header)
-    if count == 0:
-        return start + 1, "the frame has no atoms"
-    if start + 2 + count > len(lines):
-        rows = max(0, len(lines) - start - 2)
-        return len(lines), (
-            f"the file ends after {rows} of the {count} atoms that line {start + 1} announces"
-        )
-    return None
 
 
 def _column_kinds(comment: str) -> str | None:

@@ -4,6 +4,7 @@ All files have the same columns, so that reading them without ASE is a few times
 Source: Chanussot et al., ACS Catal. 11, 6059 (2021), doi 10.1021/acscatal.0c04525.
 """
 
+import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -67,12 +68,12 @@ class S2EFPart:
             )
         content, broken = unpack(self.frames)
         rows, broken_rows = _rows(self.references)
-        frames: list[tuple[int, Block | DataError]] = []
         try:
-            frames = list(number_blocks(content.decode("ascii"), self.name))
+            content.decode("ascii")
         except UnicodeDecodeError as error:
             yield Refusal(self.name, None, f"{self.name}: byte {error.start} is not ASCII")
             return
+        frames = list(number_blocks(io.BytesIO(content), self.name))
         ends_early = broken is not None or (bool(frames) and isinstance(frames[-1][1], DataError))
         count = sum(isinstance(block, Block) for _, block in frames)
         if not (ends_early or broken_rows) and count != len(rows):

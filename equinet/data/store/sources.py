@@ -8,11 +8,13 @@ from pathlib import Path
 from equinet.data.atoms import (
     LabelKeys,
     LabelNames,
+    Stretch,
     ase_library,
     atoms_of_row,
     frame_from_atoms,
     scan_frames,
     stored_values,
+    stretches,
 )
 from equinet.data.store.archives import Blob, tar_members
 from equinet.data.store.layout import is_store
@@ -30,23 +32,28 @@ _LMDB = (".lmdb", ".aselmdb")
 
 @dataclass(frozen=True)
 class FilePart:
-    """A file that :func:`equinet.data.read_frames` reads.
+    """A file that :func:`equinet.data.read_frames` reads, or a stretch of one.
 
     Attributes:
         path: Path of the file.
+        stretch: Stretch of an extxyz file; all of it by default.
     """
 
     path: Path
+    stretch: Stretch | None = None
 
     @property
     def name(self) -> str:
-        """Path of the file."""
-        return str(self.path)
+        """Path of the file, and the number of the frame where a stretch of it begins."""
+        if self.stretch is None:
+            return str(self.path)
+        return f"{self.path}, from frame {self.stretch.frames + 1}"
 
     @property
     def size(self) -> int:
-        """Number of bytes of the file."""
-        return self.path.stat().st_size
+        """Number of bytes of the file, or of its stretch."""
+        stretch = self.stretch or Stretch()
+        return stretch.size or self.path.stat().st_size
 
     def records(self, keys: LabelKeys | None = None) -> Iterator[Record | Refusal]:
         """Read all frames with the labels that they have.
@@ -56,13 +63,15 @@ class FilePart:
         """
         names = {f"{kind}_key": name for kind, name in vars(keys or LabelKeys()).items()}
         try:
-            for number, frame in scan_frames(self.path, labels_required=False, **names):
+            for number, frame in scan_frames(
+                self.path, labels_required=False, stretch=self.stretch, **names
+            ):
                 if isinstance(frame, DataError):
-                    yield Refusal(self.name, number, str(frame))
+                    yield Refusal(str(self.path), number, str(frame))
                 else:
                     yield Record(frame, number)
         except DataError as error:
-            yield Refusal(self.name, None, str(error))
+            yield Refusal(str(self.path), None, str(error))
 
 
 @dataclass(frozen=True)
@@ -264,6 +273,8 @@ def _file_parts(path: Path) -> Sequence[Part]:
         return [
             DatabasePart(path, start, min(_ROWS, count - start)) for start in range(0, count, _ROWS)
         ]
+    if kind in _TEXT:
+        return [FilePart(path, stretch) for stretch in stretches(path)]
     return [FilePart(path)]
 
 

@@ -1,6 +1,7 @@
 """What goes into a store comes out of it, whatever happens on the way."""
 
 import json
+import lzma
 import os
 import pickle
 import signal
@@ -301,6 +302,64 @@ def test_damaged_notes_are_made_anew(pairs, tmp_path, caplog, name, content):
     assert "making it anew" in caplog.text
     run(pairs, tmp_path / "undisturbed")
     assert content_of(store) == content_of(tmp_path / "undisturbed")
+
+
+def write_text(path, frames, *, first=0):
+    """Frames whose energies count up; the first ones have no labels."""
+    blocks = []
+    for number in range(frames):
+        columns, energy = ":forces:R:3", f" energy={number}.5"
+        if number < first:
+            columns = energy = ""
+        rows = [f"Ni 0 0 {z}{f' {0.5 - z} 0 0' if columns else ''}" for z in (0, 2 + number)]
+        comment = f'Properties=species:S:1:pos:R:3{columns}{energy} pbc="F F F"'
+        blocks.append("\n".join(["2", comment, *rows, ""]))
+    content = "".join(blocks).encode()
+    path.write_bytes(lzma.compress(content) if path.suffix == ".xz" else content)
+    return path
+
+
+@pytest.mark.parametrize("name", ["long.xyz", "long.xyz.xz"])
+def test_a_long_text_becomes_several_shards_of_the_same_frames(tmp_path, monkeypatch, name):
+    source, whole = write_text(tmp_path / name, 50, first=3), tmp_path / "whole"
+    run(source, whole)
+    for constant in ("_STRETCH", "_PACKED_STRETCH"):
+        monkeypatch.setattr(f"equinet.data.atoms.blocks.{constant}", 1000)
+    parts = find_parts(source)
+    assert len(parts) > 4
+    assert len({part.name for part in parts}) == len(parts)
+    run(source, tmp_path / "cut", processes=2)
+    cut = FrameStore(tmp_path / "cut")
+    assert len(cut.header["shards"]) == len(parts)
+    assert fingerprint(list(cut)) == fingerprint(list(FrameStore(whole)))
+    assert [frame.energy for frame in cut][:5] == [None, None, None, 3.5, 4.5]
+
+
+def test_errors_in_a_stretch_name_frame_and_line_of_the_file(tmp_path, monkeypatch):
+    source = write_text(tmp_path / "long.xyz", 50)
+    lines = source.read_text().split("\n")
+    lines[4 * 40 + 2] = "Ni 0 0 x 0 0 0"
+    source.write_text("\n".join(lines))
+    monkeypatch.setattr("equinet.data.atoms.blocks._STRETCH", 1000)
+    with pytest.raises(DataError, match=r"long\.xyz, frame 41, line 163: 'x' is not a number"):
+        run(source, tmp_path / "store")
+    lines[4 * 40 + 2] = lines[4 * 39 + 2]
+    lines[4 * 45] = "two"
+    source.write_text("\n".join(lines))
+    done = run(source, tmp_path / "other", skip_bad=True)
+    assert (done.frames, done.refused) == (45, 1)
+    (refused,) = FrameStore(tmp_path / "other").header["refused"]
+    assert "frame 46, line 181: expected the number of atoms, found 'two'" in refused["reason"]
+
+
+def test_a_label_of_another_name_in_a_later_stretch_is_refused(tmp_path, monkeypatch):
+    source = write_text(tmp_path / "long.xyz", 50)
+    text = source.read_text()
+    middle = text.index("energy=40.5")
+    source.write_text(text[:middle] + text[middle:].replace("energy", "REF_energy"))
+    monkeypatch.setattr("equinet.data.atoms.blocks._STRETCH", 1000)
+    with pytest.raises(DataError, match="no energy named 'energy', as in frames before it"):
+        run(source, tmp_path / "store")
 
 
 def test_a_label_declared_since_the_conversion_began_is_counted(pairs, tmp_path):
