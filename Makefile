@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: train test soak test-lowest audit lint docs bench native clean
+.PHONY: train test soak test-lowest audit mutants lint docs bench native clean
 
 train: native ## train a small force field on the embedded surface set, a few minutes
 	$(RUN) -m equinet.train +experiment=oc20 trainer=cpu
@@ -46,6 +46,9 @@ docs: $(VENV)/.installed ## the documentation, as HTML in docs/_build/html
 
 bench: native ## time the operations against each other and against e3nn
 	$(RUN) -m equinet bench
+
+mutants: native ## put small faults into the code and count how many the tests find
+	$(RUN) tests/mutants
 
 native: $(VENV)/.installed ## compile the native engine in place, what has changed
 	$(RUN) csrc/equinet_build.py
