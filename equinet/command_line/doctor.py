@@ -1,4 +1,4 @@
-"""``python -m equinet doctor``: check versions, backends and their accuracy on this machine."""
+"""``python -m equinet doctor``: check this installation, or one model."""
 
 import argparse
 import os
@@ -6,21 +6,32 @@ import platform
 from collections.abc import Iterator
 from typing import Any
 
-from equinet.errors import BackendError
+from equinet.errors import BackendError, ConfigError, EquinetError
 
 
 def add_parser(verbs: Any) -> None:
     """Add the verb ``doctor``."""
-    parser = verbs.add_parser("doctor", help="check this installation and its numbers")
+    parser = verbs.add_parser("doctor", help="check this installation, or a model, by numbers")
+    parser.add_argument("--model", help="potential to check: zoo name, run or model folder")
+    parser.add_argument("--data", help="structures to check it on; made up if not given")
     parser.set_defaults(run=run)
 
 
-def run(_: argparse.Namespace) -> Iterator[str]:
+def run(arguments: argparse.Namespace) -> Iterator[str]:
     """Yield the report, section after section.
+
+    Args:
+        arguments: Parsed command line.
 
     Raises:
         BackendError: A backend fails or is less accurate than its precision allows.
+        EquinetError: The model fails a check, or it or its structures cannot be used.
     """
+    if arguments.model is not None:
+        yield from describe_model(arguments.model, arguments.data)
+        return
+    if arguments.data is not None:
+        raise ConfigError(f"--data {arguments.data} needs a model to check on it; give --model")
     yield from describe_machine()
     yield ""
     yield from describe_packages()
@@ -112,6 +123,37 @@ def describe_backends() -> Iterator[str]:
                     unusable.setdefault(place, []).append(op)
     for place, names in unusable.items():
         yield f"{', '.join(names)}: {place}"
+
+
+def describe_model(name: str, file: str | None) -> Iterator[str]:
+    """Check a potential, and yield a line for each check and a summary.
+
+    Args:
+        name: Name in the zoo, or path of a run, of a model folder or of a file in one.
+        file: Path of a file of structures; None makes some up.
+
+    Raises:
+        EquinetError: A check fails, or the model or the structures cannot be used.
+    """
+    from equinet.command_line.model_checks import check_model, load_potential, structures_for
+
+    model = load_potential(name)
+    frames = structures_for(model, file)
+    atoms = ", ".join(str(len(frame)) for frame in frames)
+    origin = f"of {file}" if file else "made up of the elements of the model"
+    yield f"{name}: {type(model).__name__}, in float64, on structures of {atoms} atoms {origin}"
+    total, failed = 0, []
+    for finding in check_model(model, frames):
+        yield str(finding)
+        total += finding.error is not None
+        if not finding.is_good:
+            failed.append(finding.name)
+    if failed:
+        raise EquinetError(
+            f"{name}: {len(failed)} of {total} checks fail: {', '.join(failed)}; do not trust its "
+            "predictions before the cause is found"
+        )
+    yield f"All {total} checks pass."
 
 
 def describe_accuracy() -> Iterator[str]:
