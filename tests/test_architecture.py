@@ -25,7 +25,7 @@ ROOMS = {
     "nn": {"ops", "o3", "lie"},
     "models": {"nn", "ops", "o3", "lie"},
     "data": {"o3"},
-    "zoo": {"models"},
+    "zoo": {"models", "ops"},
     "integrations": {"zoo", "models", "data"},
     "testing": {"ops", "o3", "lie"},
     "bench": {"ops", "o3", "testing"},

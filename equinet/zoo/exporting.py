@@ -12,6 +12,7 @@ import equinet
 from equinet.elements import symbol
 from equinet.errors import BackendError, ConfigError
 from equinet.models import Potential
+from equinet.ops import native
 
 # Sizes of the example inputs: primes, since the tracer identifies sizes that are equal.
 _ATOMS, _EDGES, _GRAPHS = 1009, 20011, 13
@@ -23,12 +24,13 @@ def export(model: Potential, path: str | Path, *, stress: bool = False) -> None:
     The package is compiled for the type of processor or GPU that the model is on, and takes any
     number of atoms, edges and structures. Its inputs are the tensors of a graph in this order, in
     the layout of the conventions page: ``atomic_numbers`` [N], ``pos`` [N, 3], ``cell`` [G, 3, 3],
-    ``batch`` [N], ``edge_index`` [2, E], ``edge_shift`` [E, 3], floating-point ones in float64. It
-    returns ``energy`` [G] in eV, ``forces`` [N, 3] in eV/Å and, if ``stress`` is true, ``stress``
-    [G, 3, 3] in eV/Å³; for a committee, the spreads follow. An element that the model does not know
-    raises a RuntimeError. The caller builds the edges; the metadata of the package hold
-    ``elements`` (atomic numbers), ``cutoff`` in Å and, if the model has them, ``max_neighbors`` and
-    ``tie_tolerance`` in Å².
+    ``batch`` [N], ``edge_index`` [2, E], ``edge_shift`` [E, 3], floating-point ones in float64 and
+    all others in int64. Their strides are free, and another type is a RuntimeError; only a package
+    without the native engine takes both for granted. It returns ``energy`` [G] in eV, ``forces``
+    [N, 3] in eV/Å and, if ``stress`` is true, ``stress`` [G, 3, 3] in eV/Å³; for a committee, the
+    spreads follow. An element that the model does not know raises a RuntimeError. The caller builds
+    the edges; the metadata of the package hold ``elements`` (atomic numbers), ``cutoff`` in Å and,
+    if the model has them, ``max_neighbors`` and ``tie_tolerance`` in Å².
 
     The native engine must be loaded before the package, by ``equinet.ops.native.load()``, without
     equinet by ``torch.ops.load_library("…/equinet/ops/native/libequinet.so")``, in C++ by
@@ -110,6 +112,7 @@ class _Program(nn.Module):
         super().__init__()
         self.model = model
         self.stress = stress
+        self.checks_inputs = _calls_the_engine(model)
         self.message = (
             "the structure holds an element that the model was not trained for; it knows "
             + ", ".join(symbol(z) for z in model.elements)
@@ -124,6 +127,15 @@ class _Program(nn.Module):
         edge_index: Tensor,
         edge_shift: Tensor,
     ) -> dict[str, Tensor]:
+        if self.checks_inputs:
+            # Compiled code would read other types and strides as if they were the example's.
+            atomic_numbers, pos, cell, batch, edge_index, edge_shift = (
+                torch.ops.equinet.as_declared(tensor, name, not tensor.is_floating_point())
+                for name, tensor in (
+                    *(("atomic_numbers", atomic_numbers), ("pos", pos), ("cell", cell)),
+                    *(("batch", batch), ("edge_index", edge_index), ("edge_shift", edge_shift)),
+                )
+            )
         known = self.model.species_of
         species = known[atomic_numbers.clamp(0, known.shape[0] - 1)]
         torch._assert_async((species >= 0).all(), self.message)  # noqa: SLF001 - torch has no public name for it
@@ -136,6 +148,13 @@ class _Program(nn.Module):
             edge_shift,
             torch.zeros_like(cell).requires_grad_() if self.stress else None,
         )
+
+
+def _calls_the_engine(model: nn.Module) -> bool:
+    """Whether a package of a model needs the native engine in any case."""
+    backends = {getattr(layer, "backend", None) for layer in model.modules()} - {None}
+    is_portable = bool(backends) and "auto" not in backends and "native" not in backends
+    return not (is_portable or native.load())
 
 
 def _example(device: torch.device) -> tuple[Any, ...]:

@@ -44,6 +44,13 @@ def draw(atoms, graphs, edges):
     }
 
 
+def strided(tensor):
+    """Return the same numbers as every second one of another tensor, its axes in reverse order."""
+    reversed_axes = tensor.permute(*reversed(range(tensor.ndim)))
+    twice = torch.stack([reversed_axes, torch.full_like(reversed_axes, 77)], dim=-1)
+    return twice[..., 0].permute(*reversed(range(tensor.ndim)))
+
+
 class Graph:
     def __init__(self, arguments):
         self.__dict__.update(arguments)
@@ -69,6 +76,14 @@ def equals_the_model(folder):
         for name in ("forces", "stress"):
             scale = expected[name].abs().max().item()
             torch.testing.assert_close(found[name], expected[name], rtol=0, atol=2e-6 * scale)
+    arguments = draw(9, 2, 40)
+    views = {name: strided(tensor) for name, tensor in arguments.items()}
+    found, expected = run(*views.values()), run(*arguments.values())
+    for name, each in expected.items():
+        torch.testing.assert_close(found[name], each, rtol=0, atol=1e-9, msg=f"{name} of views")
+    for name, other in (("pos", torch.float32), ("edge_index", torch.int32)):
+        with pytest.raises(RuntimeError):
+            run(*(arguments | {name: arguments[name].to(other)}).values())
     arguments["atomic_numbers"][0] = 79
     with pytest.raises(RuntimeError, match="was not trained for; it knows H, O"):
         run(*arguments.values())

@@ -88,7 +88,7 @@ def load() -> str:
             torch.ops.equinet.cpu_capability()
         except RuntimeError as error:
             raise BackendError(str(error)) from None
-        for op in _OPS:
+        for op in (*_OPS, "as_declared"):
             if hasattr(torch.ops.equinet, op):
                 importlib.import_module(f"{__name__}.{op}").register()
     return reason
