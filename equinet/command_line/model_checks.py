@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from equinet.data import Frame, read_frames, to_graph
+from equinet.data.atoms import ase_library
 from equinet.elements import symbol
 from equinet.errors import ConfigError, DataError
 from equinet.lie import random_rotations
@@ -19,7 +20,7 @@ from equinet.lie import random_rotations
 if TYPE_CHECKING:
     from equinet.models import Potential
 
-_TOLERANCE = 1e-4  # of the root mean square force, as in training's check of the first batch
+_TOLERANCE = 1e-4  # fraction of the root mean square force, as in training's first-batch check
 _FLOOR = 1e-6  # eV and eV/Å
 _STEP = 1e-3  # Å, and relative strain
 _SLOPE = ((1, 2 / 3), (2, -1 / 12))  # four-point central difference
@@ -144,7 +145,7 @@ class _Checks:
         """Compare with the slow reference of all operations that have several backends."""
         name = "native engine against the reference"
         slow = copy.deepcopy(self.model)
-        layers = [each for each in slow.modules() if hasattr(each, "backend")]
+        layers: list[Any] = [each for each in slow.modules() if hasattr(each, "backend")]
         if not layers:
             return Finding(name, reason="no layer of this model chooses a backend")
         for layer in layers:
@@ -215,7 +216,7 @@ class _Checks:
             yield self._judge(name, errors)
 
     def permutation(self) -> Finding:
-        """Number the atoms in another order and build the graphs anew."""
+        """Compare with structures whose atoms are numbered in another order."""
         others = []
         for frame in self.frames:
             order = torch.randperm(len(frame), generator=self.generator).numpy()
@@ -303,11 +304,9 @@ def _only(graph: Any, fields: Sequence[str]) -> Any:
 
 def _made_up(elements: Sequence[int], pbc: Sequence[int], seed: int) -> Frame:
     """Return a structure of up to eight atoms at about the distances of bonds."""
-    from ase.data import covalent_radii
-
     draw = np.random.default_rng(seed)
     numbers = np.array([elements[i % len(elements)] for i in range(max(6, min(len(elements), 8)))])
-    spacing = 2.2 * float(np.mean(covalent_radii[numbers]))
+    spacing = 2.2 * float(np.mean(ase_library().data.covalent_radii[numbers]))
     grid = np.array(list(itertools.product(range(2), repeat=3)))[: len(numbers)]
     positions = spacing * (grid + draw.uniform(-0.12, 0.12, grid.shape))
     cell = spacing * (2.2 * np.eye(3) + draw.uniform(-0.15, 0.15, (3, 3)))

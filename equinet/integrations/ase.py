@@ -137,7 +137,8 @@ class EquinetCalculator(Calculator):
         """
         # Comparing the structure, evaluating it and taking its result must be one step.
         with self._lock:
-            return super().get_property(name, atoms, allow_calculation)  # type: ignore[no-untyped-call]
+            method: Any = super().get_property
+            return method(name, atoms, allow_calculation)
 
     def calculate(
         self,

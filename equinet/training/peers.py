@@ -30,7 +30,7 @@ class Peer:
     pid: int
 
     def has_ended(self) -> bool:
-        """Whether the process is known to have ended; one on another machine never is."""
+        """Return whether the process is known to have ended; one on another machine never is."""
         return self.host == socket.gethostname() and not _runs(self.pid)
 
 
@@ -86,7 +86,7 @@ def _named(peers: Sequence[Peer], world: int) -> str:
 
 
 def _runs(pid: int) -> bool:
-    """Whether a process of this machine runs; one that waits for its parent to notice does not."""
+    """Return whether a process of this machine runs and is no zombie."""
     try:
         os.kill(pid, 0)
         state: Any = (

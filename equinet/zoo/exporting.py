@@ -151,7 +151,7 @@ class _Program(nn.Module):
 
 
 def _calls_the_engine(model: nn.Module) -> bool:
-    """Whether a package of a model needs the native engine in any case."""
+    """Return whether a package of a model needs the native engine in any case."""
     backends = {getattr(layer, "backend", None) for layer in model.modules()} - {None}
     is_portable = bool(backends) and "auto" not in backends and "native" not in backends
     return not (is_portable or native.load())

@@ -20,7 +20,7 @@ _LONGEST = 1 << 28  # bytes of a line
 _STRETCH = 1 << 22  # bytes of text, whose frames take about ten times as much memory
 _PACKED_STRETCH = 1 << 25  # larger, since each stretch unpacks all that lies before it
 _PACKING = 16  # times by which a packed text is at most shorter, as a rule
-_MOST_DIGITS = 18  # of a number of atoms
+_MOST_DIGITS = 18  # digits of a number of atoms
 
 
 @dataclass(frozen=True)

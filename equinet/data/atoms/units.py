@@ -76,7 +76,7 @@ class Units:
         energy, length = self.energy, self.length
         if self.forces is not None:
             # A unit of energy may hold a slash itself, a unit of length does not.
-            energy, _, length = self.forces.rpartition("/")  # type: ignore[assignment]
+            energy, _, length = self.forces.rpartition("/")  # type: ignore[assignment]  # parts of a Literal
         return EV_PER[energy] / ANGSTROM_PER[length]
 
     def describe(self) -> str:

@@ -12,7 +12,7 @@ def allow_descriptors(num_workers: int) -> None:
     """Raise this process's limit of open files to what loading processes need.
 
     Each loading process has at most two batches under way, of up to 15 tensors each, and a few
-    pipes. Beyond the limit, torch would wait for ever for a batch that could not be sent.
+    pipes. Beyond the limit, torch would wait without end for a batch that could not be sent.
 
     Args:
         num_workers: Number of loading processes; 0 needs nothing.

@@ -61,7 +61,7 @@ def repeated(frames: Sequence[Frame], known: set[bytes] | None = None) -> tuple[
             the frames with one another.
 
     Returns:
-        Their number, and the name of the first; empty where there is none.
+        Number of these frames, and the name of the first; empty where there is none.
 
     Example:
         >>> from ase.build import molecule
