@@ -72,9 +72,10 @@ def run(arguments: argparse.Namespace) -> Iterator[str]:
 
     from equinet.bench import compete, draw, fit_growth
     from equinet.command_line import environment
+    from equinet.configuration import hardware
 
     _check(arguments, environment.devices())
-    machine = environment.hardware() | {"load_before": round(environment.load_of_others(), 2)}
+    machine = hardware() | {"load_before": round(environment.load_of_others(), 2)}
     title = f"{_sizes(arguments)}, {arguments.dtype}, {_where(arguments.device, machine)}"
     yield title
     yield from textwrap.wrap(_LEGEND, 100)
@@ -151,7 +152,7 @@ def make_record(
     Args:
         arguments: Parsed command line.
         machine: Description of the machine, from
-            :func:`equinet.command_line.environment.hardware`.
+            :func:`equinet.configuration.hardware`.
         results: Times of all problems.
         growth: Power laws fitted to the times.
     """

@@ -48,8 +48,9 @@ def describe_machine() -> Iterator[str]:
 
     import equinet
     from equinet.command_line import environment
+    from equinet.configuration import hardware
 
-    machine = environment.hardware()
+    machine = hardware()
     yield f"equinet {equinet.__version__}, Python {platform.python_version()}"
     yield f"torch   {torch.__version__}, CUDA {torch.version.cuda or 'none'}"
     yield (

@@ -1,11 +1,8 @@
 """Describe this machine and the packages that are installed on it."""
 
 import os
-import platform
 from collections.abc import Mapping
 from importlib import metadata
-from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -49,18 +46,6 @@ def version(package: str) -> str | None:
         return None
 
 
-def hardware() -> dict[str, Any]:
-    """Describe the machine in plain JSON: processor, cores, threads that torch uses, GPUs."""
-    return {
-        "cpu": _cpu_name(),
-        "instructions": torch.backends.cpu.get_cpu_capability(),
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
-        "platform": platform.platform(),
-    }
-
-
 def load_of_others() -> float:
     """Return the fraction of the cores that was busy over the last minute; 0 where unknown."""
     return os.getloadavg()[0] / (os.cpu_count() or 1) if hasattr(os, "getloadavg") else 0.0
@@ -85,13 +70,3 @@ def warnings(environment: Mapping[str, str]) -> list[str]:
             "this process; unset it (importing mace-torch sets it)"
         )
     return found
-
-
-def _cpu_name() -> str:
-    path = Path("/proc/cpuinfo")
-    if path.is_file():
-        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-            name, _, value = line.partition(":")
-            if name.strip() == "model name":
-                return value.strip()
-    return platform.processor() or platform.machine()

@@ -16,6 +16,7 @@ from equinet.configuration.config import (
     save_yaml,
     told_by_data,
 )
+from equinet.configuration.hardware import hardware
 from equinet.configuration.hydra_command import command, compose, process_rank
 from equinet.configuration.run_directory import (
     RunDirectory,
@@ -37,6 +38,7 @@ __all__ = [
     "command",
     "complete",
     "compose",
+    "hardware",
     "instantiate",
     "load_yaml",
     "locate",

@@ -11,21 +11,23 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from equinet.configuration.hardware import hardware
+
 _HERE = Path(__file__).resolve().parent
 _PACKAGES = ("torch", "lightning", "numpy", "e3nn", "torch-geometric", "hydra-core", "ase")
 
 
-def make_stamp(*, seed: int, fingerprint: str, data: str = "") -> dict[str, Any]:
+def make_stamp(*, seed: int | None, fingerprint: str, data: str = "") -> dict[str, Any]:
     """Record what a result depends on beside its configuration.
 
     Args:
-        seed: Seed of the run.
+        seed: Seed of the run; None where no random numbers are drawn.
         fingerprint: Checksum of the data.
         data: Description of the data in one line, with units that were converted.
 
     Returns:
-        JSON-ready mapping: time, command, host, versions, commit and whether the checkout had
-        uncommitted changes (``None`` outside a git checkout), seed, checksum of the data.
+        JSON-ready mapping: time, command, host, hardware, versions, commit and whether the checkout
+        had uncommitted changes (``None`` outside a git checkout), seed, checksum of the data.
 
     Example:
         >>> make_stamp(seed=0, fingerprint="abc")["data_fingerprint"]
@@ -43,6 +45,7 @@ def make_stamp(*, seed: int, fingerprint: str, data: str = "") -> dict[str, Any]
         "command": _command_line(),
         "hostname": socket.gethostname(),
         "platform": platform.platform(),
+        "hardware": hardware(),
         "versions": versions,
         "commit": commit,
         "dirty": is_dirty,

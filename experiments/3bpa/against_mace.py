@@ -357,11 +357,11 @@ def entries(found: dict[str, dict[str, Figures]], common: dict[str, Any]) -> lis
 def provenance(arguments: argparse.Namespace, runners: list[Runner]) -> dict[str, Any]:
     """What all figures share."""
     from equinet.command_line import environment
-    from equinet.configuration import make_stamp
+    from equinet.configuration import hardware, make_stamp
 
     data = (arguments.data / FILE).read_bytes()
     stamp = make_stamp(seed=0, fingerprint=hashlib.sha256(data).hexdigest())
-    machine = environment.hardware()
+    machine = hardware()
     return {
         "rounds": arguments.rounds,
         "channels": arguments.channels,

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from equinet.command_line import environment
+from equinet.configuration import hardware
 from equinet.train import duration
 
 SPLITS = ("val", "test_300K", "1200K_probe")
@@ -39,7 +39,7 @@ def entries(run: Path) -> list[dict[str, Any]]:
         "steps": measured["steps"],
         "train_seconds": measured["train_seconds"],
         "versions": {"equinet": stamp["commit"][:8], "torch": stamp["versions"]["torch"]},
-        "hardware": f"{environment.hardware()['cpu']}, one core, {platform.system()}",
+        "hardware": f"{hardware()['cpu']}, one core, {platform.system()}",
         "date": stamp["time"][:10],
         "commit": stamp["commit"],
         "dirty": stamp["dirty"],
