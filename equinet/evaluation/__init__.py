@@ -29,7 +29,7 @@ from equinet.evaluation.predictions import Predictions, predict, table
 from equinet.evaluation.published import published_rows
 from equinet.evaluation.relaxation import Relaxed, relax
 from equinet.evaluation.residuals import Loss, LossWeights, Residuals, residuals
-from equinet.evaluation.tables import absent, lay_out
+from equinet.evaluation.tables import absent, lay_out, read_metrics
 
 __all__ = [
     "CLASS_ERRORS",
@@ -58,6 +58,7 @@ __all__ = [
     "parity",
     "predict",
     "published_rows",
+    "read_metrics",
     "refuse_not_finite",
     "relax",
     "residuals",

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import nn
 from torchmetrics import Metric
 
@@ -38,6 +38,7 @@ class Predictions:
             :class:`equinet.models.Committee`, eV/Å; None for other models.
         familiar: Whether a :class:`equinet.models.Fallback` knows each structure; None for other
             models.
+        numbers: Atomic numbers of all atoms; None where they are not known.
 
     Example:
         >>> one = np.ones(1)
@@ -57,6 +58,7 @@ class Predictions:
     energy_spread: Float[np.ndarray, " graph"] | None = None
     forces_spread: Float[np.ndarray, " atom"] | None = None
     familiar: Bool[np.ndarray, " graph"] | None = None
+    numbers: Int[np.ndarray, " atom"] | None = None
 
     def split(self, of_atoms: Float[np.ndarray, "atom *rest"]) -> list[np.ndarray]:
         """Split the values of all atoms by structure.
@@ -128,7 +130,11 @@ def predict(
     model = model.to(device).eval()
     errors = PotentialErrors(shared=False).to(device)
     parts: dict[str, list[torch.Tensor]] = {
-        name: [] for name in ("energy", "true_energy", "atoms", "forces", "true_forces", "counted")
+        name: []
+        for name in (
+            *("energy", "true_energy", "atoms", "numbers"),
+            *("forces", "true_forces", "counted"),
+        )
     }
     before = 0
     for graph in loader:
@@ -148,6 +154,7 @@ def predict(
         parts["true_energy"].append(_true(graph, "energy", results["energy"]))
         batch = torch.zeros_like(graph.atomic_numbers) if graph.batch is None else graph.batch
         parts["atoms"].append(torch.bincount(batch, minlength=len(results["energy"])))
+        parts["numbers"].append(graph.atomic_numbers)
         parts["forces"].append(results["forces"].double())
         for name in ("energy_spread", "forces_spread"):
             if name in results:

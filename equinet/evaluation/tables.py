@@ -1,9 +1,12 @@
-"""Tables of errors as text."""
+"""Tables of errors: as text, and as a run writes them into ``metrics.csv``."""
 
+import csv
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from equinet.evaluation.errors import Error
+from equinet.files import reading
 
 
 def lay_out(rows: Sequence[Mapping[str, Any]], errors: Sequence[Error], width: int = 0) -> str:
@@ -54,3 +57,33 @@ def absent(rows: Sequence[Mapping[str, Any]], labels: Mapping[str, str]) -> list
             names = " and no ".join(missing)
             found.append(f"{row['name']} has no {names}, so there are no errors of them")
     return found
+
+
+def read_metrics(path: Path) -> list[dict[str, float]]:
+    r"""Read ``metrics.csv``; empty cells and an incomplete last line are left out.
+
+    Args:
+        path: Path of the file.
+
+    Returns:
+        Rows as mappings from the names of columns to numbers.
+
+    Raises:
+        DataError: The file is not UTF-8, or a column is missing.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder, "metrics.csv")
+        ...     _ = path.write_text("epoch,step,val_loss\n1,5,0.25\n")
+        ...     read_metrics(path)
+        [{'epoch': 1, 'step': 5, 'val_loss': 0.25}]
+    """
+    rows: list[dict[str, float]] = []
+    with reading(path, "a table of errors"), path.open(newline="", encoding="utf-8") as file:
+        for cells in csv.DictReader(file):
+            try:
+                rows.append({name: float(value) for name, value in cells.items() if value})
+            except (TypeError, ValueError):
+                break
+        return [{**row, "epoch": int(row["epoch"]), "step": int(row["step"])} for row in rows]

@@ -11,7 +11,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import TQDMProgressBar
 
 from equinet.errors import DataError
-from equinet.files import reading, whole_file
+from equinet.evaluation import read_metrics
+from equinet.files import whole_file
 from equinet.training.schedules import timers
 
 _log = logging.getLogger(__name__)
@@ -162,25 +163,3 @@ def elapsed(trainer: Trainer) -> float:
         trainer: Trainer with a timer among its callbacks.
     """
     return max((timer.time_elapsed() for timer in timers(trainer)), default=0.0)
-
-
-def read_metrics(path: Path) -> list[dict[str, float]]:
-    """Read ``metrics.csv``; empty cells and an incomplete last line are left out.
-
-    Args:
-        path: Path of the file.
-
-    Returns:
-        Rows as mappings from the names of columns to numbers.
-
-    Raises:
-        DataError: The file is not UTF-8, or a column is missing.
-    """
-    rows: list[dict[str, float]] = []
-    with reading(path, "a table of errors"), path.open(newline="", encoding="utf-8") as file:
-        for cells in csv.DictReader(file):
-            try:
-                rows.append({name: float(value) for name, value in cells.items() if value})
-            except (TypeError, ValueError):
-                break
-        return [{**row, "epoch": int(row["epoch"]), "step": int(row["step"])} for row in rows]
