@@ -1,4 +1,4 @@
-"""The command line: ``equinet {train,evaluate,doctor,data,oc20,zoo,bench}``.
+"""The command line: ``equinet {train,evaluate,report,doctor,data,oc20,zoo,bench}``.
 
 ``python -m equinet`` is the same command, ``python -m equinet.train`` that of ``equinet train``.
 """
@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import equinet
-from equinet.command_line import bench, data, doctor, oc20, zoo
+from equinet.command_line import bench, data, doctor, oc20, report, zoo
 from equinet.errors import EquinetError
 
-_VERBS = (doctor, data, oc20, zoo, bench)
+_VERBS = (report, doctor, data, oc20, zoo, bench)
 # Verbs whose arguments Hydra reads.
 _COMPOSED = {
     "train": "train a model: equinet train +experiment=NAME [KEY=VALUE] ...",

@@ -2,7 +2,8 @@
 
 import logging
 import sys
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,7 +12,7 @@ import torch
 
 from equinet import configuration, zoo
 from equinet.arguments import Count
-from equinet.configuration import RunDirectory, relative, write_json
+from equinet.configuration import RunDirectory, make_stamp, relative, write_json
 from equinet.data import (
     AtomicDataset,
     EnergyUnit,
@@ -24,7 +25,7 @@ from equinet.data import (
     official_3bpa_file,
     read_frames,
 )
-from equinet.data.survey import Coverage, repeated, report
+from equinet.data.survey import Coverage, Remark, repeated, report
 from equinet.elements import symbol
 from equinet.errors import ConfigError, DataError
 from equinet.evaluation import (
@@ -38,6 +39,7 @@ from equinet.evaluation import (
     summarize,
     units,
 )
+from equinet.evaluation.report import Findings, Report, attempt_report
 from equinet.files import hold, reading, remove_partials, whole_file, writing
 from equinet.models import Potential
 from equinet.training import Predictions, predict, table
@@ -51,8 +53,9 @@ _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 def run(tree: Mapping[str, Any]) -> dict[str, Any]:
     """Evaluate the model and file that a plain configuration names.
 
-    Writes ``metrics.json``, ``parity.png``, ``errors.png`` and ``predictions.extxyz``: the labels
-    with ``predicted_energy`` and ``predicted_forces``, for a committee also ``energy_spread`` and
+    Writes ``metrics.json``, ``stamp.json``, ``report.html`` with the ``report.json`` that it is
+    drawn from, ``parity.png``, ``errors.png`` and ``predictions.extxyz``: the labels with
+    ``predicted_energy`` and ``predicted_forces``, for a committee also ``energy_spread`` and
     ``forces_spread``, for a fallback also ``familiar``.
 
     Args:
@@ -79,9 +82,10 @@ def run(tree: Mapping[str, Any]) -> dict[str, Any]:
     name, file = str(tree["checkpoint"]), Path(str(tree["data"]["file"])).expanduser()
     directory = _run_directory(name)
     model = _load(name, directory, tree["dtype"])
-    dataset = _read(tree["data"], file, model)
+    dataset, remarks = _read(tree["data"], file, model)
     _say_energies_of_lone_atoms(dataset, model)
-    _warn_of_unlike(dataset, zoo.load_card(directory.path if directory else name), file)
+    card = zoo.load_card(directory.path if directory else name)
+    _warn_of_unlike(dataset, card, file)
     if directory and directory.training_structures.is_file():
         _warn_of_training_structures(dataset, directory.training_structures, file)
     free_atoms_only = tree["free_atoms_only"]
@@ -90,14 +94,18 @@ def run(tree: Mapping[str, Any]) -> dict[str, Any]:
     output = _output(tree["output"], directory, file)
     with hold(output, "evaluates"), writing(output):
         remove_partials(output, held=True)
-        return _evaluate(tree, model, dataset, output, free_atoms_only=bool(free_atoms_only))
+        return _evaluate(
+            tree, model, dataset, output, remarks, card, free_atoms_only=bool(free_atoms_only)
+        )
 
 
 def _units(settings: Mapping[str, Any]) -> Units:
     return Units(*(settings[f"{name}_unit"] for name in ("energy", "length", "forces")))
 
 
-def _read(settings: Mapping[str, Any], file: Path, model: Potential) -> AtomicDataset:
+def _read(
+    settings: Mapping[str, Any], file: Path, model: Potential
+) -> tuple[AtomicDataset, list[Remark]]:
     """Read the file, and say what it holds before anything is predicted."""
     units = _units(settings)
     frames = read_frames(
@@ -108,11 +116,12 @@ def _read(settings: Mapping[str, Any], file: Path, model: Potential) -> AtomicDa
         allow_zero_forces=settings["allow_zero_forces"],
         units=units,
     )
-    for remark in report({file.name: frames}, units):
+    remarks = list(report({file.name: frames}, units))
+    for remark in remarks:
         _log.log(logging.WARNING if remark.is_loud else logging.INFO, "%s", remark.text)
     dataset = AtomicDataset(frames, model.neighborhood, name=file.name, mixed_labels=True)
     _refuse_unseen(dataset, model, file)
-    return dataset
+    return dataset, remarks
 
 
 def _evaluate(
@@ -120,26 +129,26 @@ def _evaluate(
     model: Any,
     dataset: AtomicDataset,
     output: Path,
+    remarks: Sequence[Remark],
+    card: Mapping[str, Any],
     *,
     free_atoms_only: bool,
 ) -> dict[str, Any]:
     """Predict, and write the files of :func:`run` into a folder that this process holds."""
     name, file = str(tree["checkpoint"]), Path(str(tree["data"]["file"])).expanduser()
     loader = evaluation_loader(dataset, tree["batch_size"])
-    found = predict(
-        model,
-        loader,
-        device=_device(tree["device"]),
-        free_atoms_only=free_atoms_only,
-    )
+    device, start = _device(tree["device"]), time.perf_counter()
+    found = predict(model, loader, device=device, free_atoms_only=free_atoms_only)
+    seconds = time.perf_counter() - start
     distribution = summarize(found.per_structure, loader)
     official = official_3bpa_file(file)
     file_units = _units(tree["data"])
+    fingerprint = dataset.fingerprint()
     metrics = {
         "checkpoint": name,
         "file": str(file),
         "official_name": official,
-        "fingerprint": dataset.fingerprint(),
+        "fingerprint": fingerprint,
         "structures": len(dataset),
         "file_units": None if file_units.are_own else file_units.describe(),
         "free_atoms_only": free_atoms_only,
@@ -148,6 +157,7 @@ def _evaluate(
         "per_structure": {} if distribution is None else {"forces_rmse": distribution},
     }
     write_json(metrics, output / "metrics.json")
+    write_json(make_stamp(seed=None, fingerprint=fingerprint), output / "stamp.json")
     _write_predictions(dataset.frames, found, output / "predictions.extxyz")
     parity(found.parity, output / "parity.png", file.name)
     structure_errors({file.stem: found.per_structure}, output / "errors.png")
@@ -159,8 +169,52 @@ def _evaluate(
         _log.info("%s", sentence)
     if distribution is not None:
         _log.info("%s", describe(file.stem, distribution))
+    attempt_report(
+        lambda: Report(
+            f"{type(model).__name__} on {file.stem}",
+            about=_about(model, card, name, about),
+            data=[remark.text.removeprefix("Data").strip() for remark in remarks],
+            errors=POTENTIAL_ERRORS,
+            rows=rows,
+            published={file.stem: published_rows(official or "")},
+            findings=[
+                Findings.of(file.stem, parity=found.parity, predictions=found, loader=loader)
+            ],
+            timings=_timings(found, seconds, device),
+            settings=list(_settings(tree)),
+        ),
+        output,
+    )
     _log.info("Written to %s", relative(output))
     return metrics
+
+
+def _about(model: Potential, card: Mapping[str, Any], name: str, file: str) -> list[str]:
+    """Say which model was evaluated on which file, and what it was trained on if that is known."""
+    parameters = sum(p.numel() for p in model.parameters())
+    line = (
+        f"{name}, a model with {parameters:,} parameters and a cutoff of {model.neighborhood}, "
+        f"evaluated on {file}."
+    )
+    return [line, f"The model was trained on {card['data']}."] if "data" in card else [line]
+
+
+def _timings(found: Predictions, seconds: float, device: torch.device) -> list[tuple[str, str]]:
+    structures, atoms = len(found.atoms), int(found.atoms.sum())
+    return [
+        (f"energies and forces of all structures on {device}", f"{seconds:.2f} s"),
+        ("one structure", f"{1000 * seconds / structures:.3g} ms"),
+        ("one atom", f"{1e3 * seconds / atoms:.3g} ms"),
+    ]
+
+
+def _settings(tree: Mapping[str, Any], path: str = "") -> Iterator[str]:
+    """Yield the settings as they are typed on the command line."""
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _settings(value, f"{path}{name}.")
+        else:
+            yield f"{path}{name}={'null' if value is None else value}"
 
 
 def _run_directory(name: str) -> RunDirectory | None:

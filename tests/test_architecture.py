@@ -213,7 +213,7 @@ def test_every_room_of_the_package_is_installed() -> None:
             "error",
         ),
         (
-            "equinet.evaluation, equinet.evaluation.oc20, equinet.command_line.oc20",
+            "equinet.evaluation.oc20, equinet.evaluation.report, equinet.command_line.oc20",
             "lightning",
             "ignore",
         ),

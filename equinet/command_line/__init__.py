@@ -5,4 +5,4 @@ function of the parsed arguments that yields the lines to print. Modules that ar
 are imported inside these functions, so that ``--help`` is fast.
 """
 
-__all__ = ["bench", "data", "doctor", "oc20", "zoo"]
+__all__ = ["bench", "data", "doctor", "oc20", "report", "zoo"]

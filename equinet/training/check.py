@@ -149,6 +149,7 @@ class FirstBatchCheck(Callback):
         self.tolerance = tolerance
         self.floor = floor
         self.conservative = conservative
+        self.found: Measured | None = None
         self._done = False
 
     def on_train_batch_start(
@@ -167,7 +168,7 @@ class FirstBatchCheck(Callback):
             return
         self._done = True
         graph = smallest(batch)
-        found = measure(pl_module.model, graph)
+        found = self.found = measure(pl_module.model, graph)
         if trainer.is_global_zero:
             has_mirrors = getattr(pl_module.model, "mirror_symmetric", True)
             gradient = "forces are no gradient"
@@ -185,6 +186,14 @@ class FirstBatchCheck(Callback):
             )
         self.judge(found)
 
+    def limit(self, found: Measured) -> float:
+        """Return the largest error that is allowed, eV or eV/Å.
+
+        Args:
+            found: Errors that :func:`measure` returned.
+        """
+        return self.floor + self.tolerance * found.force_scale
+
     def judge(self, found: Measured) -> None:
         """Raise a ModelCheckError if a measured error is above its tolerance.
 
@@ -195,7 +204,7 @@ class FirstBatchCheck(Callback):
             raise ModelCheckError(
                 "the model failed its check on the first batch: its forces are not finite"
             )
-        limit = self.floor + self.tolerance * found.force_scale
+        limit = self.limit(found)
         errors = {
             "the energy changes under a rotation or reflection by": (found.rotation_energy, "eV"),
             "the forces do not rotate with the structure; they are off by": (

@@ -1,6 +1,7 @@
 """Report of a run: the first lines of its log, and the files that it writes at the end."""
 
 import logging
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
@@ -17,13 +18,16 @@ from equinet.evaluation import (
     describe,
     learning_curve,
     parity,
+    read_metrics,
     structure_errors,
     summarize,
 )
+from equinet.evaluation.report import attempt_report
 from equinet.models import Model, Potential
 from equinet.ops import available_backends, resolve_backend
 from equinet.training.checkpoints import RunCheckpoint, load_weights
-from equinet.training.progress import clock, elapsed, read_metrics
+from equinet.training.progress import clock, elapsed
+from equinet.training.record import record
 from equinet.training.schedules import timers
 from equinet.training.tasks import Evaluation, Task
 
@@ -90,11 +94,13 @@ def finish(
             nevertheless.
     """
     best = _load_best(task, checkpoint)
+    start = time.perf_counter()
     try:
         found = _evaluate(task, data, trainer)
     except EquinetError:
-        leave_usable(task, data, directory, checkpoint, stamp)
+        leave_usable(task, data, trainer, directory, checkpoint, stamp)
         raise
+    seconds = time.perf_counter() - start
     results = {
         name: {"structures": result.structures, **result.errors}
         for name, (_, result) in found.items()
@@ -121,9 +127,13 @@ def finish(
     _save_model(task, directory, {**metrics, "card": data.for_card()}, stamp)
     rows = [{"name": name, **result} for name, result in results.items()]
     lines = [task.table(rows), *(describe(name, each) for name, each in distributions.items())]
-    time = clock(elapsed(trainer))
+    spent = clock(elapsed(trainer))
     _log.info(
-        "\nTrained for %s, %d steps. Errors:\n%s", time, trainer.global_step, "\n".join(lines)
+        "\nTrained for %s, %d steps. Errors:\n%s", spent, trainer.global_step, "\n".join(lines)
+    )
+    attempt_report(
+        lambda: record(task, data, trainer, directory, found, best=best.name, seconds=seconds),
+        directory.path,
     )
     _log.info("\nRun directory: %s", relative(directory.path))
     _log.info("Next: %s", task.next_step(relative(directory.path), data))
@@ -172,23 +182,28 @@ def _write_pictures(task: Task, found: Mapping[str, Evaluation], directory: RunD
 def leave_usable(
     task: Task,
     data: Any,
+    trainer: Trainer,
     directory: RunDirectory,
     checkpoint: RunCheckpoint,
     stamp: Mapping[str, Any],
 ) -> None:
-    """Write the learning curve and the model of a run that did not reach its final report.
+    """Write the learning curve, the model and the report of a run that ended before its evaluation.
 
     Args:
         task: Task that was trained.
         data: Data module, as in :func:`finish`.
+        trainer: Trainer that trained the task.
         directory: Directory of the run.
         checkpoint: Callback that knows the best weights.
         stamp: Record of the run, for the model card.
     """
     _write_curves(task, directory)
-    _load_best(task, checkpoint)
+    best = _load_best(task, checkpoint)
     known = {"data": data.describe(), "card": data.for_card(), "sets": {}, "units": {}}
     _save_model(task, directory, known, stamp)
+    attempt_report(
+        lambda: record(task, data, trainer, directory, {}, best=best.name), directory.path
+    )
 
 
 def _load_best(task: Task, checkpoint: RunCheckpoint) -> Path:

@@ -113,7 +113,7 @@ def fit(
             )
     except TrainingInterruptedError as stop:
         if trainer.is_global_zero:
-            leave_usable(task, data, directory, checkpoint, stamp)
+            leave_usable(task, data, trainer, directory, checkpoint, stamp)
         raise TrainingInterruptedError(
             f"{stop}; the same command with run.dir={relative(directory.path)} resumes"
         ) from None

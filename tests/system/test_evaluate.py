@@ -2,6 +2,7 @@
 
 import copy
 import errno
+import html
 import json
 import os
 from pathlib import Path
@@ -17,6 +18,7 @@ from test_train import TINY, compose
 from equinet import __main__ as entry
 from equinet import evaluate, train, zoo
 from equinet.errors import ConfigError, DataError, EquinetError
+from equinet.evaluation.report import Findings
 from equinet.files import hold
 from equinet.integrations.ase import EquinetCalculator
 from equinet.models import Fallback
@@ -71,6 +73,39 @@ def test_predictions_and_errors_agree(evaluated, trained, tmp_path, caplog):
     assert worst["worst_source"] in caplog.text
     assert "mine: F RMSE of a structure: median" in caplog.text
     assert (output / "errors.png").is_file()
+
+
+def test_the_report_of_an_evaluation(trained, tmp_path, monkeypatch):
+    monkeypatch.setattr(evaluate, "official_3bpa_file", lambda _: "test_300K.xyz")
+    file = write_clusters(tmp_path / "a<b>&.xyz", 12, seed=5)
+    overrides = (f"checkpoint={trained}", "data.file=mine.xyz", f"output={tmp_path / 'out'}")
+    tree = compose(*overrides, name="evaluate")
+    tree["data"]["file"] = str(file)  # on a command line this name would need quotes
+    metrics = evaluate.run(tree)
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "<b>&.xyz" not in page
+    text = html.unescape(page)
+    for words in (
+        f"{metrics['errors']['forces_rmse']:.2f}",
+        *(f"evaluated on {file}", "The model was trained on", f"{file.name}: 12 structures: "),
+        *("Luo et al. 2024", "batch_size=32"),
+        metrics["per_structure"]["forces_rmse"]["worst_source"],
+    ):
+        assert words in text, words
+    assert page.count('class="structure"') == 10
+
+
+def test_a_report_that_fails_hides_no_errors(evaluated, tmp_path, monkeypatch, caplog):
+    def fail(*_, **__):
+        raise RuntimeError("no ink")
+
+    monkeypatch.setattr(Findings, "of", fail)
+    file = write_clusters(tmp_path / "mine.xyz", 2, seed=5)
+    with caplog.at_level("INFO", "equinet"):
+        metrics = evaluated(file)
+    assert metrics["errors"]["energy_rmse"] > 0
+    assert "E RMSE" in caplog.text
+    assert "report.html is not written: RuntimeError: no ink" in caplog.text
 
 
 def test_fixed_atoms_keep_their_raw_labels_in_the_predictions(evaluated, trained, tmp_path):

@@ -1,6 +1,7 @@
 """The training command, from overrides to a run directory, and what may befall it."""
 
 import csv
+import html
 import json
 import os
 import signal
@@ -72,12 +73,30 @@ def finished(data, tmp_path_factory) -> Path:
 
 def test_a_run_leaves_everything_behind(finished):
     files = {str(path.relative_to(finished)) for path in finished.rglob("*") if path.is_file()}
-    wanted = "config.yaml stamp.json metrics.csv metrics.json curves.png parity.png train.log"
+    wanted = (
+        "config.yaml stamp.json metrics.csv metrics.json curves.png parity.png train.log "
+        "report.html report.json"
+    )
     assert set(wanted.split()) <= files
     assert {f"checkpoints/{name}.ckpt" for name in ("last", "best")} <= files
     assert {"model/card.json", "model/model.safetensors"} <= files
     assert not [name for name in files if name.endswith(".partial")]
     assert any(name.startswith("tensorboard/events") for name in files)
+
+
+def test_the_report_tells_the_whole_run(finished):
+    text = html.unescape((finished / "report.html").read_text(encoding="utf-8"))
+    metrics = json.loads((finished / "metrics.json").read_text())
+    for words in (
+        metrics["data"],
+        f"{metrics['sets']['test']['forces_rmse']:.2f}",
+        *("Learning curves", "Force errors by element", "Structures with the largest errors"),
+        *("deviation of the forces under a rotation", "finite differences of the energy"),
+        *("a step, with validations", "evaluation of all sets"),
+        *("max_epochs: 2", json.loads((finished / "stamp.json").read_text())["hostname"]),
+    ):
+        assert words in text, words
+    assert text.count('class="structure"') == 9  # four structures of one set, five of the other
 
 
 def test_what_a_run_records(finished):

@@ -51,7 +51,10 @@ def test_two_steps_leave_everything_behind(run, tmp_path: Path, cache: Path, exp
     run(path, f"+experiment={experiment}")
     files = {str(each.relative_to(path)) for each in path.rglob("*") if each.is_file()}
     name = f"{experiment}-regen-v1"
-    wanted = "config.yaml stamp.json metrics.csv metrics.json curves.png train.log"
+    wanted = (
+        "config.yaml stamp.json metrics.csv metrics.json curves.png train.log "
+        "report.html report.json"
+    )
     assert {*wanted.split(), f"mistakes_{name}.png", "model/card.json"} <= files
     metrics = json.loads((path / "metrics.json").read_text())
     assert set(metrics["sets"]) == {"val", "centered", name}

@@ -48,7 +48,10 @@ def finished(run, tmp_path_factory) -> Path:
 
 def test_two_steps_leave_everything_behind(finished):
     files = {str(path.relative_to(finished)) for path in finished.rglob("*") if path.is_file()}
-    wanted = "config.yaml stamp.json metrics.csv metrics.json curves.png parity.png train.log"
+    wanted = (
+        "config.yaml stamp.json metrics.csv metrics.json curves.png parity.png train.log "
+        "report.html report.json"
+    )
     assert set(wanted.split()) <= files
     assert {f"checkpoints/{name}.ckpt" for name in ("last", "best")} <= files
     assert {"model/card.json", "model/model.safetensors"} <= files

@@ -41,7 +41,10 @@ def test_two_steps_leave_everything_behind(run, tmp_path):
     run()
     folder = tmp_path / "run"
     files = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
-    wanted = "config.yaml stamp.json metrics.csv metrics.json curves.png parity.png train.log"
+    wanted = (
+        "config.yaml stamp.json metrics.csv metrics.json curves.png parity.png train.log "
+        "report.html report.json"
+    )
     assert set(wanted.split()) <= files
     assert {"checkpoints/last.ckpt", "model/card.json", "model/model.safetensors"} <= files
     metrics = json.loads((folder / "metrics.json").read_text())

@@ -3,6 +3,7 @@
 Units are Å, eV, eV/Å and eV/Å³; all floats are float64 until a model casts them.
 """
 
+from equinet.data.atoms.appearance import appearance
 from equinet.data.atoms.atomic_energies import atomic_energies
 from equinet.data.atoms.blocks import Block, Stretch, number_blocks, stretches
 from equinet.data.atoms.emt import make_molecules, make_relaxations, make_surfaces
@@ -60,6 +61,7 @@ __all__ = [
     "Statistics",
     "Stretch",
     "Units",
+    "appearance",
     "ase_library",
     "atomic_energies",
     "atoms_of_row",

@@ -155,6 +155,8 @@ class AtomicDataModule(GraphDataModule[AtomicSets]):
 
     given_energies: Mapping[int, float] | None = None
     """Reference energies that were given, as of isolated atoms, by atomic number, eV; else None."""
+    summary: Sequence[str] = ()
+    """Lines that say what the sets are and what is implausible about them, once they are read."""
     theory: str | None = None
     """Level of theory of the labels, which the card of a model keeps; None says nothing."""
 
@@ -181,7 +183,9 @@ class AtomicDataModule(GraphDataModule[AtomicSets]):
         splits = self.read()
         sets = {"training set": splits.train, "validation set": splits.val}
         sets |= {f"test set {name}": frames for name, frames in splits.tests.items()}
-        for remark in report(sets, self.units):
+        remarks = list(report(sets, self.units))
+        self.summary = [remark.text.removeprefix("Data").strip() for remark in remarks]
+        for remark in remarks:
             _log.log(logging.WARNING if remark.is_loud else logging.INFO, "%s", remark.text)
         train = self._dataset(splits.train, "training set")
         val = self._dataset(splits.val, "validation set")

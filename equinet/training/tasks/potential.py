@@ -196,7 +196,11 @@ class PotentialTask(Task):
         """Predict energies and forces, and stresses if they are labeled."""
         found = predict(self.model, loader, device=device, free_atoms_only=self.free_atoms_only)
         return Evaluation(
-            len(found.energy), found.errors, found.parity, per_structure=found.per_structure
+            len(found.energy),
+            found.errors,
+            found.parity,
+            per_structure=found.per_structure,
+            predictions=found,
         )
 
     def check_data(self, *sets: Any) -> None:

@@ -143,5 +143,9 @@ class S2EFTask(PotentialTask):
             further=S2EFErrors(shared=False),
         )
         return Evaluation(
-            len(found.energy), found.errors, found.parity, per_structure=found.per_structure
+            len(found.energy),
+            found.errors,
+            found.parity,
+            per_structure=found.per_structure,
+            predictions=found,
         )

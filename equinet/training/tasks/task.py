@@ -19,6 +19,7 @@ from equinet.evaluation import (
     Classified,
     Error,
     Parity,
+    Predictions,
     SummedErrors,
     columns,
     curves,
@@ -41,6 +42,7 @@ class Evaluation:
         parity: Predicted and true values to draw; empty where there is nothing to draw.
         classified: Images to draw with their classes; None where there are none.
         per_structure: Force RMSE of each structure, meV/Å; None where no forces are predicted.
+        predictions: Predictions of a potential; None for other models.
 
     Example:
         >>> Evaluation(100, {"accuracy": 98.0}).parity
@@ -52,6 +54,7 @@ class Evaluation:
     parity: tuple[Parity, ...] = ()
     classified: Classified | None = None
     per_structure: Float[np.ndarray, " structure"] | None = None
+    predictions: Predictions | None = None
 
 
 class Task(pl.LightningModule):
