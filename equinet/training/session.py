@@ -83,8 +83,7 @@ def fit(
     has_bar = sys.stdout.isatty()
     checkpoint = RunCheckpoint(folder=directory.checkpoints, minutes=checkpoint_minutes)
     table = MetricsTable(path=directory.table, seconds=log_seconds)
-    peers = Peers()
-    own: list[Callback] = [peers, StepSeed(seed=seed), table, checkpoint]
+    own: list[Callback] = [peers := Peers(), StepSeed(seed=seed), table, checkpoint]
     trainer: Any = make_trainer([*callbacks, *own, *([ErrorBar()] if has_bar else [])])
     # Damaged checkpoints are found here, before anything is written.
     start = checkpoint_to_resume(directory, repair=trainer.is_global_zero)
@@ -92,31 +91,17 @@ def fit(
     task.check_data(train.dataset, val.dataset)
     if start is None and calibrate:
         task.calibrate(next(iter(train)))  # the same batch on every process
-    batches = EpochLoader(train, drop_uneven=True, fixed=trainer.overfit_batches > 0)
-    if len(batches) < trainer.world_size:
-        raise ConfigError(
-            f"there are {len(batches)} training batches for {trainer.world_size} processes; "
-            "lower data.batch_size or trainer.devices"
-        )
+    batches = _training_batches(train, trainer)
     if trainer.is_global_zero:
         announce(task, trainer, directory)
     try:
-        with warnings.catch_warnings(), _own_errors(peers, directory):
-            # These warnings on worker counts and logging intervals do not apply to small data.
-            warnings.simplefilter("ignore", PossibleUserWarning)
-            trainer.fit(
-                task,
-                batches,
-                EpochLoader(val, drop_uneven=False),
-                ckpt_path=start,
-                weights_only=True,
-            )
+        with _own_errors(peers, directory):
+            held_out = EpochLoader(val, drop_uneven=False)
+            trainer.fit(task, batches, held_out, ckpt_path=start, weights_only=True)
     except TrainingInterruptedError as stop:
         if trainer.is_global_zero:
             leave_usable(task, data, trainer, directory, checkpoint, stamp)
-        raise TrainingInterruptedError(
-            f"{stop}; the same command with run.dir={relative(directory.path)} resumes"
-        ) from None
+        raise _resumable(stop, directory) from None
     except (TrainingDivergedError, torch.OutOfMemoryError) as error:
         raise _explained(error, directory) from error
     if not trainer.is_global_zero:
@@ -128,16 +113,39 @@ def fit(
     return finish(task, data, trainer, directory, checkpoint, stamp)
 
 
+def _resumable(stop: TrainingInterruptedError, directory: RunDirectory) -> TrainingInterruptedError:
+    """Add to an interruption how the run goes on."""
+    return TrainingInterruptedError(
+        f"{stop}; the same command with run.dir={relative(directory.path)} resumes"
+    )
+
+
+def _training_batches(train: Any, trainer: Any) -> EpochLoader:
+    """Return the batches of each epoch, of which every process takes its part."""
+    batches = EpochLoader(train, drop_uneven=True, fixed=trainer.overfit_batches > 0)
+    if len(batches) < trainer.world_size:
+        raise ConfigError(
+            f"there are {len(batches)} training batches for {trainer.world_size} processes; "
+            "lower data.batch_size or trainer.devices"
+        )
+    return batches
+
+
 @contextmanager
 def _own_errors(peers: Peers, directory: RunDirectory) -> Iterator[None]:
     """Replace what torch and Lightning raise for a lost connection and for Ctrl-C.
+
+    Warnings of Lightning on worker counts and logging intervals, which do not apply to small data,
+    are silent.
 
     Raises:
         EquinetError: Another process of the run has ended.
         KeyboardInterrupt: Ctrl-C was typed before the first step, or twice.
     """
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", PossibleUserWarning)
+            yield
     except RuntimeError as error:
         ours = isinstance(error, EquinetError | torch.OutOfMemoryError)
         lost = "" if ours else peers.lost(error)
