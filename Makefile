@@ -24,9 +24,11 @@ test-lowest: native ## the test suite with the lowest release of every dependenc
 	test -x $(LOWEST)/bin/python || $(PYTHON) -m venv $(LOWEST)
 	$(RUN) .ci/lowest.py > $(LOWEST)/requirements.txt
 	$(LOWEST)/bin/python -m pip install --quiet -r $(LOWEST)/requirements.txt
-	# Old releases warn of what newer ones have changed.
+	# Old releases warn of what newer ones have changed, and jaxtyping checks no shapes of packages
+	# that conftest.py has imported.
 	PYTHONPATH=. $(LOWEST)/bin/python -m pytest -n 2 -m "not slow" -p no:cacheprovider \
-		-W ignore::DeprecationWarning -W ignore::FutureWarning
+		-W ignore::DeprecationWarning -W ignore::FutureWarning \
+		-o addopts="-q --strict-markers --import-mode=importlib"
 
 AUDIT := build/audit
 audit: $(VENV)/.installed ## known weaknesses of what is installed

@@ -25,6 +25,7 @@ def main() -> None:
     wanted = list(project["dependencies"])
     for extra in EXTRAS:
         wanted += project["optional-dependencies"][extra]
+    wanted += [each for each in project["optional-dependencies"]["dev"] if "tensorboard" in each]
     found = {name: pinned[name] for name in TOOLS}
     for requirement in wanted:
         lowest = re.match(r"([\w-]+)\s*>=\s*([\w.]+)", requirement)

@@ -27,6 +27,7 @@ LOCK = "lock"
 """Name of the file by which a process holds a folder."""
 
 _SEAL = "seal"
+_MARK = "sealed"  # at the other end of a file, so that no damage removes both unnoticed
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
 _REFUSED = {*_FULL, errno.EACCES, errno.EPERM, errno.EIO, errno.ENOTDIR, errno.ENAMETOOLONG}
 _NO_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS}
@@ -172,16 +173,32 @@ def reading(path: object, what: str, *, error: type[EquinetError] = DataError) -
     except (EquinetError, MemoryError):
         raise
     except Exception as cause:
-        text = (cause.strerror if isinstance(cause, OSError) else None) or str(cause)
-        reason = text.strip().split("\n", 1)[0][:200]
-        raise error(f"{path} cannot be read as {what}: {type(cause).__name__}: {reason}") from cause
+        raise error(f"{path} cannot be read as {what}: {reason_of(cause)}") from cause
+
+
+def reason_of(error: Exception) -> str:
+    """Write the reason of a reader's error in one short line.
+
+    torch's advice to read a file without its protection against code is left out.
+
+    Args:
+        error: Error that a reader raised.
+
+    Example:
+        >>> reason_of(ValueError("it is empty"))
+        'ValueError: it is empty'
+    """
+    text = (error.strerror if isinstance(error, OSError) else None) or str(error)
+    if text.startswith("Weights only load failed"):
+        text = "it is damaged, or holds more than tensors and plain values"
+    return f"{type(error).__name__}: {text.strip().splitlines()[0][:200] if text.strip() else ''}"
 
 
 def write_sealed_json(content: Mapping[str, Any], path: Path) -> None:
     """Write a JSON object together with a checksum of its content.
 
     Args:
-        content: Mapping of plain JSON values, without a key ``seal``.
+        content: Mapping of plain JSON values, without the keys ``seal`` and ``sealed``.
         path: Final name of the file.
 
     Raises:
@@ -192,9 +209,9 @@ def write_sealed_json(content: Mapping[str, Any], path: Path) -> None:
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     write_sealed_json({"seed": 3}, Path(folder, "record.json"))
         ...     sorted(json.loads(Path(folder, "record.json").read_text()))
-        ['seal', 'seed']
+        ['seal', 'sealed', 'seed']
     """
-    sealed = {**content, _SEAL: digest_of(content)}
+    sealed = {_MARK: True, **content, _SEAL: digest_of(content)}
     text = json.dumps(sealed, indent=1, ensure_ascii=False, allow_nan=False)
     write_bytes(f"{text}\n".encode(), path)
 
@@ -231,8 +248,8 @@ def read_sealed_json(path: Path, what: str) -> dict[str, Any]:
         content = json.loads(text)
         if not isinstance(content, dict):
             raise TypeError(f"it is not {what} but a {type(content).__name__}")
-        seal = content.pop(_SEAL, None)
-        if seal is not None and seal != digest_of(content):
+        mark, seal = content.pop(_MARK, None), content.pop(_SEAL, None)
+        if (mark or seal) is not None and seal != digest_of(content):
             raise ValueError("its checksum does not fit: it was damaged, or changed by hand")
         return content
 

@@ -23,6 +23,7 @@ import torch
 from oc20_files import data_of, extxyz, slab, write_lmdb, write_pair
 
 from equinet import zoo
+from equinet.configuration import RunDirectory, load_yaml, save_yaml
 from equinet.data import read_frames
 from equinet.data.arrays import read_array
 from equinet.data.cache import cached_splits
@@ -32,7 +33,6 @@ from equinet.data.store import FrameStore, Refusal, convert, find_parts
 from equinet.errors import DataError, EquinetError
 from equinet.evaluation.oc20.s2ef_submission import read_splits
 from equinet.models import Committee, MACEGaunt
-from equinet.configuration import RunDirectory
 from equinet.training.checkpoints import load_weights
 from equinet.training.progress import read_metrics
 from equinet.zoo import index
@@ -311,8 +311,8 @@ def committee_card(folder: Path) -> Kind:
 def configuration(folder: Path) -> Kind:
     path = folder / "config.yaml"
     tree = {"seed": 3, "data": {"_target_": "equinet.data.OC20", "cutoff": 5.0, "root": None}}
-    config.save_yaml({**tree, "model": {"channels": 16, "radial_hidden": [64, 64]}}, path)
-    return path, lambda: config.load_yaml(path)
+    save_yaml({**tree, "model": {"channels": 16, "radial_hidden": [64, 64]}}, path)
+    return path, lambda: load_yaml(path)
 
 
 def zoo_index(folder: Path) -> Kind:

@@ -188,3 +188,16 @@ def test_packed_content_is_bounded(tmp_path):
         files.bounded(file.read, 4999, path)
     with gzip.open(path) as file:
         assert files.bounded(file.read, 5000, path) == bytes(5000)
+
+
+@pytest.mark.parametrize("name", ["seal", "sealed"])
+def test_a_file_that_lost_its_seal_is_damaged_and_one_that_never_had_one_is_read(tmp_path, name):
+    path = tmp_path / "record.json"
+    files.write_sealed_json({"seed": 3}, path)
+    content = json.loads(path.read_text())
+    content[f"{name[:-1]}k"] = content.pop(name)
+    path.write_text(json.dumps(content))
+    with pytest.raises(DataError, match="checksum does not fit"):
+        files.read_sealed_json(path, "a record")
+    path.write_text('{"seed": 3}')
+    assert files.read_sealed_json(path, "a record") == {"seed": 3}

@@ -94,6 +94,7 @@ def read_arrays(path: Path, what: str, names: Sequence[str] | None = None) -> di
         {'labels': array([0, 1, 2])}
     """
     with reading(path, what), zipfile.ZipFile(path) as archive:
+        _check_directory(archive)
         there = [name.removesuffix(".npy") for name in archive.namelist()]
         wanted = there if names is None else names
         missing = [name for name in wanted if name not in there]
@@ -127,9 +128,23 @@ def check_archive(path: Path, what: str) -> None:
         ...     check_archive(path, "points")
     """
     with reading(path, what), zipfile.ZipFile(path) as archive:
+        _check_directory(archive)
         damaged = archive.testzip()
         if damaged is not None:
             raise ValueError(f"its part {damaged} does not fit its checksum; get the file again")
+
+
+def _check_directory(archive: zipfile.ZipFile) -> None:
+    """Refuse an archive whose directory lacks parts at either end, which zipfile believes."""
+    parts, file = archive.infolist(), archive.fp
+    if not parts or file is None:
+        raise ValueError("its directory is empty")
+    last = max(parts, key=lambda part: part.header_offset)
+    file.seek(last.header_offset + 26)
+    end = last.header_offset + 30 + sum(struct.unpack("<HH", file.read(4))) + last.compress_size
+    # A data descriptor of up to 24 bytes may stand between the last part and the directory.
+    if min(part.header_offset for part in parts) or not 0 <= archive.start_dir - end <= 24:
+        raise ValueError("its directory lacks a part")
 
 
 def _array_of(content: bytes) -> np.ndarray:

@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import hashlib
 import json
+import math
 import os
 import struct
 import threading
@@ -26,6 +27,7 @@ from equinet.zoo.finite import not_finite
 from equinet.zoo.index import find, find_entry
 
 _SEAL = "card"
+_WIDE = 1000
 _SMALL = 1 << 14  # added to every bound, so that small models are never refused
 
 
@@ -139,13 +141,15 @@ def load(
         tensors = safetensors.torch.load(content)
     except safetensors.SafetensorError as error:
         raise DataError(f"{folder / WEIGHTS} is not a safetensors file: {error}") from error
-    model = _build(card, folder / CARD, sum(tensor.numel() for tensor in tensors.values()))
+    fits = _seal_of(content) in {None, seal(card)}
+    numbers = sum(tensor.numel() for tensor in tensors.values())
+    model = _build(card, folder / CARD, numbers, fits=fits)
     dtype_of_parameters = _dtype_of(card, folder / CARD)
     for parameter in model.parameters():
         parameter.data = parameter.data.to(dtype_of_parameters)
     _check_fit(model, tensors, folder)
     _refuse_not_finite(tensors, str(folder / WEIGHTS))
-    if _seal_of(content) not in {None, seal(card)}:
+    if not fits:
         raise DataError(
             f"{folder / CARD} says of the model's arguments something else than when its weights "
             "were saved: the card is damaged or was changed; copy both files anew"
@@ -226,8 +230,12 @@ def _seal_of(weights: bytes) -> str | None:
     return found
 
 
-def _build(card: Mapping[str, Any], place: Path, numbers: int) -> Model:
-    """Build the model of a card, with a bound on its parameters from the number of weights."""
+def _build(card: Mapping[str, Any], place: Path, numbers: int, *, fits: bool) -> Model:
+    """Build the model of a card, with a bound on its parameters from the number of weights.
+
+    A card that does not fit its weights is built only to name what is wrong with it, so that its
+    whole numbers are bounded as widths of square matrices.
+    """
     # The factor admits models with missing weights, which a later check names one by one.
     numbers = 2 * numbers + _SMALL
     kind = find_model(card["class"])
@@ -239,7 +247,8 @@ def _build(card: Mapping[str, Any], place: Path, numbers: int) -> Model:
     # Initial weights are drawn and overwritten, without advancing the caller's random numbers.
     with torch.random.fork_rng(devices=()):
         try:
-            _refuse_large(card["arguments"], numbers)
+            widest = numbers if fits else max(_WIDE, math.isqrt(numbers))
+            _refuse_large(card["arguments"], widest)
             with _at_most(numbers):
                 return kind(**card["arguments"])
         except (DataError, MemoryError):

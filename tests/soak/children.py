@@ -4,6 +4,7 @@ import logging
 import os
 import pickle
 import random
+import resource
 import select
 import signal
 import sys
@@ -26,29 +27,46 @@ def start(work: Callable[[], Any], log: Path) -> int:
     """Fork a process that does some work, and return its id; its output is added to a file."""
     sys.stdout.flush()
     sys.stderr.flush()
+    # Ctrl-C waits until the child is ready to answer it.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     pid = os.fork()
     if pid:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         return pid
     code = RAW
     try:
-        descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
-        os.dup2(descriptor, 1)
-        os.dup2(descriptor, 2)
-        logging.captureWarnings(capture=True)  # as the commands do
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        code = _code_of(work, log)
+    finally:
+        os._exit(code)
+
+
+def _code_of(work: Callable[[], Any], log: Path) -> int:
+    """Do the work of a child, write how it ended, and return the exit code."""
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    # Replaced as well: those of a test runner write elsewhere.
+    sys.stdout, sys.stderr = (os.fdopen(number, "w", 1, closefd=False) for number in (1, 2))
+    logging.captureWarnings(capture=True)  # as the commands do
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    last, code = "", 0
+    try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         work()
-        code = 0
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     except EquinetError as error:
-        sys.stderr.write(f"sentence: {error}\n")
-        code = getattr(error, "exit_code", REFUSED)
+        last, code = f"sentence: {error}", getattr(error, "exit_code", REFUSED)
     except KeyboardInterrupt:
         code = 128 + signal.SIGINT
     except BaseException:  # noqa: BLE001 - that is what is looked for
-        traceback.print_exc()
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
+        last, code = traceback.format_exc(), RAW
+    # A limit on the size of files would also end the report.
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+    sys.stderr.write(f"{last}\n")
+    sys.stdout.flush()
+    sys.stderr.flush()
+    return code
 
 
 def wait(pid: int, seconds: float) -> int | None:

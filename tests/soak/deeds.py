@@ -17,12 +17,12 @@ from labeled_files import write_clusters
 from oc20_files import slab, write_pair
 from springs import harmonic_frames
 
-from equinet import evaluate, hydra_command, train, zoo
+from equinet import evaluate, train, zoo
+from equinet.configuration import RunDirectory, compose
 from equinet.data.cache import cached_splits
 from equinet.data.datasets.transforms import affine_copy, cached_copies
 from equinet.data.store import convert
 from equinet.models import MACEGaunt
-from equinet.run_directory import RunDirectory
 from equinet.training.checkpoints import load_weights
 from equinet.training.progress import read_metrics
 
@@ -77,7 +77,7 @@ def prepared_data(folder: Path) -> Path:
 
 def tree_of(data: Path, folder: Path, *more: str) -> dict[str, Any]:
     """The configuration of a short training that writes a checkpoint at every step."""
-    return hydra_command.compose(
+    return compose(
         "train",
         [
             *("data=files", f"data.root={data}", "data.train=train.xyz", "data.val=3"),
@@ -204,7 +204,7 @@ def evaluation(data: Path) -> Deed:
     model = data / "model"
     if not model.is_dir():
         zoo.save(small_model(0), model, {"data": "clusters"})
-    tree = hydra_command.compose(
+    tree = compose(
         "evaluate", [f"checkpoint={model}", f"data.file={data / 'test.xyz'}", "output=here"]
     )
     expected: dict[str, str] = {}

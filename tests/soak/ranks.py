@@ -13,7 +13,7 @@ from soak.children import RAW, dice, last_words, start, stop, wait
 from soak.deeds import as_rank, free_port, has_stepped, trained, tree_of
 from soak.table import Row
 
-from equinet.run_directory import RunDirectory
+from equinet.configuration import RunDirectory
 
 PATIENCE = 60.0  # seconds within which the others must have ended
 LIMIT = 300.0

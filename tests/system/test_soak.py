@@ -11,24 +11,25 @@ from soak.load import growth
 from soak.table import Row, table
 
 from equinet.errors import EquinetError
-from equinet.files import write_bytes
+from equinet.files import remove_partials, write_bytes
 
 CONTENT = b"0123456789" * 100
 
 
 def whole(folder: Path) -> None:
+    remove_partials(folder)
     for name in "abc":
         write_bytes(CONTENT, folder / name)
 
 
 def torn(folder: Path) -> None:
-    """Believes that a file that is there is whole, and reports a full disk."""
+    """Believes that a file that is there is whole, and writes it in two pieces."""
     for name in "abc":
         if not (folder / name).exists():
             try:
-                with (folder / name).open("wb", buffering=0) as file:
-                    for start in range(0, len(CONTENT), 10):
-                        file.write(CONTENT[start : start + 10])
+                (folder / name).write_bytes(CONTENT[:500])
+                with (folder / name).open("ab") as file:
+                    file.write(CONTENT[500:])
             except OSError as error:
                 raise EquinetError("no room") from error
 

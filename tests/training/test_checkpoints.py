@@ -223,7 +223,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(run_fit, whole, tmp_p
 def test_a_flipped_weight_is_found(run_fit):
     run = run_fit(max_epochs=1)
     _flip(run.directory.last)
-    with pytest.raises(EquinetError, match=r"last\.ckpt cannot be read.*was damaged"):
+    with pytest.raises(EquinetError, match=r"last\.ckpt cannot be read.*does not fit its checksum"):
         load_weights(run.directory.last)
 
 

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from equinet.errors import DataError
+from equinet.files import reason_of
 
 Value = Tensor | int | float | bool | str
 _LARGEST = 1 << 26  # bytes of one pickle; the largest OC20 structure with edges has 2 MB
@@ -58,7 +59,7 @@ def _load(content: bytes) -> Any:
     except RecursionError as error:
         raise DataError("the pickle cannot be read: it is nested too deeply") from error
     except Exception as error:  # a broken pickle raises whatever it likes
-        raise DataError(f"the pickle cannot be read: {type(error).__name__}: {error}") from error
+        raise DataError(f"the pickle cannot be read: {reason_of(error)}") from error
 
 
 def _check_memo(content: bytes) -> None:

@@ -77,7 +77,7 @@ class S2EFPart:
         ends_early = broken is not None or (bool(frames) and isinstance(frames[-1][1], DataError))
         count = sum(isinstance(block, Block) for _, block in frames)
         if not (ends_early or broken_rows) and count != len(rows):
-            reason = f"{self.references.name}: {len(rows)} rows for {count} frames"
+            reason = f"{self.references.name}: {len(rows)} rows for {count} frames in {self.name}"
             yield Refusal(self.name, None, reason)
             return
         if broken_rows:

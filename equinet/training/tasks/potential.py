@@ -235,7 +235,7 @@ class PotentialTask(Task):
         Args:
             rows: Sets, as in :meth:`Task.table`.
         """
-        return "\n".join([super().table(rows), *absent(rows, LABELED_ERRORS)])
+        return "\n".join([Task.table(self, rows), *absent(rows, LABELED_ERRORS)])
 
     def next_step(self, run: str, data: Any) -> str:
         """Return the command that evaluates the run on a file, its own test set if it has one."""

@@ -164,13 +164,13 @@ def test_a_step_trains_on_the_shares_that_are_asked_for(potential, graphs, monke
         monkeypatch.setattr(task, "log_dict", lambda *_, **__: None)
         monkeypatch.setattr(task, "_trainer", type("T", (), {"optimizers": [_Optimizer]})())
         seen = []
-        evaluate = task.errors
+        evaluate = task.forward
 
-        def spy(graph, network, seen=seen, evaluate=evaluate):
+        def spy(graph, network=None, seen=seen, evaluate=evaluate):
             seen.append(graph.atomic_numbers != graphs.atomic_numbers)
             return evaluate(graph, network)
 
-        monkeypatch.setattr(task, "errors", spy)
+        monkeypatch.setattr(task, "forward", spy)
         torch.manual_seed(3)
         assert bool(task.training_step(graphs, 0).isfinite())
         found = seen[0][ends].sum(1).tolist()
