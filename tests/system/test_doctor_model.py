@@ -11,8 +11,7 @@ from equinet import __main__ as entry
 from equinet import zoo
 from equinet.command_line.model_checks import check_model, structures_for
 from equinet.models import EquiformerV2, MACEGaunt, Ponita, PonitaPotential
-from equinet.ops import native
-from equinet.ops.native import sphere_forms
+from equinet.nn.sphere import many_body
 
 COMMON = {
     "elements": (1, 8),
@@ -48,7 +47,7 @@ def test_a_sound_model_passes(folder, capsys, file):
 
 
 def test_what_a_model_does_not_promise_is_not_checked():
-    model = EquiformerV2(**COMMON, channels=4, layers=1, lmax=1, mmax=1, forces="direct")
+    model = EquiformerV2(**COMMON, channels=4, blocks=1, lmax=1, mmax=1, forces="direct")
     lines = [str(finding) for finding in check_model(model, structures_for(model, None))]
     assert "not checked: the model predicts forces directly" in lines[1]
     model = PonitaPotential(**COMMON, channels=4, layers=1)
@@ -79,6 +78,11 @@ def _per_receiver(values, species, edge_index):
     return values.new_zeros(len(species)).index_add(0, edge_index[1], values)
 
 
+def _smooth(vectors):
+    """Return a function of distances that ends smoothly at the cutoff of 3.5 Å."""
+    return 1e-3 * (12.25 - vectors.square().sum(1)) ** 3
+
+
 @pytest.mark.parametrize(
     ("fault", "found"),
     [
@@ -95,13 +99,11 @@ def _per_receiver(values, species, edge_index):
             {"stress against differences of energies"},
         ),
         (
-            _wrong_energies(
-                lambda z, v, e: _per_receiver(v[:, 0] * (12.25 - v.square().sum(1)) ** 3, z, e)
-            ),
+            _wrong_energies(lambda z, v, e: _per_receiver(v[:, 0] ** 2 * _smooth(v), z, e)),
             {"rotation", "reflection"},
         ),
         (
-            _wrong_energies(lambda z, _v, _e: torch.arange(len(z)) ** 2 * 0.1),
+            _wrong_energies(lambda z, v, e: _per_receiver(_smooth(v), z, e) * torch.arange(len(z))),
             {"another order of the atoms", "one batch against single structures"},
         ),
         (
@@ -119,16 +121,21 @@ def test_a_planted_fault_is_found(monkeypatch, fault, found):
     assert wrong <= found | {"reflection"}
 
 
-@pytest.mark.skipif(bool(native.load()), reason="the native engine is not built")
 def test_a_wrong_sign_in_the_engine_is_found(monkeypatch):
-    product = sphere_forms._product
-    monkeypatch.setattr(sphere_forms, "_product", lambda *arguments: -product(*arguments))
-    assert "native engine against the reference" in failed(small())
+    powers = many_body.gaunt_powers
+
+    def wrong(x, order, lmax_out, *, backend):
+        right = powers(x, order, lmax_out, backend=backend)
+        return right if backend == "reference" else -right
+
+    monkeypatch.setattr(many_body, "gaunt_powers", wrong)
+    assert failed(small()) == {"native engine against the reference"}
 
 
 def test_a_failure_ends_with_1(folder, monkeypatch, capsys):
     monkeypatch.setattr(
-        MACEGaunt, *_wrong_energies(lambda z, _v, _e: torch.arange(len(z)) ** 2 * 0.1)
+        MACEGaunt,
+        *_wrong_energies(lambda z, v, e: _per_receiver(_smooth(v), z, e) * torch.arange(len(z))),
     )
     assert entry.main(["doctor", "--model", str(folder)]) == 1
     streams = capsys.readouterr()
@@ -144,7 +151,7 @@ def test_bad_input_is_one_sentence(folder, tmp_path, capsys):
         (["--model", str(tmp_path / "ponita")], "is no potential but a Ponita; name a model"),
         (["--model", str(tmp_path / "gold.xyz")], "is a file; give the folder"),
         (["--data", "x.xyz"], "--data x.xyz needs a model"),
-        (["--model", str(folder), "--data", "x.xyz"], "x.xyz: not there; name a file"),
+        (["--model", str(folder), "--data", "x.xyz"], "x.xyz: not there; check the path"),
         (["--model", str(folder), "--data", str(tmp_path / "gold.xyz")], "does not know Au"),
     ):
         assert entry.main(["doctor", *words]) == 1
