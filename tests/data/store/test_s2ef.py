@@ -88,7 +88,8 @@ def test_a_wrong_number_of_rows_refuses_the_pair(folder, tmp_path, count):
     (folder / "0.txt.xz").write_bytes(lzma.compress(rows(count).encode()))
     store, reasons = converted(folder, tmp_path)
     assert numbers(store) == REST
-    assert reasons == [f"{folder / '0.txt.xz'}: {count} rows for 4 frames"]
+    frames = folder / "0.extxyz.xz"
+    assert reasons == [f"{folder / '0.txt.xz'}: {count} rows for 4 frames in {frames}"]
 
 
 @pytest.mark.parametrize(
