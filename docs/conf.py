@@ -53,7 +53,7 @@ def trained_models(entries: list[dict]) -> list[str]:
         lines += ["", f"**{entry['run']}**, {entry['date']}, {entry['hardware']}:", ""]
         commands = [entry[key] for key in ("train_command", "evaluate_command") if key in entry]
         lines += ["```bash", *commands, "```"]
-        lines += ["", entry["note"]] if entry["note"] else []
+        lines += ["", entry["note"]] if entry.get("note") else []
     return lines
 
 

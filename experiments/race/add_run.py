@@ -27,14 +27,17 @@ def entries(run: Path) -> list[dict[str, Any]]:
     budget = duration(configuration["trainer"]["max_time"])
     if budget is None:
         raise SystemExit(f"add_run.py: {run} was trained without trainer.max_time")
+    settings = "compiled" if configuration["task"].get("compiled") else "defaults"
+    minutes = budget.total_seconds() / 60
     common = {
+        "run": f"equinet {settings}, {minutes:g} min, seed {stamp['seed']}",
         "code": "equinet",
-        "settings": "compiled" if configuration["task"].get("compiled") else "defaults",
+        "settings": settings,
         "channels": configuration["model"]["channels"],
         "degree": configuration["model"]["lmax_hidden"],
         "batch": configuration["data"]["batch_size"],
         "rate": configuration["optim"]["lr"],
-        "minutes": budget.total_seconds() / 60,
+        "minutes": minutes,
         "seed": stamp["seed"],
         "steps": measured["steps"],
         "train_seconds": measured["train_seconds"],

@@ -68,6 +68,7 @@ def main() -> None:
     seconds = 60 * arguments.minutes
     steps, average = train(model, training, settings, seconds)
     common = {
+        "run": f"mace-torch {arguments.settings}, {arguments.minutes:g} min, seed {arguments.seed}",
         "code": "mace-torch",
         "settings": arguments.settings,
         **settings,

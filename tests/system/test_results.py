@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted(ROOT.glob("experiments/*/*.json"))
 MEASURED = {"metric", "value", "unit", "hardware", "date", "commit"}
-TRAINED = {"split", "data_sha256", "train_command", "train_seconds"}
+TRAINED = {"run", "split", "data_sha256", "train_command", "train_seconds"}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.name}")
