@@ -158,7 +158,7 @@ class RunDirectory:
                     f"run.dir: {self.path} belongs to a run with other settings ({shown}); "
                     "choose another run.dir, or repeat that run's settings to resume it"
                 )
-        elif self.path.is_dir() and any(path.name != LOCK for path in self.path.iterdir()):
+        elif self._holds_files():
             raise ConfigError(
                 f"run.dir: {self.path} is not empty and not a run directory; choose another"
             )
@@ -189,6 +189,10 @@ class RunDirectory:
                 {key: stamp[key] for key in ("time", "command", "hostname", "commit", "dirty")}
             )
         write_sealed_json(to_json(record, self.stamp.name), self.stamp)
+
+    def _holds_files(self) -> bool:
+        # Folders without a file are what a run leaves that could not write its configuration.
+        return any(path.name != LOCK and not path.is_dir() for path in self.path.rglob("*"))
 
     def _read_stamp(self) -> dict[str, Any] | None:
         if not self.stamp.is_file():

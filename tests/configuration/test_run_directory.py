@@ -66,6 +66,15 @@ def test_something_else_is_not_overwritten(tmp_path):
         RunDirectory(tmp_path / "thesis.tex").claim(_TREE, None)
 
 
+def test_a_run_that_could_not_write_its_configuration_may_be_repeated(tmp_path):
+    RunDirectory(tmp_path).claim(_TREE, None)
+    assert not (tmp_path / "config.yaml").exists()
+    RunDirectory(tmp_path).claim(_TREE, None)
+    (tmp_path / "checkpoints" / "thesis.tex").touch()
+    with pytest.raises(ConfigError, match="not a run directory"):
+        RunDirectory(tmp_path).claim(_TREE, None)
+
+
 def test_resuming_on_other_data_is_refused(directory):
     directory.write_stamp(_stamp("first"))
     directory.write_stamp(_stamp("second"))  # nothing was trained yet
