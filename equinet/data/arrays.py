@@ -16,6 +16,7 @@ from equinet.files import reading, write_bytes
 
 _MARK = b"\nequinet sha256 "
 _SEAL = len(_MARK) + 64
+_FOLDER = 0x10  # bit of the attributes of a part of a zip file
 _LARGEST = 1 << 34
 """Largest accepted size of an unpacked archive, 16 GiB: ten times the largest file of rMD17."""
 
@@ -129,6 +130,10 @@ def check_archive(path: Path, what: str) -> None:
     """
     with reading(path, what), zipfile.ZipFile(path) as archive:
         _check_directory(archive)
+        for part in archive.infolist():
+            # zipfile ignores the mark; torch does not read such a part and returns what is in memory.
+            if part.external_attr & _FOLDER and not part.is_dir():
+                raise ValueError(f"its part {part.filename} is marked as a folder")
         damaged = archive.testzip()
         if damaged is not None:
             raise ValueError(f"its part {damaged} does not fit its checksum; get the file again")

@@ -151,8 +151,8 @@ def load(
     _refuse_not_finite(tensors, str(folder / WEIGHTS))
     if not fits:
         raise DataError(
-            f"{folder / CARD} says of the model's arguments something else than when its weights "
-            "were saved: the card is damaged or was changed; copy both files anew"
+            f"{folder / CARD} says of the model's arguments something else than {folder / WEIGHTS} "
+            "was saved with: one of them is damaged or was changed; copy both files anew"
         )
     model.load_state_dict(tensors)
     try:

@@ -48,3 +48,16 @@ def test_a_directory_that_lost_entries_is_refused(arrays, tmp_path, kept):
         read_arrays(path, "arrays")
     with pytest.raises(DataError, match="its directory"):
         check_archive(path, "an archive")
+
+
+def test_a_part_marked_as_a_folder_is_refused(tmp_path):
+    """Of such a part torch returns what happens to be in memory."""
+    path = tmp_path / "a.pt"
+    torch.save([torch.rand(20), torch.rand(20)], path)
+    content = bytearray(path.read_bytes())
+    name = content.rindex(b"data/1")  # in the directory at the end of the file
+    entry = content.rindex(b"PK\x01\x02", 0, name)
+    content[entry + 38] |= 0x10
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"a\.pt cannot be read as tensors.*marked as a folder"):
+        check_archive(path, "tensors")
