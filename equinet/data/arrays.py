@@ -131,7 +131,7 @@ def check_archive(path: Path, what: str) -> None:
     with reading(path, what), zipfile.ZipFile(path) as archive:
         _check_directory(archive)
         for part in archive.infolist():
-            # zipfile ignores the mark; torch does not read such a part and returns what is in memory.
+            # zipfile ignores the mark; torch returns stray memory for such a part.
             if part.external_attr & _FOLDER and not part.is_dir():
                 raise ValueError(f"its part {part.filename} is marked as a folder")
         damaged = archive.testzip()

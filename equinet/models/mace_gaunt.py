@@ -4,6 +4,7 @@ import itertools
 import math
 from collections.abc import Sequence
 from functools import partial
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Int
@@ -64,6 +65,8 @@ class MACEGaunt(Potential):
         >>> sorted(model.arguments)[:2]
         ['average_neighbors', 'channels']
     """
+
+    quick_to_compile: ClassVar[bool] = True
 
     def __init__(
         self,

@@ -58,6 +58,7 @@ class PonitaPotential(Potential):
     """
 
     ops: ClassVar[tuple[str, ...]] = ("orientation_convolution",)
+    quick_to_compile: ClassVar[bool] = True
 
     def __init__(
         self,

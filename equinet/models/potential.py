@@ -4,7 +4,7 @@ import copy
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float, Int
@@ -58,6 +58,8 @@ class Potential(Model):
     """Whether the forces are the gradient of the energy; only then is there a stress."""
     mirror_symmetric: bool = True
     """Whether energies are the same for a structure and its mirror image by construction."""
+    quick_to_compile: ClassVar[bool] = False
+    """Whether :meth:`compile` takes only a minute or two, at the model's default size."""
     species_of: Tensor
     _compiled: Callable[..., dict[str, Tensor]] | None = None
 

@@ -72,9 +72,9 @@ class Muon(torch.optim.Optimizer):
     def __init__(
         self,
         params: Iterable[Any],
-        lr: NotNegative = 0.003,
+        lr: NotNegative = 0.002,
         *,
-        momentum: BelowOne = 0.98,
+        momentum: BelowOne = 0.99,
         betas: Sequence[BelowOne] = (0.9, 0.999),
         weight_decay: NotNegative = 0.0,
         norm: Norm = "fixed",

@@ -190,7 +190,7 @@ def test_a_word_that_is_no_option_is_named(command, capsys):
     [
         ([], ["Usage: python -m equinet.train", "3bpa", "data  ", "model.channels=64", "seed=0"]),
         (["data=oc20"], ["data.max_atoms=null", "(a whole number or null)"]),
-        (["+experiment=3bpa"], ["data.train_file=train_300K.xyz", "optim.momentum=0.98"]),
+        (["+experiment=3bpa"], ["data.train_file=train_300K.xyz", "optim.momentum=0.99"]),
     ],
 )
 def test_help_shows_every_option_of_the_chosen_groups(command, capsys, words, wanted):

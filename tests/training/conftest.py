@@ -37,7 +37,7 @@ def short_run(
         data: TinyData = tiny_data,
         checkpoint_minutes: float = 5.0,
         members: int = 1,
-        compiled: bool = False,
+        compiled: bool | None = False,
         early_energy_weight: float | None = None,
         lr: float = 0.01,
         decay: float = 0.9,

@@ -8,6 +8,7 @@ from equinet import zoo
 from equinet.errors import ConfigError, EquinetError
 from equinet.models import Committee, MACEGaunt
 from equinet.training import LossWeights, Plateau, PotentialTask, seed_everything
+from equinet.training.tasks import compiling
 
 
 def test_training_helps(whole, run_fit):
@@ -91,26 +92,64 @@ def test_a_share_beyond_the_whole_is_refused(make_model, share):
         PotentialTask(model=make_model(), optimizer=torch.optim.SGD, early_share=share)
 
 
-@pytest.mark.parametrize(("compiled", "expected"), [(True, 2), (False, 0)])
-def test_every_network_is_compiled_before_the_first_step(
-    short_run, tmp_path, monkeypatch, compiled, expected
-):
-    seen, steps = [], []
-    forward = MACEGaunt.forward
+@pytest.fixture
+def seen(monkeypatch):
+    """Networks that were compiled; a compiler is there."""
+    seen = []
 
-    def noted(self):
-        seen.append(self)
+    def noted(network):
+        seen.append(network)
+
+    monkeypatch.setattr(MACEGaunt, "compile", noted)
+    monkeypatch.setattr(compiling.torch, "compile", lambda function: function)
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("compiled", "budget", "expected"),
+    [
+        (True, {}, 2),
+        (False, {"max_time": {"minutes": 20}}, 0),
+        (None, {"max_time": {"minutes": 20}}, 2),
+        (None, {"max_time": {"minutes": 9}}, 0),
+        (None, {"max_time": {"minutes": 20}, "max_steps": 3}, 0),
+        (None, {}, 0),
+    ],
+)
+def test_every_network_is_compiled_before_the_first_step(
+    short_run, tmp_path, monkeypatch, seen, compiled, budget, expected
+):
+    steps = []
+    forward = MACEGaunt.forward
 
     def counted(self, *arguments, **options):
         steps.append(len(seen))
         return forward(self, *arguments, **options)
 
-    monkeypatch.setattr(MACEGaunt, "compile", noted)
     monkeypatch.setattr(MACEGaunt, "forward", counted)
-    run = short_run(tmp_path / "run", members=2, compiled=compiled, max_epochs=1)
+    run = short_run(tmp_path / "run", members=2, compiled=compiled, max_epochs=1, **budget)
     assert len(seen) == expected
     assert all(network in run.task.model.members for network in seen)
     assert steps[-1] == expected
+
+
+def test_networks_that_take_long_to_compile_are_trained_as_they_are(run_fit, monkeypatch, seen):
+    monkeypatch.setattr(MACEGaunt, "quick_to_compile", False)
+    run_fit(compiled=None, max_time={"minutes": 20}, max_epochs=1)
+    assert not seen
+
+
+def test_without_a_compiler_only_a_request_for_one_is_refused(run_fit, monkeypatch, seen, caplog):
+    def broken(_):
+        raise RuntimeError("no C++ compiler\nand a long explanation")
+
+    monkeypatch.setattr(compiling.torch, "compile", broken)
+    with pytest.raises(ConfigError, match=r"cannot compile here \(no C\+\+ compiler\); install"):
+        run_fit(compiled=True, max_epochs=1)
+    with caplog.at_level("INFO", "equinet"):
+        run_fit(compiled=None, max_time={"minutes": 20}, max_epochs=1)
+    assert "not possible here, so steps take longer: no C++ compiler" in caplog.text
+    assert not seen
 
 
 def test_ctrl_c_before_the_first_step_stays_ctrl_c(run_fit):

@@ -1,5 +1,6 @@
 """Lightning task that trains a potential on energies, forces and optionally stresses."""
 
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, cast
@@ -27,8 +28,11 @@ from equinet.lie import random_rotations
 from equinet.models import Committee, Potential
 from equinet.training.processes import mean_over_processes
 from equinet.training.schedules import progress
+from equinet.training.tasks.compiling import obstacle_to_compiling, pays_to_compile
 from equinet.training.tasks.rotations import rotate_graphs
 from equinet.training.tasks.task import Evaluation, Task
+
+_log = logging.getLogger(__name__)
 
 
 class PotentialTask(Task):
@@ -63,8 +67,10 @@ class PotentialTask(Task):
             takes ``members`` times as long and as much memory.
         compiled: Whether the networks are compiled before the first step, see
             :meth:`equinet.models.Potential.compile`. Compiling takes one to four minutes, and
-            steps of small networks on a CPU then take three quarters of the time, so that it pays
-            for trainings of half an hour and longer.
+            steps of small networks on a CPU then take two thirds to three quarters of the time.
+            None compiles networks that are :attr:`~equinet.models.Potential.quick_to_compile` if
+            one process trains on a CPU, ``trainer.max_time`` leaves ten minutes or more,
+            ``trainer.max_steps`` is not set, and a C++ compiler is there.
 
     Raises:
         ValueError: :class:`~equinet.training.LossWeights` refuses a weight, a number is out of
@@ -100,7 +106,7 @@ class PotentialTask(Task):
         early_energy_weight: NotNegative | None = 100.0,
         early_share: Fraction = 0.7,
         members: Count = 1,
-        compiled: bool = False,
+        compiled: bool | None = None,
     ) -> None:
         if not 0 <= early_share <= 1:
             raise ValueError(f"early_share must be between 0 and 1, found {early_share}")
@@ -132,11 +138,32 @@ class PotentialTask(Task):
         return [cast("Potential", self.model)]
 
     def on_train_start(self) -> None:
-        """Compile the networks if that was asked for."""
+        """Compile the networks if that was asked for or pays.
+
+        Raises:
+            ConfigError: The networks shall be compiled, but there is no compiler that works.
+        """
         super().on_train_start()
-        if self.compiled:
+        wanted = self.compiled
+        if wanted is None:
+            wanted = pays_to_compile(self.networks, self.trainer)
+        if not wanted:
+            return
+        obstacle = obstacle_to_compiling()
+        if obstacle is None:
+            _log.info(
+                "Compile  the first step takes minutes, all others less time; task.compiled=false "
+                "leaves it out"
+            )
             for network in self.networks:
                 network.compile()
+        elif self.compiled:
+            raise ConfigError(
+                f"task.compiled=true: torch cannot compile here ({obstacle}); install a C++ "
+                "compiler, or leave out task.compiled"
+            )
+        else:
+            _log.info("Compile  not possible here, so steps take longer: %s", obstacle)
 
     def forward(self, graph: Any, network: nn.Module | None = None) -> dict[str, Tensor]:
         """Evaluate a network with the derivatives that the loss needs.

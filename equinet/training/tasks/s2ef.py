@@ -92,6 +92,7 @@ class S2EFTask(PotentialTask):
             free_atoms_only=free_atoms_only,
             early_energy_weight=None,
             members=members,
+            compiled=False,
         )
         self.transmuted = (transmuted_surfaces, transmuted_adsorbates)
         self.ranking_errors = S2EFErrors()
