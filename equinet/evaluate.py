@@ -23,7 +23,7 @@ from equinet.data import (
     evaluation_loader,
     frame_to_atoms,
     official_3bpa_file,
-    read_frames,
+    read_structures,
 )
 from equinet.data.survey import Coverage, Remark, repeated, report
 from equinet.elements import symbol
@@ -51,21 +51,22 @@ _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
 def run(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """Evaluate the model and file that a plain configuration names.
+    """Evaluate the model and the files that a plain configuration names.
 
     Writes ``metrics.json``, ``stamp.json``, ``report.html`` with the ``report.json`` that it is
     drawn from, ``parity.png``, ``errors.png`` and ``predictions.extxyz``: the labels with
     ``predicted_energy`` and ``predicted_forces``, for a committee also ``energy_spread`` and
-    ``forces_spread``, for a fallback also ``familiar``.
+    ``forces_spread``, for a fallback also ``familiar``. Several files are evaluated one after the
+    other, each into a folder of its own, and then compared in one table.
 
     Args:
         tree: Plain configuration with the keys of ``configs/evaluate.yaml``.
 
     Returns:
-        The content of ``metrics.json``.
+        The content of ``metrics.json``; for several files, these contents by name of the file.
 
     Raises:
-        ConfigError: There is no such model, device or precision.
+        ConfigError: There is no such model, device or precision, or two files have one name.
         DataError: The file cannot be used, or holds elements that the model was not trained for.
         EquinetError: A prediction is not finite.
     """
@@ -79,7 +80,10 @@ def run(tree: Mapping[str, Any]) -> dict[str, Any]:
         ("forces_unit", ForcesUnit),
     ):
         configuration.check_kind(tree["data"][key], kind, f"data.{key}")
-    name, file = str(tree["checkpoint"]), Path(str(tree["data"]["file"])).expanduser()
+    given = tree["data"]["file"]
+    if isinstance(given, Sequence) and not isinstance(given, str):
+        return _evaluate_each(tree, [Path(str(file)).expanduser() for file in given])
+    name, file = str(tree["checkpoint"]), Path(str(given)).expanduser()
     directory = _run_directory(name)
     model = _load(name, directory, tree["dtype"])
     dataset, remarks = _read(tree["data"], file, model)
@@ -99,6 +103,30 @@ def run(tree: Mapping[str, Any]) -> dict[str, Any]:
         )
 
 
+def _evaluate_each(tree: Mapping[str, Any], files: Sequence[Path]) -> dict[str, Any]:
+    """Evaluate several files, and print their errors in one table."""
+    names = [file.stem for file in files]
+    if not names or len(set(names)) < len(names):
+        raise ConfigError(
+            f"data.file: {', '.join(map(str, files)) or 'an empty list'} must be files of "
+            "different names, since each name is that of a folder of results"
+        )
+    found, output = {}, tree["output"]
+    for name, file in zip(names, files, strict=True):
+        own = {
+            "data": {**tree["data"], "file": str(file)},
+            "output": None if output is None else str(Path(str(output)) / name),
+        }
+        found[name] = run({**tree, **own})
+    rows = [
+        {"name": name, "structures": metrics["structures"], **metrics["errors"]}
+        for name, metrics in found.items()
+    ]
+    _log.info("\nAll files")
+    _log.info("%s", table(rows, []))
+    return found
+
+
 def _units(settings: Mapping[str, Any]) -> Units:
     return Units(*(settings[f"{name}_unit"] for name in ("energy", "length", "forces")))
 
@@ -108,19 +136,18 @@ def _read(
 ) -> tuple[AtomicDataset, list[Remark]]:
     """Read the file, and say what it holds before anything is predicted."""
     units = _units(settings)
-    frames = read_frames(
+    frames = read_structures(
         file,
         energy_key=settings["energy_key"],
         forces_key=settings["forces_key"],
-        mixed_labels=True,
         allow_zero_forces=settings["allow_zero_forces"],
         units=units,
     )
     remarks = list(report({file.name: frames}, units))
     for remark in remarks:
         _log.log(logging.WARNING if remark.is_loud else logging.INFO, "%s", remark.text)
+    frames = _of_known_elements(frames, model, file)
     dataset = AtomicDataset(frames, model.neighborhood, name=file.name, mixed_labels=True)
-    _refuse_unseen(dataset, model, file)
     return dataset, remarks
 
 
@@ -253,11 +280,24 @@ def _device(name: str) -> torch.device:
     return device
 
 
-def _refuse_unseen(dataset: AtomicDataset, model: Any, file: Path) -> None:
-    unseen = sorted(set(dataset.elements) - set(model.elements))
-    if unseen:
-        names, known = (", ".join(map(symbol, found)) for found in (unseen, model.elements))
-        raise DataError(f"{file} holds {names}, which the model was not trained for ({known})")
+def _of_known_elements(frames: Sequence[Frame], model: Potential, file: Path) -> list[Frame]:
+    """Leave out structures with elements that the model was not trained for."""
+    kept = [frame for frame in frames if set(frame.numbers.tolist()) <= set(model.elements)]
+    if len(kept) == len(frames):
+        return kept
+    unseen = {z for frame in frames for z in frame.numbers.tolist()} - set(model.elements)
+    names, known = (", ".join(map(symbol, sorted(found))) for found in (unseen, model.elements))
+    if not kept:
+        raise DataError(
+            f"{file} holds {names}, which the model was not trained for ({known}), in every "
+            "structure; evaluate a model that knows them"
+        )
+    _log.warning(
+        "%s: %d of %d structures hold %s, which the model was not trained for (%s), and are left "
+        "out",
+        *(file.name, len(frames) - len(kept), len(frames), names, known),
+    )
+    return kept
 
 
 def _warn_of_unlike(dataset: AtomicDataset, card: Mapping[str, Any], file: Path) -> None:

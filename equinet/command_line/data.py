@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from equinet.errors import ConfigError, DataError
+from equinet.errors import DataError
 
 if TYPE_CHECKING:
     from equinet.data import Frame, LabelKeys
-    from equinet.data.store import FrameStore, Record, Refusal
+    from equinet.data.store import FrameStore
 
 _SOURCE = (
     "S2EF folder or tar, .lmdb, .aselmdb, ASE database, extxyz, or a folder of several S2EF splits"
@@ -57,10 +57,10 @@ def add_parser(verbs: Any) -> None:
     )
     convert.set_defaults(run=convert_source)
     info = actions.add_parser("info", help="describe the content of a store or source")
-    info.add_argument("source", type=Path, help=f"store, or {_SOURCE}")
+    info.add_argument("sources", type=Path, nargs="+", help=f"stores, or {_SOURCE}")
     info.set_defaults(run=show_info)
     lint = actions.add_parser("lint", help="list frames that would spoil a training")
-    lint.add_argument("source", type=Path, help=f"store, or {_SOURCE}")
+    lint.add_argument("sources", type=Path, nargs="+", help=f"stores, or {_SOURCE}")
     lint.add_argument(
         "--largest-force",
         type=float,
@@ -107,7 +107,7 @@ def convert_source(arguments: argparse.Namespace) -> Iterator[str]:
 
 
 def show_info(arguments: argparse.Namespace) -> Iterator[str]:
-    """Yield lines that describe a store or a source.
+    """Yield lines that describe stores or sources.
 
     Args:
         arguments: Parsed command line.
@@ -117,7 +117,7 @@ def show_info(arguments: argparse.Namespace) -> Iterator[str]:
     """
     from equinet.data.store import FrameStore, find_parts, is_store
 
-    for number, source in enumerate(_sources(arguments.source).values()):
+    for number, source in enumerate(_each_of(arguments.sources)):
         if number:
             yield ""
         if is_store(source):
@@ -132,11 +132,11 @@ def show_info(arguments: argparse.Namespace) -> Iterator[str]:
 
 def _first_frames(source: Path) -> "list[Frame]":
     """Read the frames of a source that can be used, up to a number."""
-    from equinet.data import LabelKeys
+    from equinet.data import LabelKeys, records_of
     from equinet.data.store import Record
 
     frames: list[Frame] = []
-    for record in _records(source, LabelKeys()):
+    for record in records_of(source, LabelKeys()):
         if isinstance(record, Record):
             frames.append(record.frame)
         if len(frames) == _SURVEYED:
@@ -162,20 +162,22 @@ def lint_source(arguments: argparse.Namespace) -> Iterator[str]:
         DataError: There were findings, which sets the exit code of the command.
         EquinetError: The source cannot be read.
     """
+    from equinet.data import records_of
     from equinet.data.store import Lint
 
     total = 0
-    for source in _sources(arguments.source).values():
+    for source in _each_of(arguments.sources):
         lint = Lint(arguments.largest_force, arguments.closest)
         for damage in _damage(source):
             lint.findings += 1
             yield damage
-        yield from lint.look(_records(source, _keys(arguments)))
+        yield from lint.look(records_of(source, _keys(arguments)))
         yield from lint.conclude()
         yield f"{source}: {_count(lint.frames, 'frame')}, {_count(lint.findings, 'finding')}"
         total += lint.findings
     if total:
-        raise DataError(f"{arguments.source}: {_count(total, 'finding')}, listed above")
+        place = ", ".join(map(str, arguments.sources))
+        raise DataError(f"{place}: {_count(total, 'finding')}, listed above")
 
 
 def _count(number: int, what: str) -> str:
@@ -191,6 +193,10 @@ def _sources(source: Path) -> dict[str, Path]:
         if splits:
             return splits
     return {"": source}
+
+
+def _each_of(sources: Sequence[Path]) -> list[Path]:
+    return [each for source in sources for each in _sources(source).values()]
 
 
 def _convert(source: Path, store: Path, arguments: argparse.Namespace) -> Iterator[str]:
@@ -289,20 +295,3 @@ def _damage(source: Path) -> Iterator[str]:
 
     if is_store(source):
         yield from FrameStore(source).damaged_shards()
-
-
-def _records(source: Path, keys: "LabelKeys") -> "Iterator[Record | Refusal]":
-    from equinet.data.store import FrameStore, find_parts, is_store
-
-    if is_store(source):
-        if any(vars(keys).values()):
-            raise ConfigError(
-                f"{source}: a store names its labels itself; leave out --energy-key, --forces-key "
-                "and --stress-key, or convert its source with them"
-            )
-        store = FrameStore(source)
-        for index in range(len(store)):
-            yield store.record(index)
-        return
-    for part in find_parts(source):
-        yield from part.records(keys)

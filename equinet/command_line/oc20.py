@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from equinet.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
-    from equinet.data import StoredDataset, StoredFrames
+    from equinet.data import StoredFrames
     from equinet.models import Potential
 
 _SECONDS = 30.0  # least time between two lines of progress
@@ -63,8 +63,10 @@ def evaluate_splits(arguments: argparse.Namespace) -> Iterator[str]:
         arguments: Parsed command line.
 
     Raises:
-        EquinetError: There is no such model or split, or a structure has an unknown element.
+        EquinetError: There is no such model or split, no structure has known elements only, or a
+            structure of a submission has others.
     """
+    from equinet.data import StoredDataset
     from equinet.evaluation.oc20 import (
         is2re_table,
         predict_relaxed_energies,
@@ -80,7 +82,9 @@ def evaluate_splits(arguments: argparse.Namespace) -> Iterator[str]:
     predictions: dict[str, Any] = {}
     for name, folder in stores.items():
         frames = _frames(folder, arguments.most, relaxed=direct)
-        dataset = _dataset(frames, model, name)
+        frames, sentences = _of_known_elements(frames, model, name, submits=bool(keys))
+        yield from sentences
+        dataset = StoredDataset(frames, model.neighborhood, name=name)
         options = {"batch_size": arguments.batch_size, "device": arguments.device}
         found: Any
         if direct:
@@ -106,7 +110,8 @@ def relax_splits(arguments: argparse.Namespace) -> Iterator[str]:
         arguments: Parsed command line.
 
     Raises:
-        EquinetError: There is no such model or split, or a structure has an unknown element.
+        EquinetError: There is no such model or split, no structure has known elements only, or a
+            structure of a submission has others.
     """
     from equinet.evaluation import relax
     from equinet.evaluation.oc20 import (
@@ -122,7 +127,8 @@ def relax_splits(arguments: argparse.Namespace) -> Iterator[str]:
     predictions: dict[str, Any] = {}
     for name, folder in stores.items():
         frames = _frames(folder, arguments.most)
-        _refuse_unseen(frames, model, name)
+        frames, sentences = _of_known_elements(frames, model, name, submits=bool(keys))
+        yield from sentences
         results, shown = [], time.monotonic()
         for result in relax(
             model,
@@ -226,23 +232,24 @@ def _frames(folder: Path, most: int | None, *, relaxed: bool = False) -> "Stored
     return frames
 
 
-def _dataset(frames: "StoredFrames", model: "Potential", name: str) -> "StoredDataset":
-    from equinet.data import StoredDataset
-
-    _refuse_unseen(frames, model, name)
-    return StoredDataset(frames, model.neighborhood, name=name)
-
-
-def _refuse_unseen(frames: "StoredFrames", model: "Potential", name: str) -> None:
+def _of_known_elements(
+    frames: "StoredFrames", model: "Potential", name: str, *, submits: bool
+) -> "tuple[StoredFrames, list[str]]":
+    """Leave out structures with elements that the model does not know, and say how many."""
     from equinet.elements import symbol
 
-    unseen = sorted(set(frames.elements) - set(model.elements))
-    if unseen:
-        names = ", ".join(map(symbol, unseen))
+    known = frames.of_elements(model.elements)
+    if len(known) == len(frames):
+        return known, []
+    unseen = ", ".join(map(symbol, sorted(set(frames.elements) - set(model.elements))))
+    if submits or not len(known):
+        which = "structures of a submission" if len(known) else "every structure"
         raise DataError(
-            f"{name} holds {names}, which the model was not trained for; name other splits with "
-            "--splits"
+            f"{name} holds {unseen}, which the model was not trained for, in {which}; name other "
+            "splits with --splits"
         )
+    left = f"{len(frames) - len(known)} of {len(frames)} structures left out"
+    return known, [f"{name}: {left}, since the model was not trained for {unseen}"]
 
 
 def _submit(write: Any, path: Path, predictions: Mapping[str, Any]) -> Iterator[str]:

@@ -61,6 +61,7 @@ from equinet.data.loading import (
     training_loader,
 )
 from equinet.data.store import FrameStore, StoredDataset, StoredFrames
+from equinet.data.structures import read_structures, records_of
 
 __all__ = [
     "IS2RE",
@@ -116,6 +117,8 @@ __all__ = [
     "read_arrays",
     "read_frames",
     "read_s2ef",
+    "read_structures",
+    "records_of",
     "to_graph",
     "training_loader",
 ]

@@ -158,8 +158,9 @@ def test_values_that_a_constructor_refuses_are_placed():
         ),
         ("run.probe=0", "run.probe: 0 is not at least 1"),
         ("data.val=nan", "data.val: nan is not a number"),
-        ("data.train=[a.xyz,b.xyz]", "data.train: ['a.xyz', 'b.xyz'] is not a path"),
-        ("data.test=[a.xyz,b.xyz]", "data.test: ['a.xyz', 'b.xyz'] is not a mapping or a path"),
+        ("data.isolated_atoms=[a,b]", "data.isolated_atoms: ['a', 'b'] is not a path"),
+        ("data.train={a:b.xyz}", "data.train: {'a': 'b.xyz'} is not a path or a list"),
+        ("data.test=[{a:b}]", "data.test: "),
         ("model.channels=0", "model.channels: 0 is not at least 1"),
         ("model.radial_hidden=[8,0]", "model.radial_hidden: 0 is not at least 1"),
         (

@@ -119,3 +119,15 @@ def test_absent_sources_end_in_one_sentence(tmp_path, capsys):
         status, _, err = command(capsys, action, tmp_path / "absent")
         assert status == 1
         assert err.startswith(f"equinet: {tmp_path}/absent: not there; name ")
+
+
+def test_several_sources_are_described_and_checked_in_one_call(root, capsys):
+    places = [root / name for name in ("s2ef_val_id", "s2ef_train")]
+    _, lines, _ = command(capsys, "info", *places)
+    assert [line for line in lines if "not converted yet" in line] == [
+        f"{place}: 1 parts of kind S2EF, not converted yet" for place in places
+    ]
+    status, lines, err = command(capsys, "lint", *places)
+    assert status == 1
+    assert lines[0] == f"{places[0]}: 1 frame, 0 findings"
+    assert err == f"equinet: {places[0]}, {places[1]}: 4 findings, listed above\n"

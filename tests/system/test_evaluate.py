@@ -17,6 +17,7 @@ from test_train import TINY, compose
 
 from equinet import __main__ as entry
 from equinet import evaluate, train, zoo
+from equinet.data.store import convert
 from equinet.errors import ConfigError, DataError, EquinetError
 from equinet.evaluation.report import Findings
 from equinet.files import hold
@@ -129,6 +130,38 @@ def test_elements_unseen_in_training_are_named(evaluated, tmp_path):
     file = write_clusters(tmp_path / "gold.xyz", 2, symbols="Cu2Au2")
     with pytest.raises(DataError, match=r"gold\.xyz holds Au, which .* not trained for \(Al, Cu\)"):
         evaluated(file)
+
+
+def test_structures_of_unseen_elements_are_left_out_and_counted(evaluated, tmp_path, caplog):
+    known = write_clusters(tmp_path / "known.xyz", 3, seed=2)
+    gold = write_clusters(tmp_path / "gold.xyz", 2, symbols="Cu2Au2")
+    mixed = tmp_path / "mixed.xyz"
+    mixed.write_text(gold.read_text() + known.read_text())
+    expected = evaluated(known)["errors"]
+    found = evaluated(mixed)
+    assert "mixed.xyz: 2 of 5 structures hold Au, which the model was not trained" in caplog.text
+    assert found["structures"] == 3
+    assert found["errors"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_folders_stores_and_several_files_are_evaluated_like_files(evaluated, tmp_path, caplog):
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    files = [write_clusters(folder / f"{name}.xyz", 2, seed=i) for i, name in enumerate("ab")]
+    list(convert(folder, tmp_path / "store", processes=1))
+    whole = evaluated(folder)
+    assert whole["structures"] == 4
+    assert evaluated(tmp_path / "store")["errors"] == pytest.approx(whole["errors"], rel=1e-5)
+    caplog.clear()
+    with caplog.at_level("INFO", "equinet"):
+        apart = evaluated(f"[{files[0]},{files[1]}]")
+    assert list(apart) == ["a", "b"]
+    square = sum(found["errors"]["forces_rmse"] ** 2 for found in apart.values()) / 2
+    assert square == pytest.approx(whole["errors"]["forces_rmse"] ** 2, rel=1e-5)
+    table = caplog.text[caplog.text.index("All files") :]
+    assert [line.split()[0] for line in table.splitlines()[-2:]] == ["a", "b"]
+    with pytest.raises(ConfigError, match="different names"):
+        evaluated(f"[{files[0]},{files[0]}]")
 
 
 def test_unlabeled_files_are_refused_with_the_keys_they_have(evaluated, tmp_path):

@@ -120,6 +120,17 @@ def test_unknown_elements_and_missing_labels(stores, trained, tmp_path, capsys):
     status, _, err = command(capsys, trained, tmp_path / "stores", "--splits", "s2ef_val_id")
     assert status == 1
     assert "s2ef_val_id holds Ag, which the model was not trained for" in err
+    write_pair(tmp_path / "download" / "mixed", 0, [slab(0, metal=47), slab(1), slab(2)])
+    source, target = tmp_path / "download" / "mixed", tmp_path / "stores" / "s2ef_val_ood_both"
+    assert entry.main(["data", "convert", str(source), str(target)]) == 0
+    capsys.readouterr()
+    arguments = (trained, tmp_path / "stores", "--splits", "s2ef_val_ood_both")
+    status, out, _ = command(capsys, *arguments)
+    assert status == 0
+    assert "1 of 3 structures left out, since the model was not trained for Ag" in out
+    assert "s2ef_val_ood_both: 2 structures\n" in out
+    path = tmp_path / "part.npz"
+    assert "in structures of a submission" in command(capsys, *arguments, "--submission", path)[2]
     status, out, _ = command(capsys, trained, tmp_path / "stores", "--splits", "s2ef_test_id")
     assert status == 0
     assert out == "s2ef_test_id: 2 structures, without labels\n"

@@ -330,3 +330,23 @@ def test_a_second_training_in_one_directory_is_refused(run, tmp_path):
     assert not list(path.iterdir())
     run(path)
     assert not (path / "lock").exists()
+
+
+def test_folders_and_lists_train_like_files(tmp_path):
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    for i, name in enumerate("ab"):
+        write_clusters(folder / f"{name}.xyz", 4, seed=i)
+    tests = f"{{folder:{folder},both:[{folder / 'a.xyz'},{folder / 'b.xyz'}]}}"
+    metrics = [
+        train.run(
+            compose(
+                *("data=files", f"data.train={source}", "data.val=2", f"data.test={tests}"),
+                *(f"run.dir={tmp_path / f'run{number}'}", "trainer.max_epochs=1", *TINY),
+            )
+        )
+        for number, source in enumerate((folder, f"[{folder / 'a.xyz'},{folder / 'b.xyz'}]"))
+    ]
+    assert metrics[0]["sets"] == metrics[1]["sets"]
+    assert metrics[0]["sets"]["folder"] == metrics[0]["sets"]["both"]
+    assert metrics[0]["sets"]["folder"]["energy_rmse"] > 0

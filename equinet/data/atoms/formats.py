@@ -106,10 +106,32 @@ def read_frames(
         frames.append(frame)
     if not frames:
         raise DataError(f"{path}: the file holds no frames; name one that does")
-    if mixed_labels and labels_required:
-        _check_some_labels(frames, LabelKeys(energy_key, forces_key, stress_key))
-    _warn_of_zeroed_forces(frames, path)
+    given = LabelKeys(energy_key, forces_key, stress_key) if labels_required else None
+    check_labels(frames, path, given if mixed_labels else None)
     return frames
+
+
+def check_labels(frames: Sequence[Frame], path: Path, given: LabelKeys | None) -> None:
+    """Refuse frames without any label, and warn of forces that a constraint zeroed.
+
+    Args:
+        frames: All frames of a source, at least one.
+        path: Path of the source.
+        given: Names of labels, each of which some frame must have; None if none is needed.
+
+    Raises:
+        DataError: No frame has an energy or forces, or a label whose name is given.
+
+    Example:
+        >>> from ase.build import molecule
+        >>> frames = [frame_from_atoms(molecule("CO"), source="CO")]
+        >>> check_labels(frames, Path("co.xyz"), LabelKeys())  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        equinet.errors.DataError: CO: no energy and no forces in this frame and 0 after it; ...
+    """
+    if given is not None:
+        _check_some_labels(frames, given)
+    _warn_of_zeroed_forces(frames, path)
 
 
 def scan_frames(

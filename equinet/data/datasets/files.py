@@ -2,13 +2,13 @@
 
 import functools
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from equinet.arguments import Positive
-from equinet.data.atoms import EnergyUnit, ForcesUnit, Frame, LengthUnit, Units, read_frames
+from equinet.data.atoms import EnergyUnit, ForcesUnit, Frame, LengthUnit, Units
 from equinet.data.loading import (
     AtomicDataModule,
     Splits,
@@ -16,15 +16,21 @@ from equinet.data.loading import (
     split_frames,
     split_off_atoms,
 )
+from equinet.data.structures import read_structures
+
+Source = str | Path | Sequence[str | Path]
 
 _log = logging.getLogger(__name__)
 
 
 class AtomisticFiles(AtomicDataModule):
-    r"""Data module of your own labeled files: extxyz or any file that ASE reads.
+    r"""Data module of your own labeled structures: extxyz files and everything else that is read.
+
+    Wherever a file is named, it may also be a folder, an LMDB file, a store or several of them, see
+    :func:`equinet.data.read_structures`. All structures are kept in memory.
 
     Args:
-        train: File of training frames.
+        train: File of training frames, or several files.
         val: File of validation frames, or number of training frames that are set aside at random; a
             number below 1 is a fraction.
         test: File of test frames, or files by name of the test set; None makes no test set.
@@ -54,8 +60,8 @@ class AtomisticFiles(AtomicDataModule):
         num_workers: Number of loading processes; 0 loads in the main process.
 
     Raises:
-        DataError: A file cannot be read (see :func:`equinet.data.read_frames`), when the data are
-            prepared.
+        DataError: A file cannot be read (see :func:`equinet.data.read_structures`), when the data
+            are prepared.
 
     Example:
         >>> import tempfile
@@ -70,9 +76,9 @@ class AtomisticFiles(AtomicDataModule):
     def __init__(
         self,
         *,
-        train: str | Path,
-        val: str | Path | float | int = 0.1,
-        test: Mapping[str, str | Path] | str | Path | None = None,
+        train: Source,
+        val: Source | float | int = 0.1,
+        test: Mapping[str, Source] | Source | None = None,
         root: str | Path | None = None,
         isolated_atoms: str | Path | None = None,
         theory: str | None = None,
@@ -83,7 +89,7 @@ class AtomisticFiles(AtomicDataModule):
         length_unit: LengthUnit = "angstrom",
         forces_unit: ForcesUnit | None = None,
         allow_zero_forces: bool = False,
-        replay: str | Path | None = None,
+        replay: Source | None = None,
         replay_fraction: Positive = 0.5,
         cutoff: float = 5.0,
         batch_size: int = 5,
@@ -105,8 +111,7 @@ class AtomisticFiles(AtomicDataModule):
         self._energy_key = energy_key
         self._units = Units(energy_unit, length_unit, forces_unit)
         self._read_file = functools.partial(
-            read_frames,
-            mixed_labels=True,  # the task says which of them it needs
+            read_structures,
             energy_key=energy_key,
             forces_key=forces_key,
             stress_key=stress_key,
@@ -129,10 +134,10 @@ class AtomisticFiles(AtomicDataModule):
             The frames of all files.
         """
         train, references = split_off_atoms(self._read(self._train), self.neighborhood)
-        if isinstance(self._val, str | Path):
-            val = self._read(self._val)
-        else:
+        if isinstance(self._val, float | int):
             train, val = split_frames(train, self._val, self.seed)
+        else:
+            val = self._read(self._val)
         if self._replay is not None:
             train += self._replayed(len(train))
         tests = {name: self._read(path) for name, path in self.test_files.items()}
@@ -140,8 +145,10 @@ class AtomisticFiles(AtomicDataModule):
             references = read_isolated_atoms(
                 self._place(self._isolated_atoms), energy_key=self._energy_key, units=self._units
             )
-        about = f"{self._place(self._train)} (your own files, no benchmark)"
-        files = {name: self._place(path) for name, path in self.test_files.items()}
+        first, *others = self._places(self._train)
+        more = f" and {len(others)} more" if others else ""
+        about = f"{first}{more} (your own files, no benchmark)"
+        files = {name: self._places(path)[0] for name, path in self.test_files.items()}
         return Splits(train, val, tests, about, references, files)
 
     def _replayed(self, trained: int) -> list[Frame]:
@@ -152,8 +159,12 @@ class AtomisticFiles(AtomicDataModule):
         _log.info("Data     %d of %d frames of %s are replayed", count, len(frames), self._replay)
         return [frames[index] for index in np.sort(chosen)]
 
+    def _places(self, source: Source) -> list[Path]:
+        sources = [source] if isinstance(source, str | Path) else source
+        return [self._place(path) for path in sources]
+
     def _place(self, path: str | Path) -> Path:
         return self.root / Path(path).expanduser()
 
-    def _read(self, path: str | Path) -> list[Frame]:
-        return self._read_file(self._place(path))
+    def _read(self, source: Source) -> list[Frame]:
+        return self._read_file(*self._places(source))

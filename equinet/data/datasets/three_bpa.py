@@ -154,7 +154,7 @@ def official_3bpa_file(path: str | Path) -> str | None:
     r"""Find the official 3BPA file that has the same content as a file.
 
     Args:
-        path: Path of a file with any name.
+        path: Path of a file with any name, or of a folder.
 
     Returns:
         The official name, such as ``test_300K.xyz``; None if no official file has this content.
@@ -167,7 +167,7 @@ def official_3bpa_file(path: str | Path) -> str | None:
         ...     official_3bpa_file(path) is None
         True
     """
-    found = git_blob_id(path)
+    found = git_blob_id(path) if Path(path).is_file() else None
     return next((name for name, blob in THREE_BPA_FILES.items() if blob == found), None)
 
 

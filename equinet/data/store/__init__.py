@@ -8,7 +8,7 @@ from equinet.data.store.layout import HEADER, is_store
 from equinet.data.store.lint import Lint
 from equinet.data.store.records import Record, Refusal
 from equinet.data.store.s2ef import pair_up
-from equinet.data.store.sources import find_parts, find_splits, s2ef_pairs
+from equinet.data.store.sources import files_of_frames, find_parts, find_splits, s2ef_pairs
 
 __all__ = [
     "HEADER",
@@ -22,6 +22,7 @@ __all__ = [
     "StoredDataset",
     "StoredFrames",
     "convert",
+    "files_of_frames",
     "find_parts",
     "find_splits",
     "is_store",

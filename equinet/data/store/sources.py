@@ -173,7 +173,34 @@ def find_parts(source: str | Path) -> list[Part]:
     pairs = s2ef_pairs(source)
     if pairs:
         return list(pairs)
-    files = [path for path in sorted(source.iterdir(), key=_natural) if path.is_file()]
+    return [part for path in _files_of_one_kind(source) for part in _file_parts(path)]
+
+
+def files_of_frames(source: Path) -> list[Path]:
+    """Return the files of a source if :func:`equinet.data.read_frames` reads them.
+
+    Args:
+        source: Path of a file or folder.
+
+    Returns:
+        Paths in order; none for stores, LMDB files and S2EF pairs.
+
+    Raises:
+        DataError: A folder has no files of structures, or files of several kinds.
+
+    Example:
+        >>> files_of_frames(Path("water.xyz")), files_of_frames(Path("s2ef_val_id.tar"))
+        ([PosixPath('water.xyz')], [])
+    """
+    if not source.is_dir():
+        return [] if _kind(source) in (*_LMDB, ".tar") else [source]
+    if is_store(source) or s2ef_pairs(source):
+        return []
+    return [path for path in _files_of_one_kind(source) if _kind(path) not in _LMDB]
+
+
+def _files_of_one_kind(folder: Path) -> list[Path]:
+    files = [path for path in sorted(folder.iterdir(), key=_natural) if path.is_file()]
     by_kind = {
         kind: [path for path in files if _kind(path) in suffixes]
         for kind, suffixes in (("LMDB", _LMDB), ("ASE database", (".db",)), ("extxyz", _TEXT))
@@ -181,8 +208,8 @@ def find_parts(source: str | Path) -> list[Part]:
     kinds = [kind for kind, paths in by_kind.items() if paths]
     if len(kinds) != 1:
         what = f"several kinds of files ({', '.join(kinds)})" if kinds else "no files of structures"
-        raise DataError(f"{source}: the folder holds {what}; name a file, or a folder of one kind")
-    return [part for path in by_kind[kinds[0]] for part in _file_parts(path)]
+        raise DataError(f"{folder}: the folder holds {what}; name a file, or a folder of one kind")
+    return by_kind[kinds[0]]
 
 
 def s2ef_pairs(folder: Path) -> list[S2EFPart]:
