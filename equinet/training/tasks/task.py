@@ -316,12 +316,22 @@ class Task(pl.LightningModule):
             nn.utils.clip_grad_value_(self.parameters(), gradient_clip_val)
         else:
             norms = [
-                nn.utils.clip_grad_norm_(network.parameters(), gradient_clip_val)
-                for network in self.networks
+                nn.utils.clip_grad_norm_(parameters, gradient_clip_val)
+                for parameters in self._parameters_of_networks(optimizer)
             ]
             # Gradients are already averaged over processes, so all processes find the same norms.
             if not torch.stack(norms).isfinite().all():
                 raise self._diverged("gradient", joint=True)
+
+    def _parameters_of_networks(self, optimizer: torch.optim.Optimizer) -> list[list[Tensor]]:
+        """Return the parameters of each network in the order of the optimizer's groups.
+
+        Norms are summed in this order. It is that of Lightning's own clipping, so that a training
+        gives the same bits with either.
+        """
+        ordered = [p for group in optimizer.param_groups for p in group["params"]]
+        members = [{id(p) for p in network.parameters()} for network in self.networks]
+        return [[p for p in ordered if id(p) in member] for member in members]
 
     def _diverged(
         self, quantity: str, *, here: bool = True, joint: bool = False

@@ -138,6 +138,27 @@ def test_members_are_clipped_apart(make_model):
         assert float(norm) == pytest.approx(size, rel=1e-4)
 
 
+@pytest.mark.parametrize("members", [1, 2])
+def test_norms_are_summed_in_the_order_of_the_optimizer(make_model, members, monkeypatch):
+    """As in Lightning's own clipping: another order changes the last bits of a training."""
+    optimizer = partial(torch.optim.SGD, lr=0.1)
+    task = PotentialTask(model=make_model(), optimizer=optimizer, members=members)
+    clipped = []
+
+    def clip(parameters, largest):
+        clipped.append([id(p) for p in parameters])
+        return torch.tensor(largest)
+
+    monkeypatch.setattr(nn.utils, "clip_grad_norm_", clip)
+    groups = task.configure_optimizers().param_groups
+    task.configure_gradient_clipping(task.configure_optimizers(), 1.0)
+    ordered = [id(p) for group in groups for p in group["params"]]
+    own = [[id(p) for p in network.parameters()] for network in task.networks]
+    assert clipped == [[p for p in ordered if p in network] for network in own]
+    assert clipped != own
+    assert {p for each in clipped for p in each} == set(ordered)
+
+
 def test_structures_are_rotated_in_training_where_that_is_asked_for(make_model, batch, monkeypatch):
     monkeypatch.setattr(PotentialTask, "log", lambda *_, **__: None)
     monkeypatch.setattr(PotentialTask, "log_dict", lambda *_, **__: None)
