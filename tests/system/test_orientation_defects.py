@@ -24,7 +24,7 @@ from equinet import train, zoo
 from equinet.configuration import config, hydra_command
 from equinet.data import Frame, NBody, SuperpixelGraphs, Superpixels
 from equinet.data.datasets.superpixel_mnist import SuperpixelMNIST
-from equinet.data.loading.atoms import split_frames
+from equinet.data.loading import split_frames
 from equinet.errors import ConfigError
 from equinet.evaluation.residuals import Residuals
 from equinet.lie import random_rotations

@@ -1,14 +1,8 @@
 """Data modules, samplers and loaders, which turn data sets into batches."""
 
-from equinet.data.loading.atoms import (
-    AtomicDataModule,
-    Splits,
-    read_isolated_atoms,
-    split_frames,
-    split_indices,
-    split_off_atoms,
-)
+from equinet.data.loading.atoms import AtomicDataModule, Splits
 from equinet.data.loading.images import ImageBatch, ImageDataModule, ImageDataset, ImageSets
+from equinet.data.loading.isolated_atoms import read_isolated_atoms, split_off_atoms
 from equinet.data.loading.module import DataModule, GraphDataModule, GraphSets
 from equinet.data.loading.packing import PackedBatches
 from equinet.data.loading.sampling import (
@@ -17,6 +11,7 @@ from equinet.data.loading.sampling import (
     packed_loader,
     training_loader,
 )
+from equinet.data.loading.splitting import split_frames, split_indices
 
 __all__ = [
     "AtomicDataModule",

@@ -1,7 +1,7 @@
 import pytest
 
 from equinet.data import AtomisticFiles, Splits, read_frames
-from equinet.data.loading.atoms import AtomicDataModule, read_isolated_atoms, split_frames
+from equinet.data.loading import AtomicDataModule, read_isolated_atoms, split_frames
 from equinet.errors import DataError
 
 
