@@ -102,8 +102,8 @@ def find_class(target: str, bases: tuple[type, ...]) -> type[Any] | None:
         bases: Classes of which the class must be a subclass.
 
     Returns:
-        The class; None where the name is not registered, is no class with such a base, is abstract,
-        or is imported into that module from a package that is not registered.
+        The class; None where the name is not registered, is not a class with such a base, is
+        abstract, or is imported into that module from a package that is not registered.
 
     Raises:
         ImportError: The module exists, and something that it imports does not.

@@ -66,7 +66,7 @@ def load_potential(name: str) -> "Potential":
         name: Name in the zoo, or path of a run, of a model folder or of a file in one.
 
     Raises:
-        EquinetError: There is no such model, it is damaged, or it is no potential.
+        EquinetError: There is no such model, it is damaged, or it is not a potential.
     """
     from equinet import zoo
     from equinet.models import Potential

@@ -104,7 +104,7 @@ def export_model(arguments: argparse.Namespace) -> Iterator[str]:
         arguments: Parsed command line.
 
     Raises:
-        EquinetError: There is no such model, it is no potential, or it cannot be compiled here.
+        EquinetError: There is no such model, it is not a potential, or it cannot be compiled here.
     """
     from equinet import zoo
 
@@ -122,7 +122,7 @@ def join_as_committee(arguments: argparse.Namespace) -> Iterator[str]:
         arguments: Parsed command line.
 
     Raises:
-        EquinetError: One of them is no potential, or they cannot be joined.
+        EquinetError: A model is not a potential, or the models cannot be joined.
     """
     from equinet.models import Committee
 
@@ -141,8 +141,8 @@ def join_as_fallback(arguments: argparse.Namespace) -> Iterator[str]:
         arguments: Parsed command line.
 
     Raises:
-        EquinetError: One of them is no potential, they cannot be joined, or the training data
-            cannot be read.
+        EquinetError: A model is not a potential, the models cannot be joined, or the training
+            data cannot be read.
     """
     from equinet.data import FrameStore, pairs_that_meet, read_frames
     from equinet.models import Fallback

@@ -47,7 +47,8 @@ def read_array(path: Path, what: str) -> np.ndarray:
 
     Args:
         path: File written by :func:`write_array`, or any other ``.npy`` file.
-        what: Noun with its article for the expected content, such as ``"an array"``, for errors.
+        what: Noun with its article for the expected content, such as ``"an array"``, for error
+            messages.
 
     Returns:
         The array, which shares no memory with the file.
@@ -77,7 +78,8 @@ def read_arrays(path: Path, what: str, names: Sequence[str] | None = None) -> di
 
     Args:
         path: Path of the file.
-        what: Noun with its article for the expected content, such as ``"a data set"``, for errors.
+        what: Noun with its article for the expected content, such as ``"a data set"``, for error
+            messages.
         names: Names of the arrays to read; `None` reads all.
 
     Returns:
@@ -116,7 +118,8 @@ def check_archive(path: Path, what: str) -> None:
 
     Args:
         path: Path of the file.
-        what: Noun with its article for the expected content, such as ``"a model"``, for errors.
+        what: Noun with its article for the expected content, such as ``"a model"``, for error
+            messages.
 
     Raises:
         DataError: The file is missing, or a part is damaged.

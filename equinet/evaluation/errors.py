@@ -87,7 +87,7 @@ class Error:
 
     @property
     def head(self) -> tuple[str, str]:
-        """Label and unit at the head of a table; the label says what is per atom."""
+        """Label and unit at the head of a table; an error per atom says so in its label."""
         return self.label, self.unit.removesuffix("/atom")
 
     def hidden(self) -> "Error":

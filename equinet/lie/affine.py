@@ -46,7 +46,8 @@ class Affine(Group):
         """Return the principal logarithms of elements.
 
         Raises:
-            ValueError: If ``g`` is no element or has no principal logarithm, see :meth:`Group.log`.
+            ValueError: If ``g`` is not an element of the group or has no principal logarithm, see
+                :meth:`Group.log`.
         """
         self.check(g)
         h, t = split_affine(g)

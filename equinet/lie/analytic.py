@@ -23,7 +23,7 @@ def cosh_sqrt(q: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
         q: Squares, of either sign.
 
     Returns:
-        Values of the entire function.
+        Values of the function, which is smooth at zero.
 
     Example:
         >>> cosh_sqrt(torch.tensor([-math.pi**2, 0.0]))
@@ -41,7 +41,7 @@ def sinhc_sqrt(q: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
         q: Squares, of either sign.
 
     Returns:
-        Values of the entire function, 1 at zero.
+        Values of the function, 1 at zero.
 
     Example:
         >>> sinhc_sqrt(torch.tensor([-math.pi**2 / 4, 0.0]))

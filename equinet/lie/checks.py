@@ -1,4 +1,4 @@
-"""Refuse what is no element of a group, naming the value, its place and the fix."""
+"""Refuse matrices that are not elements of a group, naming the value, its place and the fix."""
 
 import torch
 from jaxtyping import Bool, Float

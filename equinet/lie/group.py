@@ -34,7 +34,7 @@ class Decomposition(ABC):
         """Return the coordinates of elements.
 
         Raises:
-            ValueError: If a matrix is no element of the group, or has no coordinates in this
+            ValueError: If a matrix is not an element of the group, or has no coordinates in this
                 decomposition; the message names its place and the fix.
         """
         self.group.check(g)
@@ -109,8 +109,8 @@ class Group(ABC):
         """Return the principal logarithms of elements.
 
         Raises:
-            ValueError: If a matrix is no element of the group, or has no principal logarithm. Most
-                groups have such elements, which coordinates of :meth:`decompose` reach.
+            ValueError: If a matrix is not an element of the group, or has no principal logarithm.
+                Most groups have such elements, which coordinates of :meth:`decompose` reach.
         """
 
     @abstractmethod
@@ -128,8 +128,8 @@ class Group(ABC):
         """Refuse matrices that are no elements.
 
         Raises:
-            ValueError: If a matrix is no element; the message names the value found, its place and
-                the fix.
+            ValueError: If a matrix is not an element; the message names the value found, its place
+                and the fix.
         """
 
     @abstractmethod

@@ -81,7 +81,8 @@ class LinearGroup(Group):
         """Return the principal logarithms of elements.
 
         Raises:
-            ValueError: If ``g`` is no element or has no principal logarithm, see :meth:`Group.log`.
+            ValueError: If ``g`` is not an element of the group or has no principal logarithm, see
+                :meth:`Group.log`.
         """
         self.check(g)
         if self.stretches:

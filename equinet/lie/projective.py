@@ -48,7 +48,8 @@ class Projective(Group):
         """Return the principal logarithms of elements.
 
         Raises:
-            ValueError: If ``g`` is no element or has no principal logarithm, see :meth:`Group.log`.
+            ValueError: If ``g`` is not an element of the group or has no principal logarithm, see
+                :meth:`Group.log`.
         """
         self.check(g)
         return self.unimodular.log(g)

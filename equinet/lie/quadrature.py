@@ -76,7 +76,7 @@ class GroupQuadrature:
             g: Element of the group [n, n].
 
         Raises:
-            ValueError: If ``g`` is no element of the group.
+            ValueError: If ``g`` is not an element of the group.
 
         Example:
             >>> from equinet.lie import SL

@@ -60,8 +60,8 @@ def traceless_basis(n: int) -> Float[Tensor, "dim n n"]:
 def stretch_density(x: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch"]:
     r"""Return the Haar density of exp(X) k with respect to dX dk.
 
-    It is the product of :math:`\sinh(x_i - x_j)/(x_i - x_j)` over pairs of eigenvalues of X, taken
-    without them: as the determinant of sinh(ad X) / ad X on the skew matrices.
+    It is the product of :math:`\sinh(x_i - x_j)/(x_i - x_j)` over pairs of eigenvalues of X. It is
+    computed without them, as the determinant of sinh(ad X) / ad X on the skew matrices.
 
     Args:
         x: Symmetric matrices, 2 × 2 or 3 × 3.
@@ -126,7 +126,7 @@ def reflection(angle: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch 2 2"]:
 
 
 def unit_eigenvalues(angle: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch 3"]:
-    """Return the eigenvalues, falling, of a traceless symmetric 3 × 3 matrix of unit norm.
+    """Return the eigenvalues of a traceless symmetric 3 × 3 matrix of unit norm, largest first.
 
     Args:
         angle: Angles in radians that describe the shape, from 0 (prolate) to pi / 3 (oblate).

@@ -29,8 +29,8 @@ class Committee(Potential):
             the card of a model.
 
     Raises:
-        ValueError: There are fewer than two members, a class is no potential of equinet.models, or
-            members differ in elements, neighborhood or symmetry.
+        ValueError: There are fewer than two members, a class is not a potential of equinet.models,
+            or members differ in elements, neighborhood or symmetry.
 
     Source: Lakshminarayanan, Pritzel, Blundell, Deep ensembles (NeurIPS 2017).
 
@@ -84,8 +84,8 @@ class Committee(Potential):
             size: Number of members.
 
         Raises:
-            ValueError: ``size`` is below two, or the model is no potential of equinet.models or is
-                itself made of other models.
+            ValueError: ``size`` is below two, or the model is not a potential of equinet.models or
+                is itself made of other models.
         """
         one = describe_member(model)
         parameter = next(model.parameters())

@@ -47,8 +47,8 @@ def build_members(members: Sequence[Mapping[str, Any]]) -> list[Potential]:
             the card of a model.
 
     Raises:
-        ValueError: A class is no potential of equinet.models or is made of other models, or members
-            differ in elements, neighborhood or symmetry.
+        ValueError: A class is not a potential of equinet.models or is made of other models, or
+            members differ in elements, neighborhood or symmetry.
     """
     models = [_build(member, number) for number, member in enumerate(members, 1)]
     for number, model in enumerate(models[1:], 2):

@@ -116,8 +116,8 @@ def rotate(
         The coefficients of the rotated functions, in the dtype of ``x``.
 
     Raises:
-        ValueError: If the number of coefficients is no square, ``rotation`` is not orthogonal, or
-            it is improper and no parity is given.
+        ValueError: If the number of coefficients is not a square, ``rotation`` is not orthogonal,
+            or it is improper and no parity is given.
 
     Example:
         >>> half_turn = torch.diag(torch.tensor([-1.0, 1.0, -1.0]))

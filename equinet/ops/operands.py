@@ -29,7 +29,7 @@ def check_pair(x: Tensor, y: Tensor) -> tuple[int, int]:
     """Return lmax of ``x`` and of ``y``, coefficients that can be multiplied.
 
     Raises:
-        ValueError: If they are none, or do not fit.
+        ValueError: If an operand has another shape or type, or the operands do not fit.
     """
     degrees = check_coefficients("x", x), check_coefficients("y", y)
     if x.shape == y.shape:
@@ -101,7 +101,7 @@ def common_dtype(**tensors: Tensor) -> torch.dtype:
     Under autocast, where layers hand out mixed types by design, it is the widest.
 
     Raises:
-        ValueError: If they differ outside autocast.
+        ValueError: If the types differ outside autocast.
     """
     (first, x), *others = tensors.items()
     dtype = x.dtype

@@ -12,7 +12,7 @@ from equinet.training.processes import rank_and_world
 
 
 class EpochBatches(Sampler[list[int]]):
-    """Batches of indices of one epoch, without those that are done or of other processes.
+    """Batches of indices of one epoch for one process, without those done before a checkpoint.
 
     Args:
         batches: Batch sampler whose order depends on the epoch alone, set by ``set_epoch`` on

@@ -312,7 +312,7 @@ def numeric(
     Args:
         values: All values of a frame by name.
         key: Name of the value.
-        kind: Name of the label that the value is, for errors.
+        kind: Name of the label, for error messages.
         source: Name of the frame in errors.
 
     Raises:

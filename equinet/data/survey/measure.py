@@ -46,7 +46,7 @@ class Survey:
 
     Attributes:
         structures: Number of structures in the set.
-        seen: Number of them that were looked at.
+        seen: Number of structures that were measured.
         compositions: Number of structures of each formula, among those seen, most frequent first.
         labels: Number of structures with each label, among those seen.
         force_rms: Root mean square of the force components, eV/Å; None without forces.

@@ -121,7 +121,7 @@ class Contents:
             folder: Folder of a run or of an evaluation.
 
         Raises:
-            ConfigError: The folder is that of no run and no evaluation.
+            ConfigError: The folder is not that of a run or of an evaluation.
             DataError: A file is damaged.
         """
         table, stamp, configuration = (

@@ -102,7 +102,7 @@ class Spread:
 
 @dataclass(frozen=True)
 class Findings:
-    """What a report shows of one set beside its errors.
+    """Content of a report on one set, apart from its errors.
 
     Attributes:
         name: Name of the set.

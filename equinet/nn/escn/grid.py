@@ -77,10 +77,10 @@ class SphereGrid(nn.Module):
 class EdgeGrid(SphereGrid):
     """The samples of features in the frame of an edge; components as in :class:`EdgeFrames`.
 
-    The angle about the edge is arbitrary, so equivariance is a matter of the azimuths alone. There
-    are 8 mmax + 5 of them: with SiLU, rotations about the edge change features of unit variance by
-    less than one part in a thousand at worst, in a million on average. Polar angles only need to
-    tell degrees apart, for which lmax + 1 suffice.
+    The angle about the edge is arbitrary, so equivariance depends on the number of azimuths alone.
+    There are 8 mmax + 5 of them: with SiLU, rotations about the edge change features of unit
+    variance by less than one part in a thousand at worst, in a million on average. Polar angles
+    only need to tell degrees apart, for which lmax + 1 suffice.
 
     Args:
         lmax: Highest degree of the features.

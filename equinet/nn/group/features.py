@@ -65,7 +65,7 @@ def harmonic_degrees(n: int, degree: int) -> Float[Tensor, " harmonic"]:
 
 
 def ring_degrees(rings: int, degree: int) -> list[int]:
-    """Return the highest degree on each ring, less on inner ones: they span fewer pixels.
+    """Return the highest degree of each ring; inner rings, of fewer pixels, have lower degrees.
 
     Args:
         rings: Number of rings, including the spot at the center.

@@ -128,7 +128,9 @@ class SampledConv(nn.Module):
         self.kernel = kind(outputs, self.quadrature, points, None, **options)
 
     def displacements(self, samples: GroupQuadrature) -> Float[Tensor, "sample tap n"]:
-        """Return h⁻¹ o for all samples and taps, in units of the radius, in float64 on the CPU.
+        """Return the taps o of the kernel, moved by the inverse of every sample h of the group.
+
+        The displacements h⁻¹ o are in units of the radius, in float64 on the CPU.
 
         Args:
             samples: Quadrature of the layer, or one with its elements moved.

@@ -39,10 +39,11 @@ class LiftedGraph(NamedTuple):
 def lift_graph(
     vectors: Float[Tensor, "edge xyz"], edge_index: Int[Tensor, "2 edge"], nodes: int
 ) -> LiftedGraph:
-    """Make a node of every edge: at its receiver, oriented towards its sender.
+    """Make a node of every edge, at the position of the receiver, oriented towards the sender.
 
-    Two lifted nodes are joined, both ways, where their base nodes are one or joined. An edge of
-    length zero has no direction and is not lifted; a node without neighbors has no lifted node.
+    Two lifted nodes are joined by edges in both directions if their base nodes are the same node or
+    are joined. An edge of length zero has no direction and is not lifted; a node without neighbors
+    has no lifted node.
 
     Args:
         vectors: Vectors [E, n] from receiver to sender.

@@ -45,7 +45,7 @@ class ImageErrors(SummedErrors):
     """Cross entropy and accuracy, summed over batches and processes in float64.
 
     Args:
-        shared: Whether sums are added up over processes; False where only one of them evaluates.
+        shared: Whether sums are added up over processes; False where only one process evaluates.
 
     Example:
         >>> errors = ImageErrors()

@@ -265,7 +265,7 @@ class PotentialTask(Task):
         return "\n".join([Task.table(self, rows), *absent(rows, LABELED_ERRORS)])
 
     def next_step(self, run: str, data: Any) -> str:
-        """Return the command that evaluates the run on a file, its own test set if it has one."""
+        """Return the command that evaluates the run on its test file, or on a file to name."""
         file = next((relative(path) for path in data.files.values()), "FILE")
         return f"python -m equinet.evaluate checkpoint={run} data.file={file}"
 
