@@ -9,8 +9,9 @@ RUN := $(VENV)/bin/python
 train: native ## train a small force field on the embedded surface set, a few minutes
 	$(RUN) -m equinet.train +experiment=oc20 trainer=cpu
 
+# Processes that tests start compile the package once, not each of them, since bytecode is written.
 test: native ## the test suite but for what takes longest, which is part of the soak
-	$(RUN) -m pytest -n 2 -m "not slow"
+	OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(RUN) -m pytest -n 2 -m "not slow"
 
 # One part or several: make soak PARTS="kills fuzz"; fewer cases: make soak FRACTION=0.05
 PARTS ?=
@@ -26,7 +27,7 @@ test-lowest: native ## the test suite with the lowest release of every dependenc
 	$(LOWEST)/bin/python -m pip install --quiet -r $(LOWEST)/requirements.txt
 	# Old releases warn of what newer ones have changed, and jaxtyping checks no shapes of packages
 	# that conftest.py has imported.
-	PYTHONPATH=. $(LOWEST)/bin/python -m pytest -n 2 -m "not slow" -p no:cacheprovider \
+	PYTHONPATH=. OMP_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest -n 2 -m "not slow" -p no:cacheprovider \
 		-W ignore::DeprecationWarning -W ignore::FutureWarning \
 		-o addopts="-q --strict-markers --import-mode=importlib"
 

@@ -48,29 +48,6 @@ def made_anew(*_: Any) -> Any:
     raise MadeAnewError
 
 
-def digest(value: Any) -> str:
-    """A checksum of nested arrays, tensors and plain values."""
-    found = hashlib.sha256()
-
-    def add(item: Any) -> None:
-        if isinstance(item, dict):
-            for key in sorted(item):
-                add(key)
-                add(item[key])
-        elif isinstance(item, list | tuple):
-            for each in item:
-                add(each)
-        elif isinstance(item, torch.Tensor):
-            add(item.detach().numpy())
-        elif isinstance(item, np.ndarray):
-            found.update(f"{item.shape} {item.dtype}".encode() + np.ascontiguousarray(item).data)
-        else:
-            found.update(repr(item).encode())
-
-    add(value)
-    return found.hexdigest()
-
-
 def frame_values(frames: Any) -> list[tuple[Any, ...]]:
     names = ("numbers", "positions", "cell", "pbc", "energy", "forces", "stress", "tags", "fixed")
     return [tuple(getattr(frame, name) for name in names) for frame in frames]

@@ -7,6 +7,9 @@ import numpy as np
 import pytest
 from ase import Atoms
 
+from equinet.data import Frame
+from equinet.data.atoms import make_molecules
+
 
 def water(seed: int = 0, **info: object) -> Atoms:
     """A water-like molecule with random labels as ``info`` and arrays, under given names."""
@@ -51,3 +54,16 @@ def text() -> Callable[..., str]:
 @pytest.fixture
 def make_water() -> Callable[..., Atoms]:
     return water
+
+
+@pytest.fixture(scope="session")
+def molecules() -> dict[str, list[Frame]]:
+    """The generated molecules, which take more than a second."""
+    return make_molecules()
+
+
+@pytest.fixture
+def _made_molecules(molecules: dict[str, list[Frame]], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let data modules take the molecules above where they would generate the same once more."""
+    for name in ("rmd17", "three_bpa"):
+        monkeypatch.setattr(f"equinet.data.datasets.{name}.make_molecules", lambda: molecules)

@@ -7,6 +7,7 @@ the tests' shape checks.
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -26,23 +27,30 @@ CHANNELS = 3
 POINTS = nn.functional.normalize(torch.arange(27.0).cos().reshape(9, 3), dim=-1)
 
 
+def each_op(x, y, directions, radial, edge_index):
+    """Every op once; the grid stands in where no engine is compiled."""
+    edges = (directions, radial, edge_index)
+    return (
+        gaunt_product(gaunt_powers(x, 3, 2).sum(0), y, 3),
+        bracket_product(x, y, 2),
+        gaunt_convolution(x, *edges, 2),
+        aligned_convolution(x, *edges, 2),
+        orientation_convolution(x, *edges, POINTS.to(x)),
+    )
+
+
 class Ops(nn.Module):
-    """Every op; the grid stands in where no engine is compiled."""
+    """Every op, and the convolutions in other ways too."""
 
     def forward(self, x, y, directions, radial, edge_index):
-        edges = (directions, radial, edge_index, 2)
-        orientations = (directions, radial, edge_index)
+        edges = (directions, radial, edge_index)
         points = POINTS.to(x)
         return (
-            gaunt_product(gaunt_powers(x, 3, 2).sum(0), y, 3),
-            bracket_product(x, y, 2),
-            gaunt_convolution(x, *edges),
-            gaunt_convolution(x[:, :1], *edges),
-            gaunt_convolution(x, *edges, backend="grid"),
-            aligned_convolution(x, *edges),
-            orientation_convolution(x, *orientations, points),
-            orientation_convolution(y, *orientations, points[:2]),
-            orientation_convolution(x, *orientations, points, backend="grid"),
+            *each_op(x, y, *edges),
+            gaunt_convolution(x[:, :1], *edges, 2),
+            gaunt_convolution(x, *edges, 2, backend="grid"),
+            orientation_convolution(y, *edges, points[:2]),
+            orientation_convolution(x, *edges, points, backend="grid"),
         )
 
 
@@ -52,20 +60,28 @@ def draw(nodes, edges, dtype=torch.float32):
     return (*numbers, torch.randint(nodes, (2, edges)))
 
 
-def with_gradient(*inputs):
-    """All values, and the gradient of their sum of squares."""
-    values = Ops()(*inputs)
-    energy = sum(each.square().sum() for each in values)
-    return *values, *torch.autograd.grad(energy, inputs[:-1], create_graph=True)
+def compile_each_op():
+    compile_whole(each_op)
 
 
-def compile_whole():
+def compile_all():
+    compile_whole(Ops())
+
+
+def compile_whole(ops):
     """One graph for all sizes, with a gradient inside, and differentiated from outside.
 
     The other way round, two gradients outside, torch.compile refuses
     (https://github.com/pytorch/pytorch/issues/91469). In float64: harmonics are differentiated by
     another formula than without a compiler, which rounds otherwise.
     """
+
+    def with_gradient(*inputs):
+        """All values, and the gradient of their sum of squares."""
+        values = ops(*inputs)
+        energy = sum(each.square().sum() for each in values)
+        return *values, *torch.autograd.grad(energy, inputs[:-1], create_graph=True)
+
     torch._dynamo.config.error_on_recompile = True
     torch._dynamo.config.trace_autograd_ops = True
     compiled = torch.compile(with_gradient, fullgraph=True, dynamic=True, backend="aot_eager")
@@ -95,31 +111,37 @@ def export():
     assert_runs(exported().module())
 
 
-def package(path):
+def package():
+    path = str(Path(sys.argv[1]) / "ops.pt2")
     torch._inductor.aoti_compile_and_package(exported(), package_path=path)
     assert_runs(torch._inductor.aoti_load_package(path))
 
 
-def run_alone(function, *arguments):
-    command = [sys.executable, __file__, function.__name__, *map(str, arguments)]
+def run_alone(*functions, folder=""):
+    command = [sys.executable, __file__, str(folder), *(each.__name__ for each in functions)]
     # Half the time: the wrapper's own speed is of no interest here.
     environment = os.environ | {"AOT_INDUCTOR_COMPILE_WRAPPER_OPT_LEVEL": "O0"}
     result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
 
 
-@pytest.mark.parametrize("function", [compile_whole, export])
-def test_traces_whole(function):
-    run_alone(function)
+def test_traces_whole():
+    run_alone(compile_each_op, export)  # one after the other: a process takes seconds to start
+
+
+@pytest.mark.slow
+def test_traces_whole_in_every_way():
+    run_alone(compile_all)
 
 
 @pytest.mark.slow
 def test_runs_ahead_of_time_compiled(tmp_path):
-    run_alone(package, tmp_path / "ops.pt2")
+    run_alone(package, folder=tmp_path)
 
 
 if __name__ == "__main__":
-    torch.manual_seed(0)
     torch.set_num_threads(1)
     native.load()
-    globals()[sys.argv[1]](*sys.argv[2:])
+    for name in sys.argv[2:]:
+        torch.manual_seed(0)
+        globals()[name]()

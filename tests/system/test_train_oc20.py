@@ -11,6 +11,8 @@ import torch
 
 from equinet import train, zoo
 from equinet.configuration import config, hydra_command
+from equinet.data import OC20
+from equinet.data.datasets import oc20
 from equinet.errors import ConfigError
 
 SMALL = (
@@ -49,6 +51,16 @@ def test_published_configurations_have_the_published_size():
         assert sum(p.numel() for p in model.parameters()) == pytest.approx(published, rel=3e-3)
 
 
+@pytest.fixture(scope="module")
+def embedded(few_surfaces, tmp_path_factory) -> tuple[str, str]:
+    """Overrides for an eighth of the embedded set, all of which takes seconds to read."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(oc20, "make_surfaces", lambda: few_surfaces)
+        OC20(cache=folder, val_size=5).read()
+    return f"data.cache={folder}", "data.val_size=5"
+
+
 def assert_all_four_errors(run: Path) -> None:
     """The errors that OC20 ranks by are in the table, in metrics.csv and in metrics.json, alike."""
     errors = json.loads((run / "metrics.json").read_text())["sets"]["val"]
@@ -67,8 +79,10 @@ def assert_all_four_errors(run: Path) -> None:
     assert head.split() == ["set", "structures", "E", "MAE", "F", "MAE", "F", "cosine", "EFwT"]
 
 
-def test_a_small_conservative_force_field(tmp_path):
-    tree = compose(*FEW, "trainer.max_epochs=1", f"run.dir={tmp_path}", experiment="oc20_mace")
+def test_a_small_conservative_force_field(tmp_path, embedded):
+    tree = compose(
+        *FEW, *embedded, "trainer.max_epochs=1", f"run.dir={tmp_path}", experiment="oc20_mace"
+    )
     train.run(tree)
     model = zoo.load(tmp_path)
     assert (type(model).__name__, model.conservative) == ("MACEGaunt", True)
@@ -76,10 +90,11 @@ def test_a_small_conservative_force_field(tmp_path):
 
 
 @pytest.mark.parametrize(("forces", "selfmix"), [("direct", "gaunt+odd"), ("gradient", "none")])
-def test_two_steps_on_the_embedded_set(tmp_path, forces, selfmix):
+def test_two_steps_on_the_embedded_set(tmp_path, embedded, forces, selfmix):
     tree = compose(
         *SMALL,
         *FEW,
+        *embedded,
         "trainer.max_epochs=1",
         "logger=csv",
         f"model.forces={forces}",

@@ -15,6 +15,7 @@ from equinet.data import (
     read_frames,
     read_s2ef,
 )
+from equinet.data.datasets import oc20
 from equinet.data.store import Options, convert, find_splits
 from equinet.errors import DataError
 
@@ -206,14 +207,17 @@ def test_a_large_set_is_measured_on_a_sample(tmp_path, monkeypatch):
     assert sources == [frame.source for frame in module.train.sample()]
 
 
-def test_without_root_emt_surfaces_stand_in_under_the_same_names(tmp_path):
-    module = OC20(cache=tmp_path, val_size=40)
+def test_without_root_emt_surfaces_stand_in_under_the_same_names(
+    tmp_path, few_surfaces, monkeypatch
+):
+    monkeypatch.setattr(oc20, "make_surfaces", lambda: few_surfaces)
+    module = OC20(cache=tmp_path, val_size=5)
     module.prepare()
     assert "NOT OC20" in module.describe()
-    assert [len(module.train), len(module.val)] == [768, 40]
+    assert [len(module.train), len(module.val)] == [96, 5]
     assert {name: len(data) for name, data in module.tests.items()} == {
-        "val_id": 152,
-        "val_ood": 160,
+        "val_id": 19,
+        "val_ood": 20,
     }
     validated, tested = (
         {fingerprint([frame]) for frame in data.frames}
@@ -221,10 +225,10 @@ def test_without_root_emt_surfaces_stand_in_under_the_same_names(tmp_path):
     )
     assert not validated & tested
     assert module.statistics.elements == (1, 6, 7, 8, 13, 28, 29, 46, 47, 78, 79)
-    assert len(read_frames(module.files["val_ood"])) == 160
+    assert len(read_frames(module.files["val_ood"])) == 20
     batch = next(iter(module.train_loader()))
     assert {"tags", "fixed", "energy", "forces"} <= set(batch.keys())
-    assert OC20(cache=tmp_path, val_size=40).fingerprint() == module.fingerprint()
+    assert OC20(cache=tmp_path, val_size=5).fingerprint() == module.fingerprint()
 
 
 def test_real_s2ef_frames(shared_data):

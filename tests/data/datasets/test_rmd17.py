@@ -116,6 +116,7 @@ def test_the_archive_is_fetched_once_and_opened(tmp_path, archive, monkeypatch):
     assert len(asked) == 1
 
 
+@pytest.mark.usefixtures("_made_molecules")
 def test_without_root_and_network_a_generated_set_stands_in(tmp_path, monkeypatch, caplog):
     def refuse(url: str, timeout: float) -> None:
         raise URLError("no network")
@@ -129,6 +130,7 @@ def test_without_root_and_network_a_generated_set_stands_in(tmp_path, monkeypatc
     assert [len(module.train), len(module.val), len(module.tests["test"])] == [260, 50, 50]
 
 
+@pytest.mark.usefixtures("_made_molecules")
 def test_a_download_of_something_else_is_not_used(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr("urllib.request.urlopen", lambda *_, **__: io.BytesIO(b"<html>"))
     with caplog.at_level(logging.WARNING):

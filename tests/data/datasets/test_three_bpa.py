@@ -80,6 +80,7 @@ def test_missing_folder_and_files(tmp_path, write, text):
         ThreeBPA(root=tmp_path).prepare()
 
 
+@pytest.mark.usefixtures("_made_molecules")
 def test_without_root_and_network_a_generated_set_stands_in(tmp_path, offline, caplog):
     with caplog.at_level(logging.WARNING):
         module = ThreeBPA(cache=tmp_path)
@@ -109,6 +110,7 @@ def test_a_download_is_checked_and_used(tmp_path, shared_data, monkeypatch, capl
     assert splits.about == f"3BPA, official files of {tmp_path / '3bpa'}"
 
 
+@pytest.mark.usefixtures("_made_molecules")
 def test_a_download_of_something_else_is_not_used(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr("urllib.request.urlopen", lambda *_, **__: io.BytesIO(b"<html>"))
     with caplog.at_level(logging.WARNING):

@@ -24,11 +24,10 @@ class Digits(data.ImageDataModule):
 class Capped(data.AtomicDataModule):
     """Generated molecules whose graphs are capped, or not."""
 
-    def read(self):
-        from equinet.data.atoms import make_molecules
+    frames: tuple[data.Frame, ...] = ()
 
-        frames = make_molecules()["train"][:12]
-        return data.Splits(frames[:8], frames[8:], {}, "molecules")
+    def read(self):
+        return data.Splits(self.frames[:8], self.frames[8:], {}, "molecules")
 
 
 def test_every_data_module_says_what_it_tells():
@@ -52,7 +51,8 @@ def test_of_images_and_superpixels():
     assert set(SuperpixelMNIST().model_arguments()) == set(SuperpixelMNIST.tells)
 
 
-def test_of_atoms():
+def test_of_atoms(molecules, monkeypatch):
+    monkeypatch.setattr(Capped, "frames", molecules["train"][:12])
     capped = Capped(cutoff=4.0, max_neighbors=3, tie_tolerance=0.01)
     assert set(capped.model_arguments()) == set(Capped.tells)
     assert set(Capped.tells) - set(Capped(cutoff=4.0).model_arguments()) == {
