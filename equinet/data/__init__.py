@@ -31,6 +31,7 @@ from equinet.data.cache import git_blob_id
 from equinet.data.datasets import (
     IS2RE,
     OC20,
+    QM9,
     RMD17,
     AffNIST,
     AtomisticFiles,
@@ -60,12 +61,14 @@ from equinet.data.loading import (
     packed_loader,
     training_loader,
 )
+from equinet.data.molecules import MoleculeGraphs, Molecules, Property, PropertyScale
 from equinet.data.store import FrameStore, StoredDataset, StoredFrames
 from equinet.data.structures import read_structures, records_of
 
 __all__ = [
     "IS2RE",
     "OC20",
+    "QM9",
     "RMD17",
     "AffNIST",
     "AtomicDataModule",
@@ -86,8 +89,12 @@ __all__ = [
     "ImageDataset",
     "LabelKeys",
     "LengthUnit",
+    "MoleculeGraphs",
+    "Molecules",
     "NBody",
     "PackedBatches",
+    "Property",
+    "PropertyScale",
     "Splits",
     "Statistics",
     "StoredDataset",

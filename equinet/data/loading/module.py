@@ -76,6 +76,8 @@ class DataModule(ABC, Generic[Sets]):
 
     tells: ClassVar[tuple[str, ...]] = ()
     """Names of the model's arguments that :meth:`model_arguments` may give."""
+    tells_task: ClassVar[tuple[str, ...]] = ()
+    """Names of the task's arguments that :meth:`task_arguments` may give."""
 
     def __init__(
         self, *, batch_size: int, eval_batch_size: int, seed: int = 0, num_workers: int = 0
@@ -102,6 +104,10 @@ class DataModule(ABC, Generic[Sets]):
     @abstractmethod
     def model_arguments(self) -> dict[str, Any]:
         """Return the arguments of a model that depend on the data, by name."""
+
+    def task_arguments(self) -> dict[str, Any]:
+        """Return the arguments of a task that depend on the data, by name; here none."""
+        return {}
 
     @abstractmethod
     def describe(self) -> str:
