@@ -59,7 +59,11 @@ from equinet.nn.sphere import (
     GauntManyBody,
     GauntProduct,
     GauntSelfMix,
+    HalfGate,
     SelfMix,
+    SteerableLinear,
+    SteerableProduct,
+    has_pseudo_half,
 )
 
 # Names of layers end in "Conv"; the longer names were the only ones until version 0.1.
@@ -98,6 +102,7 @@ __all__ = [
     "GroupPool",
     "GroupProjection",
     "GroupTensor",
+    "HalfGate",
     "KernelBasis",
     "LiftedConv",
     "LiftedGraph",
@@ -114,10 +119,13 @@ __all__ = [
     "SphereActivation",
     "SphereFeedForward",
     "SphereGrid",
+    "SteerableLinear",
+    "SteerableProduct",
     "angle_invariants",
     "axial_invariants",
     "edge_frames",
     "edge_lengths",
+    "has_pseudo_half",
     "lift_graph",
     "pair_invariants",
     "polynomial_envelope",

@@ -2,12 +2,17 @@
 
 from equinet.nn.sphere.clebsch_gordan import ClebschGordanProduct, ClebschGordanSelfMix
 from equinet.nn.sphere.convolution import GauntConv
-from equinet.nn.sphere.gate import Gate
+from equinet.nn.sphere.gate import Gate, HalfGate
 from equinet.nn.sphere.linear import DegreeLinear
 from equinet.nn.sphere.many_body import GauntManyBody
 from equinet.nn.sphere.norm import DegreeNorm
 from equinet.nn.sphere.product import GauntProduct
 from equinet.nn.sphere.selfmix import GauntSelfMix, SelfMix
+from equinet.nn.sphere.steerable_linear import (
+    SteerableLinear,
+    SteerableProduct,
+    has_pseudo_half,
+)
 
 __all__ = [
     "ClebschGordanProduct",
@@ -19,5 +24,9 @@ __all__ = [
     "GauntManyBody",
     "GauntProduct",
     "GauntSelfMix",
+    "HalfGate",
     "SelfMix",
+    "SteerableLinear",
+    "SteerableProduct",
+    "has_pseudo_half",
 ]

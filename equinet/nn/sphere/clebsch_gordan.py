@@ -7,15 +7,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from equinet.nn.sphere.couplings import path_coupling
 from equinet.nn.sphere.selfmix import SelfMix
-from equinet.o3 import (
-    bracket_gain,
-    bracket_tensor,
-    constant_table,
-    gaunt_gain,
-    gaunt_tensor,
-    matmul,
-)
+from equinet.o3 import constant_table, matmul
 from equinet.ops import working_dtype
 
 
@@ -118,11 +112,7 @@ def _paths(lmax1: int, lmax2: int, lmax_out: int) -> list[tuple[int, int, int]]:
 @constant_table
 def _couplings(l1: int, l2: int, lmax_out: int) -> np.ndarray:
     """Component-normalized couplings of all degrees [m3 of each l3, m1 m2]."""
-    rows = []
-    for l3 in _outputs(l1, l2, lmax_out):
-        odd = (l1 + l2 + l3) % 2 == 1
-        tensor, gain = (bracket_tensor, bracket_gain) if odd else (gaunt_tensor, gaunt_gain)
-        block = tensor(l1, l2, l3).numpy()[l1**2 :, l2**2 :, l3**2 :]
-        block = block * (math.sqrt(2 * l3 + 1) / gain(l1, l2, l3))
-        rows.append(block.transpose(2, 0, 1).reshape(2 * l3 + 1, -1))
-    return np.concatenate(rows)
+    couplings = (path_coupling(l1, l2, l3) for l3 in _outputs(l1, l2, lmax_out))
+    return np.concatenate(
+        [coupling.transpose(2, 0, 1).reshape(coupling.shape[2], -1) for coupling in couplings]
+    )

@@ -24,4 +24,4 @@ def scale_degrees(
         tensor([1., 2., 2., 2.])
     """
     degree = degree_table(factors.shape[0] - 1, dtype=torch.int64, device=factors.device)
-    return x * factors[degree]
+    return x * factors.index_select(0, degree)
