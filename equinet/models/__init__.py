@@ -7,6 +7,7 @@ from equinet.models.dense_group_resnet import DenseGroupResNet
 from equinet.models.equiformer_v2 import EquiformerV2
 from equinet.models.extended import extended, most_alike
 from equinet.models.fallback import Fallback
+from equinet.models.graphs import SEGNN
 from equinet.models.group_resnet import GroupResNet
 from equinet.models.mace_gaunt import MACEGaunt
 from equinet.models.ponita import Ponita
@@ -14,6 +15,7 @@ from equinet.models.ponita_potential import PonitaPotential
 from equinet.models.potential import Potential
 
 __all__ = [
+    "SEGNN",
     "Committee",
     "DenseGroupResNet",
     "EquiformerV2",

@@ -8,17 +8,16 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from equinet.arguments import AcceptedBy, Count, WholeNumber
-from equinet.models.base import Model
-from equinet.models.ponita_spaces import Bundle, Inputs, Lifted, Positions, Space
+from equinet.models.graphs import GraphModel, Inputs
+from equinet.models.ponita_spaces import Bundle, Lifted, Positions, Space
 from equinet.nn import ConvNeXtBlock
 from equinet.o3 import orientation_grid
-from equinet.ops import segment_sum
 
 Grid = Annotated[str, AcceptedBy(orientation_grid)]
 """Name of a grid of orientations, see :func:`equinet.o3.orientation_grid`."""
 
 
-class Ponita(Model):
+class Ponita(GraphModel):
     """Depth-wise convolutions and channel mixing on positions and orientations.
 
     Scalars and vectors of the nodes are lifted to signals over orientations, pass through residual
@@ -96,10 +95,14 @@ class Ponita(Model):
         chiral: bool = False,
         moving: bool = False,
     ) -> None:
-        super().__init__()
-        for name, total in (("in", in_scalars + in_vectors), ("out", out_scalars + out_vectors)):
-            if total == 0:
-                raise ValueError(f"{name}_scalars and {name}_vectors must not both be 0")
+        super().__init__(
+            in_scalars=in_scalars,
+            in_vectors=in_vectors,
+            out_scalars=out_scalars,
+            out_vectors=out_vectors,
+            in_edge_scalars=in_edge_scalars,
+            level=level,
+        )
         if cutoff is not None and not cutoff > 0:
             raise ValueError(f"cutoff must be above 0, or None for no cutoff, found {cutoff}")
         if mode == "position" and (in_vectors or out_vectors):
@@ -113,10 +116,6 @@ class Ponita(Model):
                 f"mode={mode!r} and out_vectors={out_vectors}"
             )
         self.moving = moving
-        self.in_scalars, self.in_vectors = in_scalars, in_vectors
-        self.out_scalars, self.out_vectors = out_scalars, out_vectors
-        self.in_edge_scalars = in_edge_scalars
-        self.level = level
         self.space = _make_space(
             mode,
             grid=grid,
@@ -127,6 +126,7 @@ class Ponita(Model):
             cutoff=cutoff,
             edge_scalars=in_edge_scalars,
         )
+        self.dimension = self.space.dimension
         self.embedding = nn.Linear(in_scalars + in_vectors, channels, bias=False)
         self.blocks = nn.ModuleList(
             ConvNeXtBlock(self.space.convolution(channels), channels) for _ in range(layers)
@@ -134,34 +134,6 @@ class Ponita(Model):
         self.readouts = nn.ModuleList(
             nn.Linear(channels, out_scalars + out_vectors) for _ in range(layers)
         )
-
-    def forward(self, graph: Any) -> dict[str, Tensor]:
-        """Apply the network.
-
-        Args:
-            graph: A torch_geometric ``Data`` or ``Batch``, or any object with the fields ``x``
-                [N, in_scalars], ``pos`` [N, n], ``edge_index`` [2, E] and optionally
-                ``vec`` [N, in_vectors, n], ``edge_scalars`` [E, in_edge_scalars], ``batch`` [N] and
-                ``num_graphs``. Edges may be in any order; an edge that occurs twice counts twice,
-                and an edge of length zero has no direction.
-
-        Returns:
-            Mapping of ``scalars`` [N, out_scalars] and ``vectors`` [N, out_vectors, n]; at the
-            level of graphs their sums [G, ...].
-
-        Raises:
-            ValueError: A field is missing or has another shape.
-        """
-        inputs = self._inputs(graph)
-        scalars, vectors = self.node_outputs(*inputs)
-        if self.level == "graph":
-            batch = getattr(graph, "batch", None)
-            if batch is None:
-                batch = inputs.edge_index.new_zeros(scalars.shape[0])
-            graphs = _number_of_graphs(graph, batch)
-            scalars = segment_sum(scalars, batch, graphs)
-            vectors = segment_sum(vectors, batch, graphs)
-        return {"scalars": scalars, "vectors": vectors}
 
     def node_outputs(
         self,
@@ -226,24 +198,6 @@ class Ponita(Model):
             values.append(readout(x))
         return field.read(torch.stack(values).mean(0), self.out_scalars)
 
-    def _inputs(self, graph: Any) -> Inputs:
-        """Check the fields of a graph and cast them to the precision of the parameters."""
-        pos, edge_index = graph.pos, graph.edge_index
-        dimension = self.space.dimension or pos.shape[-1]
-        nodes, edges = pos.shape[0], edge_index.shape[-1]
-        dtype = self.embedding.weight.dtype
-        _check_shape("pos", pos, (nodes, dimension))
-        _check_shape("edge_index", edge_index, (2, edges))
-        sender, receiver = edge_index
-        return Inputs(
-            _field(graph, "x", (nodes, self.in_scalars), pos).to(dtype),
-            _field(graph, "vec", (nodes, self.in_vectors, dimension), pos).to(dtype),
-            edge_index,
-            # Subtracted before the cast, which would round large positions.
-            (pos.index_select(0, sender) - pos.index_select(0, receiver)).to(dtype),
-            _field(graph, "edge_scalars", (edges, self.in_edge_scalars), pos).to(dtype),
-        )
-
 
 def _make_space(
     mode: str,
@@ -266,27 +220,3 @@ def _make_space(
     if mode == "lifted":
         return Lifted(chiral=chiral, basis=basis, cutoff=cutoff, edge_scalars=edge_scalars)
     return Positions(cutoff, edge_scalars)
-
-
-def _field(graph: Any, name: str, shape: tuple[int, ...], like: Tensor) -> Tensor:
-    """Return a field of the graph, or an empty tensor if the model expects no numbers in it."""
-    if 0 in shape[1:]:
-        return like.new_empty(shape)
-    value = getattr(graph, name, None)
-    if value is None:
-        raise ValueError(f"the graph lacks {name}; it must have shape {list(shape)}")
-    _check_shape(name, value, shape)
-    return value
-
-
-def _check_shape(name: str, value: Tensor, shape: tuple[int, ...]) -> None:
-    if tuple(value.shape) != shape:
-        raise ValueError(
-            f"{name} of the graph must have shape {list(shape)}, found {list(value.shape)}"
-        )
-
-
-def _number_of_graphs(graph: Any, batch: Tensor) -> int:
-    """Return the number of graphs: that of a batch, or a count, which waits for the device."""
-    known = getattr(graph, "num_graphs", None)
-    return int(batch.max()) + 1 if known is None else known

@@ -8,8 +8,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from equinet.arguments import Count, Positive, WholeNumber
+from equinet.models.graphs import Inputs
 from equinet.models.ponita import Grid, Ponita
-from equinet.models.ponita_spaces import Bundle, Inputs
+from equinet.models.ponita_spaces import Bundle
 from equinet.models.potential import Potential, edge_vectors
 from equinet.nn import DepthwiseConv
 from equinet.nn.orientation import scale_parameter

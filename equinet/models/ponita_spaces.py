@@ -1,19 +1,18 @@
 """Spaces of the features of Ponita, on which inputs are placed and outputs are read out."""
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from equinet.models.graphs import Inputs, RadialFunctions, total_weights
 from equinet.nn import (
-    BesselBasis,
     DepthwiseConv,
     FiberBundleConv,
     FullBundleConv,
     KernelBasis,
     LiftedConv,
-    LogarithmicBasis,
     PositionConv,
     axial_invariants,
     edge_lengths,
@@ -23,34 +22,6 @@ from equinet.nn import (
 )
 from equinet.o3 import OrientationGrid, contract
 from equinet.ops import segment_sum
-
-
-class Inputs(NamedTuple):
-    """Inputs of a network, in the precision of its parameters.
-
-    Attributes:
-        scalars: Scalars [N, in_scalars] of the nodes.
-        vectors: Vectors [N, in_vectors, n] of the nodes.
-        edge_index: Senders and receivers [2, E].
-        edge_vectors: Vectors [E, n] from receiver to sender.
-        edge_scalars: Scalars [E, in_edge_scalars] of the edges.
-    """
-
-    scalars: Tensor
-    vectors: Tensor
-    edge_index: Tensor
-    edge_vectors: Tensor
-    edge_scalars: Tensor
-
-    def moved(self, displacements: Tensor) -> "Inputs":
-        """Return the inputs with displaced nodes.
-
-        Args:
-            displacements: Displacements of the nodes [N, n].
-        """
-        sender, receiver = self.edge_index
-        change = displacements.index_select(0, sender) - displacements.index_select(0, receiver)
-        return self._replace(edge_vectors=self.edge_vectors + change)
 
 
 @dataclass(frozen=True)
@@ -124,9 +95,7 @@ class LiftedField(Field):
         sphere evenly. If the weights of a node sum to less than one, the average tends to zero with
         the sum, so that outputs of a node without neighbors are zero.
         """
-        total = segment_sum(self.weights, self.node, self.nodes)
-        # Equals the sum above one, where the transition is twice differentiable.
-        total = (total + (1 - total).clamp(min=0) ** 3).unsqueeze(1)
+        total = total_weights(self.weights, self.node, self.nodes).unsqueeze(1)
         values = values * self.weights.unsqueeze(1)
         vectors = 3 * values[:, scalars:, None] * self.orientations.unsqueeze(1)
         return (
@@ -331,34 +300,6 @@ class Lifted(Space):
             lifted.node,
             nodes,
         )
-
-
-class RadialFunctions(nn.Module):
-    """Radial functions, and their products with the scalars of the edge; all vanish at the cutoff.
-
-    Args:
-        cutoff: Distance at which the functions vanish; None for functions of all distances.
-        edge_scalars: Number of scalars of each edge.
-    """
-
-    def __init__(self, cutoff: float | None, edge_scalars: int) -> None:
-        super().__init__()
-        self.functions = LogarithmicBasis() if cutoff is None else BesselBasis(cutoff)
-        self.size = self.functions.size * (1 + edge_scalars)
-
-    def forward(self, edge_vectors: Tensor, edge_scalars: Tensor) -> Tensor:
-        """Evaluate the functions at edges.
-
-        Args:
-            edge_vectors: Vectors of the edges [E, n].
-            edge_scalars: Scalars of the edges [E, in_edge_scalars].
-
-        Returns:
-            Values [E, size].
-        """
-        radial = self.functions(edge_lengths(edge_vectors)).unsqueeze(1)
-        products = radial * edge_scalars.unsqueeze(-1)
-        return torch.cat([radial, products], dim=1).flatten(1)
 
 
 class PairFunctions(nn.Module):

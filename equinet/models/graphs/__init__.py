@@ -1,0 +1,8 @@
+"""Networks on graphs whose nodes have scalars and vectors, and what they share."""
+
+from equinet.models.graphs.graph_model import GraphModel
+from equinet.models.graphs.inputs import Inputs, total_weights
+from equinet.models.graphs.radial_functions import RadialFunctions
+from equinet.models.graphs.segnn import SEGNN
+
+__all__ = ["SEGNN", "GraphModel", "Inputs", "RadialFunctions", "total_weights"]
