@@ -105,6 +105,18 @@ def test_other_inputs_kernels_and_modes_train(run, tmp_path, overrides):
         assert errors["equivariance_error"] < 1e-4  # rounding of float32, amplified by directions
 
 
+@pytest.mark.parametrize("product", ["cg", "gaunt", "gaunt+odd"])
+def test_segnn_trains_in_place_of_ponita(run, tmp_path, product):
+    """The options of the experiment, such as the moving nodes, are options of both networks."""
+    errors = run(tmp_path / "r", "model=segnn", f"model.product={product}")["sets"]["test"]
+    assert errors["equivariance_error"] < 1e-5
+    model = zoo.load(tmp_path / "r")
+    assert type(model).__name__ == "SEGNN"
+    assert model.moving
+    # The mean number of neighbors, which is measured on the first batch.
+    assert model.average_neighbors.item() == 4
+
+
 def test_a_model_for_other_data_is_refused(run, tmp_path):
     with pytest.raises(ConfigError, match="MACEGaunt"):
         run(tmp_path / "r", "model=mace_gaunt", "~model.channels", "~model.layers")
