@@ -50,8 +50,8 @@ class SEGNN(GraphModel):
         product: Product of features with attributes: ``cg``, all paths of the Clebsch-Gordan
             product with a matrix of channels each; ``gaunt``, the Gaunt product, with features of
             natural parity alone; or ``gaunt+odd``, with the Poisson bracket added. With ``cg`` and
-            ``gaunt+odd`` features have a second half of channels for pseudovectors and other features of that parity,
-            see :class:`equinet.nn.SteerableLinear`.
+            ``gaunt+odd`` features have a second half of channels for pseudovectors and other
+            features of that parity, see :class:`equinet.nn.SteerableLinear`.
         lmax: Highest degree of the features, at least 1.
         lmax_attributes: Highest degree of the attributes, at least 1.
         cutoff: Distance at which messages vanish smoothly, in the unit of the positions; None for
