@@ -27,7 +27,7 @@ from equinet.names import did_you_mean
 ELEMENTS = (1, 6, 7, 8, 9)
 """Atomic numbers in QM9."""
 
-_SEED = 42  # of the published split
+_SEED = 42  # seed of the published split
 _VAL, _TEST = 10_000, 10_831  # molecules of the published split; the rest is for training
 
 
