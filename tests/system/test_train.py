@@ -274,11 +274,11 @@ def _start(*arguments: str) -> subprocess.Popen[str]:
 
 
 def _wait_for_rows(path: Path, count: int) -> None:
-    for _ in range(600):
+    for _ in range(2400):
         if path.is_file() and len(path.read_text().splitlines()) > count:
             return
         time.sleep(0.1)
-    pytest.fail(f"{path} has no {count} rows after a minute")
+    pytest.fail(f"{path} has no {count} rows after four minutes")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])

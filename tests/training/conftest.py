@@ -9,6 +9,7 @@ import pytest
 import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import EMAWeightAveraging, Timer
+from pictures import _pictures_once  # noqa: F401 - a fixture
 from springs import TinyData, batch, make_model, tiny_data  # noqa: F401
 
 from equinet.configuration import RunDirectory
