@@ -288,7 +288,7 @@ def test_an_interrupted_command_resumes(data, tmp_path, number):
     process = _start(*command, "trainer.max_epochs=100000")
     _wait_for_rows(path / "metrics.csv", 2)
     process.send_signal(number)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=120)
     assert process.returncode == (130 if number == signal.SIGINT else -number), errors
     if number == signal.SIGINT:
         assert errors.splitlines()[-1].endswith(f"the same command with run.dir={path} resumes")
@@ -309,7 +309,7 @@ def test_two_processes_take_the_steps_of_one_with_twice_the_batch(data, run, tmp
     one = run(tmp_path / "one", *same)
     chosen = (f"run.dir={tmp_path / 'two'}", "logger=csv", "data.batch_size=2")
     process = _start(*data[:-1], *TINY, *chosen, *same, "trainer=ddp_cpu", "trainer.max_epochs=2")
-    _, errors = process.communicate(timeout=120)
+    _, errors = process.communicate(timeout=240)
     assert process.returncode == 0, errors
     two = json.loads((tmp_path / "two" / "metrics.json").read_text())
     for name, value in one["sets"]["test"].items():
