@@ -54,7 +54,9 @@ def check(tree: Mapping[str, Any]) -> None:
     configuration.check(tree["model"], "model", provided=configuration.told_by_data(tree))
     configuration.check(tree["optim"], "optim")
     configuration.check(tree.get("schedule"), "schedule")
-    configuration.check(tree["task"], "task", provided=("model", "optimizer"))
+    told = ("model", "optimizer", *configuration.told_by_data(tree, "task"))
+    _refuse_data_without_task(tree, told)
+    configuration.check(tree["task"], "task", provided=told)
     for name, node in (tree.get("callbacks") or {}).items():
         _check_target(node, f"callbacks.{name}")
         configuration.check(node, f"callbacks.{name}")
@@ -62,6 +64,18 @@ def check(tree: Mapping[str, Any]) -> None:
         _check_target(node, f"logger.{name}")
         configuration.check(node, f"logger.{name}", provided=("save_dir",))
     _check_trainer(tree["trainer"])
+
+
+def _refuse_data_without_task(tree: Mapping[str, Any], told: Sequence[str]) -> None:
+    """Refuse data that cannot tell a task what it needs to know of them."""
+    task = configuration.locate(tree["task"]["_target_"], "task._target_")
+    for name, parameter in configuration.options(task).items():
+        if parameter.default is parameter.empty and name not in {*told, *tree["task"]}:
+            data = str(tree["data"]["_target_"]).rpartition(".")[2]
+            raise ConfigError(
+                f"task: {task.__name__} needs {name!r}, which {data} does not give; choose other "
+                "data, such as data=qm9 for task=property"
+            )
 
 
 def _check_own(tree: Mapping[str, Any]) -> None:
@@ -250,11 +264,13 @@ def _data(tree: Mapping[str, Any]) -> Any:
 
 def _task(tree: Mapping[str, Any], data: Any) -> Any:
     if tree.get("init") is None:
-        model = configuration.instantiate(tree["model"], "model", **data.model_arguments())
+        told = configuration.taken(tree["model"], "model", data.model_arguments())
+        model = configuration.instantiate(tree["model"], "model", **told)
     else:
         model = training.initial_model(tree, data)
     optimizer = configuration.instantiate(tree["optim"], "optim")
-    return configuration.instantiate(tree["task"], "task", model=model, optimizer=optimizer)
+    told = configuration.taken(tree["task"], "task", data.task_arguments())
+    return configuration.instantiate(tree["task"], "task", model=model, optimizer=optimizer, **told)
 
 
 def _callbacks(tree: Mapping[str, Any]) -> list[Any]:

@@ -12,8 +12,10 @@ from equinet.configuration.config import (
     instantiate,
     load_yaml,
     locate,
+    options,
     plain,
     save_yaml,
+    taken,
     told_by_data,
 )
 from equinet.configuration.hardware import hardware
@@ -44,10 +46,12 @@ __all__ = [
     "locate",
     "make_stamp",
     "open_log",
+    "options",
     "plain",
     "process_rank",
     "relative",
     "save_yaml",
+    "taken",
     "told_by_data",
     "write_json",
 ]

@@ -190,11 +190,12 @@ def _build(node: Any, path: str, extra: Mapping[str, Any]) -> Any:
         raise ConfigError(f"{path}: {target.__name__}: {first_line(error)}") from error
 
 
-def told_by_data(tree: Mapping[str, Any]) -> tuple[str, ...]:
-    """List the arguments of a model that the data module of a configuration provides.
+def told_by_data(tree: Mapping[str, Any], group: str = "model") -> tuple[str, ...]:
+    """List the arguments that the data module of a configuration provides.
 
     Args:
         tree: Plain configuration with the group ``data``.
+        group: Group whose arguments are listed, ``model`` or ``task``.
 
     Raises:
         ConfigError: The class of the data module is not allowed.
@@ -203,8 +204,28 @@ def told_by_data(tree: Mapping[str, Any]) -> tuple[str, ...]:
         >>> "elements" in told_by_data({"data": {"_target_": "equinet.data.ThreeBPA"}})
         True
     """
-    told: tuple[str, ...] = locate(tree["data"].get("_target_"), "data._target_").tells
+    data = locate(tree["data"].get("_target_"), "data._target_")
+    told: tuple[str, ...] = data.tells_task if group == "task" else data.tells
     return told
+
+
+def taken(node: Mapping[str, Any], path: str, told: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of the arguments that the data provide which a constructor takes.
+
+    A data module that suits several networks provides the arguments of all of them.
+
+    Args:
+        node: Configuration of what is built, with ``_target_``.
+        path: Dotted place of the configuration.
+        told: Arguments by name.
+
+    Example:
+        >>> taken({"_target_": "equinet.training.Plateau"}, "schedule", {"patience": 3, "level": 1})
+        {'patience': 3}
+    """
+    target = locate(node.get("_target_"), f"{path}._target_")
+    names = told if is_open_ended(target) else options(target)
+    return {name: value for name, value in told.items() if name in names}
 
 
 def complete(tree: Mapping[str, Any]) -> dict[str, Any]:

@@ -26,7 +26,13 @@ from equinet.evaluation.plots import (
 )
 from equinet.evaluation.potential_errors import LABELED_ERRORS, POTENTIAL_ERRORS, PotentialErrors
 from equinet.evaluation.predictions import Predictions, predict, table
-from equinet.evaluation.published import published_rows
+from equinet.evaluation.property_errors import PropertyErrors, property_errors
+from equinet.evaluation.published import (
+    PublishedRow,
+    published_properties,
+    published_rows,
+    published_table,
+)
 from equinet.evaluation.relaxation import Relaxed, relax
 from equinet.evaluation.residuals import Loss, LossWeights, Residuals, residuals
 from equinet.evaluation.tables import absent, lay_out, read_metrics
@@ -44,6 +50,8 @@ __all__ = [
     "Parity",
     "PotentialErrors",
     "Predictions",
+    "PropertyErrors",
+    "PublishedRow",
     "Relaxed",
     "Residuals",
     "SummedErrors",
@@ -57,7 +65,10 @@ __all__ = [
     "log_forms",
     "parity",
     "predict",
+    "property_errors",
+    "published_properties",
     "published_rows",
+    "published_table",
     "read_metrics",
     "refuse_not_finite",
     "relax",

@@ -1,7 +1,6 @@
 """Errors of a classification, and how much its scores change when its inputs are rotated."""
 
 import math
-from typing import ClassVar
 
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -72,7 +71,7 @@ class ClassificationErrors(SummedErrors):
         50.0
     """
 
-    declared: ClassVar[tuple[Error, ...]] = CLASS_ERRORS
+    declared: tuple[Error, ...] = CLASS_ERRORS
 
     def update(
         self,

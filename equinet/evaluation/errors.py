@@ -1,5 +1,6 @@
 """Declarations of errors, and running errors whose sums follow from the declarations."""
 
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
@@ -27,7 +28,8 @@ class Error:
     Attributes:
         name: Name in ``metrics.json``; with the suffix of the unit also in ``metrics.csv``.
         label: Head of the error's column in tables; empty for an error that tables leave out.
-        unit: ``meV``, ``meV/atom``, ``meV/Å``, ``meV/Å³`` or ``%``; empty for a plain number.
+        unit: ``meV``, ``meV/atom``, ``meV/Å``, ``meV/Å³`` or ``%``; any other unit, such as
+            ``D``, is that of the values; empty for a plain number.
         digits: Number of digits after the point in tables.
         of: Quantity whose values are averaged, see :class:`SummedErrors`; empty for an error that
             its metric computes in another way.
@@ -63,12 +65,13 @@ class Error:
     @property
     def column(self) -> str:
         """Name with the unit in ASCII, for files and loggers."""
-        return self.name + _UNITS[self.unit][0]
+        known = _UNITS.get(self.unit)
+        return self.name + (_in_ascii(self.unit) if known is None else known[0])
 
     @property
     def scale(self) -> float:
-        """Factor from eV, eV/Å, eV/Å³ or fractions to the unit."""
-        return _UNITS[self.unit][1]
+        """Factor from eV, eV/Å, eV/Å³ or fractions to the unit; one for any other unit."""
+        return _UNITS.get(self.unit, ("", 1))[1]
 
     @property
     def form(self) -> str:
@@ -171,6 +174,12 @@ def tabulated(declared: Iterable[Error], rows: Sequence[Mapping[str, Any]]) -> l
     return [error for error in labeled if not rows or any(error.name in row for row in rows)]
 
 
+def _in_ascii(unit: str) -> str:
+    """Return a unit as the suffix of a column, such as ``_cal_per_molK`` for cal/(mol K)."""
+    plain = unicodedata.normalize("NFKC", unit).replace("/", "_per_").replace("Å", "A")
+    return "_" + "".join(letter for letter in plain if letter.isascii() and letter not in "() ")
+
+
 def _ranked(declared: Iterable[Error]) -> list[Error]:
     return sorted(declared, key=lambda error: error.rank)
 
@@ -200,7 +209,7 @@ class SummedErrors(Metric):
     full_state_update = False
     higher_is_better = False
 
-    declared: ClassVar[tuple[Error, ...]] = ()
+    declared: tuple[Error, ...] = ()
     """Errors that ``compute`` returns."""
     further: ClassVar[tuple[str, ...]] = ()
     """Quantities whose mean is needed beside those of the declared errors."""

@@ -67,7 +67,7 @@ class PotentialErrors(SummedErrors):
         500.0
     """
 
-    declared: ClassVar[tuple[Error, ...]] = POTENTIAL_ERRORS
+    declared: tuple[Error, ...] = POTENTIAL_ERRORS
     further: ClassVar[tuple[str, ...]] = ("energy_penalty", "forces_penalty", "stress_penalty")
 
     def __init__(self, weights: LossWeights | None = None, *, shared: bool = True) -> None:

@@ -18,6 +18,8 @@ from equinet.evaluation.published import PublishedRow
 from equinet.evaluation.residuals import counted_atoms, labeled_structures, residuals
 from equinet.evaluation.tables import lay_out
 
+_LABELS = ("energy", "forces")
+
 
 @dataclass(frozen=True)
 class Predictions:
@@ -202,11 +204,11 @@ def table(rows: Sequence[Mapping[str, Any]], published: Sequence[PublishedRow] =
     width = max([len("set"), *map(len, names)])
     lines = [lay_out(rows, errors, width)]
     if published:
-        lines.append("published, trained on train_300K:")
+        lines.append(f"published, trained on {published[0].training}:")
     for entry in published:
-        blank = " " * 11
+        blank, (energy, forces) = " " * 11, (entry.errors[f"{name}_rmse"] for name in _LABELS)
         lines.append(
-            f"{entry.model:<{width}}  {'':>10}  {entry.energy_rmse:>11.2f}  {blank}  {blank}  "
-            f"{entry.forces_rmse:>11.2f}  {blank}  {entry.source}".rstrip()
+            f"{entry.model:<{width}}  {'':>10}  {energy:>11.2f}  {blank}  {blank}  "
+            f"{forces:>11.2f}  {blank}  {entry.source}".rstrip()
         )
     return "\n".join(lines)

@@ -13,6 +13,7 @@ from equinet.models.mace_gaunt import MACEGaunt
 from equinet.models.ponita import Ponita
 from equinet.models.ponita_potential import PonitaPotential
 from equinet.models.potential import Potential
+from equinet.models.properties import PropertyModel
 
 __all__ = [
     "SEGNN",
@@ -26,6 +27,7 @@ __all__ = [
     "Ponita",
     "PonitaPotential",
     "Potential",
+    "PropertyModel",
     "all_models",
     "extended",
     "find_model",

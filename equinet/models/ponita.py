@@ -1,7 +1,7 @@
 """Ponita: message passing on positions and orientations."""
 
 from collections.abc import Iterable
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, ClassVar, Literal, cast
 
 import torch
 from jaxtyping import Float, Int
@@ -75,6 +75,8 @@ class Ponita(GraphModel):
         >>> {name: list(value.shape) for name, value in model(graph).items()}
         {'scalars': [2, 2], 'vectors': [2, 1, 3]}
     """
+
+    ops: ClassVar[tuple[str, ...]] = ("orientation_convolution",)
 
     def __init__(
         self,

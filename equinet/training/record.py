@@ -1,15 +1,15 @@
 """What a run tells the report that is drawn in its directory."""
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from contextlib import suppress
 from typing import Any, cast
 
 from lightning.pytorch import Trainer
 
 from equinet.configuration import RunDirectory
-from equinet.data import official_3bpa_file
+from equinet.data import QM9, official_3bpa_file
 from equinet.errors import DataError
-from equinet.evaluation import published_rows
+from equinet.evaluation import PublishedRow, published_properties, published_rows
 from equinet.evaluation.report import Findings, Report
 from equinet.models import Committee, Potential
 from equinet.training.check import FirstBatchCheck
@@ -53,7 +53,7 @@ def record(
         data=[description, *getattr(data, "summary", ())],
         errors=task.declared,
         rows=rows,
-        published=_published(data, found),
+        published=published_of(data, found),
         findings=findings,
         checks=_checks(task, trainer, directory),
         timings=_timings(trainer, seconds),
@@ -77,13 +77,20 @@ def _about(task: Task, trainer: Trainer, best: str) -> str:
     )
 
 
-def _published(data: Any, found: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the published errors of those sets that are an official file."""
+def published_of(data: Any, found: Container[str]) -> dict[str, list[PublishedRow]]:
+    """Return the published errors of those sets that are an official test.
+
+    Args:
+        data: Data module of a run.
+        found: Names of the sets that were evaluated.
+    """
     rows = {
         name: published_rows(official_3bpa_file(path) or "")
         for name, path in getattr(data, "files", {}).items()
         if name in found
     }
+    if isinstance(data, QM9) and data.is_published and "test" in found:
+        rows["test"] = published_properties(each.name for each in data.properties)
     return {name: published for name, published in rows.items() if published}
 
 

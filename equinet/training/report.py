@@ -18,6 +18,7 @@ from equinet.evaluation import (
     describe,
     learning_curve,
     parity,
+    published_table,
     read_metrics,
     structure_errors,
     summarize,
@@ -27,7 +28,7 @@ from equinet.models import Model, Potential
 from equinet.ops import available_backends, resolve_backend
 from equinet.training.checkpoints import RunCheckpoint, load_weights
 from equinet.training.progress import clock, elapsed
-from equinet.training.record import record
+from equinet.training.record import published_of, record
 from equinet.training.schedules import timers
 from equinet.training.tasks import Evaluation, Task
 
@@ -127,6 +128,8 @@ def finish(
     _save_model(task, directory, {**metrics, "card": data.for_card()}, stamp)
     rows = [{"name": name, **result} for name, result in results.items()]
     lines = [task.table(rows), *(describe(name, each) for name, each in distributions.items())]
+    for name, published in published_of(data, found).items():
+        lines.append(published_table(name, published, task.declared))
     spent = clock(elapsed(trainer))
     _log.info(
         "\nTrained for %s, %d steps. Errors:\n%s", spent, trainer.global_step, "\n".join(lines)

@@ -64,7 +64,7 @@ def test_table_has_units_and_published_rows():
     )
     text = table(
         [{"name": "test_300K", "structures": 7, **errors}],
-        [PublishedRow("MACE", 3.0, 8.8, "a paper")],
+        [PublishedRow("MACE", {"energy_rmse": 3.0, "forces_rmse": 8.8}, "a paper")],
     )
     lines = text.splitlines()
     assert "meV/Å" in lines[1]

@@ -14,10 +14,10 @@ class Property:
     Attributes:
         name: Name of the property, as typed for ``data.target``.
         unit: Unit of the values, such as ``eV``.
-        pooling: Rule by which the property follows from values of the atoms: their ``sum``; their
-            ``mean``; the ``extent``, a sum weighted by the squared distance from the center of the
-            molecule; a dipole ``vector`` or its ``norm``; a symmetric ``tensor``; or the values of
-            the ``atoms`` themselves.
+        pooling: Way in which it follows from values of the atoms: their ``sum``; their ``mean``;
+            the ``extent``, a sum weighted by the squared distance from the center of the molecule;
+            a dipole ``vector`` or its ``norm``; a symmetric ``tensor``; or the values of the
+            ``atoms`` themselves.
         words: Description of the property in a few words.
 
     Example:

@@ -6,7 +6,7 @@ Catalyst Project's evaluator.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -92,7 +92,7 @@ class S2EFErrors(SummedErrors):
         100.0
     """
 
-    declared: ClassVar[tuple[Error, ...]] = S2EF_ERRORS
+    declared: tuple[Error, ...] = S2EF_ERRORS
 
     def update(self, predicted: Mapping[str, Tensor], graph: Any) -> None:
         """Add one batch.
@@ -135,7 +135,7 @@ class RelaxedEnergyErrors(SummedErrors):
         50.0
     """
 
-    declared: ClassVar[tuple[Error, ...]] = IS2RE_ERRORS
+    declared: tuple[Error, ...] = IS2RE_ERRORS
 
     def update(self, predicted: Float[Tensor, " graph"], true: Float[Tensor, " graph"]) -> None:
         """Add one batch.
@@ -159,7 +159,7 @@ class RelaxationErrors(SummedErrors):
         shared: Whether sums are added up over processes; False where only one of them evaluates.
     """
 
-    declared: ClassVar[tuple[Error, ...]] = (ADWT,)
+    declared: tuple[Error, ...] = (ADWT,)
 
     def update(self, positions: Float[Tensor, "atom 3"], graph: Any) -> None:
         """Add one batch.

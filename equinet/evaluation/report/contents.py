@@ -88,7 +88,7 @@ class Report:
                     "timings": [(name, time) for name, time in found["timings"]],
                     "findings": [Findings.read(each) for each in found["findings"]],
                     "published": {
-                        name: [PublishedRow(**row) for row in rows]
+                        name: [_published_row(row) for row in rows]
                         for name, rows in found["published"].items()
                     },
                 }
@@ -183,6 +183,14 @@ def _from_metrics(folder: Path) -> Report:
         ]
         data = [found[key] for key in ("data", "file") if key in found]
         return Report(folder.resolve().name, data=data, errors=errors, rows=rows)
+
+
+def _published_row(row: Mapping[str, Any]) -> PublishedRow:
+    """Read a row, also of an earlier version, which had two errors of fixed names."""
+    if "errors" in row:
+        return PublishedRow(**row)
+    errors = {name: row[name] for name in ("energy_rmse", "forces_rmse")}
+    return PublishedRow(row["model"], errors, row["source"])
 
 
 def _finite(value: Any) -> Any:

@@ -31,7 +31,12 @@ def headline(contents: Contents) -> Markup:
     else:
         parts.append(element("p", "There are no errors yet: no set was evaluated.", class_="note"))
     parts += [
-        _published(name, rows, next((row for row in report.rows if row["name"] == name), {}))
+        _published(
+            name,
+            rows,
+            next((row for row in report.rows if row["name"] == name), {}),
+            report.errors,
+        )
         for name, rows in report.published.items()
     ]
     return element("header", *parts)
@@ -232,25 +237,27 @@ def _errors(rows: Sequence[Mapping[str, Any]], declared: Sequence[Error]) -> Mar
 
 
 def _published(
-    name: str, published: Sequence[PublishedRow], own: Mapping[str, Any]
+    name: str,
+    published: Sequence[PublishedRow],
+    own: Mapping[str, Any],
+    declared: Sequence[Error],
 ) -> Markup | None:
     if not published:
         return None
-    heads = (("model", ""), ("E RMSE", "meV"), ("F RMSE", "meV/Å"))
-    mine = [
-        f"{own[key]:.2f}" if own.get(key) is not None else ""
-        for key in ("energy_rmse", "forces_rmse")
-    ]
+    shown = [e for e in declared if any(e.name in row.errors for row in published)]
+    heads = [("model", ""), *(error.head for error in shown)]
+
+    def cells(errors: Mapping[str, Any]) -> list[str]:
+        found = [(errors.get(error.name), error.digits) for error in shown]
+        return ["" if value is None else f"{value:.{digits}f}" for value, digits in found]
+
+    mine = cells(own)
     rows: list[tuple[Content, ...]] = [(element("b", "this model"), *mine)] if any(mine) else []
     rows += [
-        (
-            join(row.model, element("small", row.source)),
-            f"{row.energy_rmse:.2f}",
-            f"{row.forces_rmse:.2f}",
-        )
-        for row in published
+        (join(row.model, element("small", row.source)), *cells(row.errors)) for row in published
     ]
-    title = element("h3", f"Published errors on {name}, of models trained on train_300K")
+    training = published[0].training
+    title = element("h3", f"Published errors on {name}, of models trained on {training}")
     return join(title, _table(heads, rows, texts={0}))
 
 

@@ -5,6 +5,7 @@ from equinet.training.tasks.image_classes import ImageClassification, ImageError
 from equinet.training.tasks.is2re import RelaxedEnergyTask
 from equinet.training.tasks.position import PositionErrors, PositionTask
 from equinet.training.tasks.potential import PotentialTask
+from equinet.training.tasks.property import PropertyTask
 from equinet.training.tasks.s2ef import S2EFTask
 from equinet.training.tasks.task import Evaluation, Task
 from equinet.training.tasks.transmutation import transmutable, transmute
@@ -17,6 +18,7 @@ __all__ = [
     "PositionErrors",
     "PositionTask",
     "PotentialTask",
+    "PropertyTask",
     "RelaxedEnergyTask",
     "S2EFTask",
     "Task",

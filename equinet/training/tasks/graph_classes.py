@@ -45,7 +45,7 @@ class ClassificationTask(Task):
     """
 
     ops: ClassVar[tuple[str, ...]] = ("orientation_convolution",)
-    declared: ClassVar[tuple[Error, ...]] = CLASS_ERRORS
+    declared: tuple[Error, ...] = CLASS_ERRORS
 
     def __init__(
         self,

@@ -4,7 +4,7 @@ import copy
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, ClassVar, cast
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float, Int64
@@ -54,7 +54,7 @@ class ImageErrors(SummedErrors):
         50.0
     """
 
-    declared: ClassVar[tuple[Error, ...]] = (_LOSS, _ACCURACY)
+    declared: tuple[Error, ...] = (_LOSS, _ACCURACY)
 
     def update(self, logits: Float[Tensor, "image class"], labels: Int64[Tensor, " image"]) -> None:
         """Add one batch.
@@ -90,7 +90,7 @@ class ImageClassification(Task):
         torch.Size([2, 3])
     """
 
-    declared: ClassVar[tuple[Error, ...]] = (_LOSS, _ACCURACY, _SPEED)
+    declared: tuple[Error, ...] = (_LOSS, _ACCURACY, _SPEED)
 
     def __init__(
         self,

@@ -1,7 +1,7 @@
 """Lightning task of OC20's IS2RE: energies of relaxed structures from the initial ones."""
 
 from collections.abc import Callable, Iterable
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -36,7 +36,7 @@ class RelaxedEnergyTask(Task):
         '%'
     """
 
-    declared: ClassVar[tuple[Error, ...]] = IS2RE_ERRORS
+    declared: tuple[Error, ...] = IS2RE_ERRORS
 
     def __init__(
         self,

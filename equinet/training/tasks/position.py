@@ -71,7 +71,7 @@ class PositionErrors(SummedErrors):
         1.0
     """
 
-    declared: ClassVar[tuple[Error, ...]] = POSITION_ERRORS
+    declared: tuple[Error, ...] = POSITION_ERRORS
 
     def update(
         self,
@@ -124,7 +124,7 @@ class PositionTask(Task):
     """
 
     ops: ClassVar[tuple[str, ...]] = ("orientation_convolution",)
-    declared: ClassVar[tuple[Error, ...]] = POSITION_ERRORS
+    declared: tuple[Error, ...] = POSITION_ERRORS
 
     def __init__(
         self,

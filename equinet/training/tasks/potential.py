@@ -88,7 +88,7 @@ class PotentialTask(Task):
         'meV/Å'
     """
 
-    declared: ClassVar[tuple[Error, ...]] = POTENTIAL_ERRORS
+    declared: tuple[Error, ...] = POTENTIAL_ERRORS
     ops: ClassVar[tuple[str, ...]] = ("gaunt_product", "gaunt_powers", "gaunt_convolution")
 
     def __init__(

@@ -1,7 +1,7 @@
 """Lightning task of OC20's S2EF: energies and forces of structures, with OC20's errors."""
 
 from collections.abc import Callable, Iterable
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -60,7 +60,7 @@ class S2EFTask(PotentialTask):
     """
 
     model: Potential
-    declared: ClassVar[tuple[Error, ...]] = (LOSS, *S2EF_ERRORS, *_FURTHER)
+    declared: tuple[Error, ...] = (LOSS, *S2EF_ERRORS, *_FURTHER)
 
     def __init__(
         self,

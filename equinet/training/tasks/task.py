@@ -79,21 +79,21 @@ class Task(pl.LightningModule):
         (('val_mse_meV',), {'mse_meV': 'MSE (meV)'})
     """
 
-    declared: ClassVar[tuple[Error, ...]]
+    declared: tuple[Error, ...]
     """Errors of the task, in the order of the columns of ``metrics.csv``."""
-    units: ClassVar[Mapping[str, str]]
+    units: Mapping[str, str]
     """Unit of every error by name, empty where it has none."""
-    columns: ClassVar[tuple[str, ...]]
+    columns: tuple[str, ...]
     """Columns of ``metrics.csv`` beside epoch, step, seconds and learning rate."""
-    shown: ClassVar[Mapping[str, str]]
+    shown: Mapping[str, str]
     """Format of the errors that a line of the log shows, by column without its split."""
-    curves: ClassVar[Mapping[str, str]]
+    curves: Mapping[str, str]
     """Labels of the errors that the learning curve shows, by column without its split."""
     ops: ClassVar[tuple[str, ...]] = ()
     """Names of the ops whose backends are logged at the start; the model's own ``ops`` if any."""
 
     def __init_subclass__(cls, **options: Any) -> None:
-        """Derive units, columns, formats and labels from the declared errors."""
+        """Derive units, columns, formats and labels from the errors that a class declares."""
         super().__init_subclass__(**options)
         if "declared" in cls.__dict__:
             cls.units, cls.columns = units(cls.declared), columns(cls.declared)
@@ -113,6 +113,16 @@ class Task(pl.LightningModule):
         self.val_errors = val_errors
         self._optimizer = optimizer
         self._step: tuple[Any, int, dict[str, Tensor]] = (None, 0, {})
+
+    def declare(self, declared: tuple[Error, ...]) -> None:
+        """Declare the errors of this object, where they depend on what it learns.
+
+        Args:
+            declared: Errors in the order of the columns of ``metrics.csv``.
+        """
+        self.declared = declared
+        self.units, self.columns = units(declared), columns(declared)
+        self.shown, self.curves = log_forms(declared), curves(declared)
 
     @property
     def networks(self) -> Sequence[nn.Module]:
