@@ -3,6 +3,7 @@
 from equinet.data.datasets.affnist import AffNIST, HomNIST
 from equinet.data.datasets.files import AtomisticFiles
 from equinet.data.datasets.is2re import IS2RE
+from equinet.data.datasets.molecule_files import MoleculeFiles
 from equinet.data.datasets.nbody import NBody
 from equinet.data.datasets.oc20 import OC20, read_s2ef
 from equinet.data.datasets.qm9 import QM9
@@ -19,6 +20,7 @@ __all__ = [
     "AffNIST",
     "AtomisticFiles",
     "HomNIST",
+    "MoleculeFiles",
     "NBody",
     "SuperpixelGraphs",
     "SuperpixelMNIST",

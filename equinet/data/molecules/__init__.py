@@ -1,5 +1,6 @@
 """Molecules with properties: their tables, their graphs, and a copy that is read fast."""
 
+from equinet.data.molecules.files import read_molecules
 from equinet.data.molecules.module import MoleculeModule
 from equinet.data.molecules.molecules import MoleculeGraphs, Molecules
 from equinet.data.molecules.properties import QM9_PROPERTIES, Pooling, Property
@@ -19,6 +20,7 @@ __all__ = [
     "PropertyScale",
     "find_tables",
     "fit_scale",
+    "read_molecules",
     "read_tables",
     "stored_tables",
 ]
