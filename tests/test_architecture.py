@@ -23,21 +23,25 @@ ROOMS = {
     "lie": set(),
     "ops": {"o3", "lie"},
     "nn": {"ops", "o3", "lie"},
-    "models": {"nn", "ops", "o3", "lie"},
+    "diffusion": {"ops"},
+    "models": {"diffusion", "nn", "ops", "o3", "lie"},
     "data": {"o3"},
     "zoo": {"models", "ops"},
     "integrations": {"zoo", "models", "data"},
     "testing": {"ops", "o3", "lie"},
     "bench": {"ops", "o3", "testing"},
     "configuration": {"zoo"},
-    "evaluation": {"models", "data", "ops", "o3"},
+    "evaluation": {"models", "data", "diffusion", "ops", "o3"},
     "training": {
-        *("evaluation", "models", "data", "zoo", "nn", "ops", "o3", "lie"),
+        *("evaluation", "models", "data", "zoo", "diffusion", "nn", "ops", "o3", "lie"),
         "configuration",
     },
 }
 # The entries and what they are made of see every room.
-ENTRIES = {"command_line", "train.py", "evaluate.py", "__main__.py", "__init__.py"}
+ENTRIES = {
+    *("command_line", "train.py", "evaluate.py", "sample.py"),
+    *("__main__.py", "__init__.py"),
+}
 # Third parties that are confined to a few rooms.
 CONFINED = {
     "lightning": {"training", "train.py"},

@@ -3,6 +3,7 @@
 from equinet.models.base import Model
 from equinet.models.catalog import all_models, find_model, name_of_model
 from equinet.models.committee import Committee
+from equinet.models.denoisers import PonitaDenoiser
 from equinet.models.dense_group_resnet import DenseGroupResNet
 from equinet.models.equiformer_v2 import EquiformerV2
 from equinet.models.extended import extended, most_alike
@@ -25,6 +26,7 @@ __all__ = [
     "MACEGaunt",
     "Model",
     "Ponita",
+    "PonitaDenoiser",
     "PonitaPotential",
     "Potential",
     "PropertyModel",
