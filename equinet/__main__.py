@@ -1,4 +1,4 @@
-"""The command line: ``equinet {train,evaluate,report,doctor,data,oc20,zoo,bench}``.
+"""The command line: ``equinet {train,evaluate,sample,report,doctor,data,oc20,zoo,bench}``.
 
 ``python -m equinet`` is the same command, ``python -m equinet.train`` that of ``equinet train``.
 """
@@ -19,6 +19,7 @@ _VERBS = (report, doctor, data, oc20, zoo, bench)
 _COMPOSED = {
     "train": "train a model: equinet train +experiment=NAME [KEY=VALUE] ...",
     "evaluate": "measure a model's errors: equinet evaluate CHECKPOINT FILE [KEY=VALUE] ...",
+    "sample": "make molecules from noise: equinet sample CHECKPOINT [n=1000] [KEY=VALUE] ...",
 }
 
 

@@ -12,7 +12,14 @@ import torch
 
 from equinet import configuration, zoo
 from equinet.arguments import Count
-from equinet.configuration import RunDirectory, make_stamp, relative, write_json
+from equinet.configuration import (
+    RunDirectory,
+    device_named,
+    find_run,
+    make_stamp,
+    relative,
+    write_json,
+)
 from equinet.data import (
     AtomicDataset,
     EnergyUnit,
@@ -84,7 +91,7 @@ def run(tree: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(given, Sequence) and not isinstance(given, str):
         return _evaluate_each(tree, [Path(str(file)).expanduser() for file in given])
     name, file = str(tree["checkpoint"]), Path(str(given)).expanduser()
-    directory = _run_directory(name)
+    directory = find_run(name)
     model = _load(name, directory, tree["dtype"])
     dataset, remarks = _read(tree["data"], file, model)
     _say_energies_of_lone_atoms(dataset, model)
@@ -164,7 +171,7 @@ def _evaluate(
     """Predict, and write the files of :func:`run` into a folder that this process holds."""
     name, file = str(tree["checkpoint"]), Path(str(tree["data"]["file"])).expanduser()
     loader = evaluation_loader(dataset, tree["batch_size"])
-    device, start = _device(tree["device"]), time.perf_counter()
+    device, start = device_named(tree["device"]), time.perf_counter()
     found = predict(model, loader, device=device, free_atoms_only=free_atoms_only)
     seconds = time.perf_counter() - start
     distribution = summarize(found.per_structure, loader)
@@ -244,40 +251,14 @@ def _settings(tree: Mapping[str, Any], path: str = "") -> Iterator[str]:
             yield f"{path}{name}={'null' if value is None else value}"
 
 
-def _run_directory(name: str) -> RunDirectory | None:
-    """Return the run that a checkpoint names, by its directory or the model folder inside."""
-    path = Path(name).expanduser().resolve()
-    directory = RunDirectory(path)
-    if path.name == directory.model.name and not directory.config.is_file():
-        directory = RunDirectory(path.parent)
-    return directory if path.is_dir() and directory.config.is_file() else None
-
-
 def _load(name: str, directory: RunDirectory | None, dtype: str | None) -> Any:
-    if directory and not directory.model.is_dir():
-        raise ConfigError(
-            f"checkpoint: the run {relative(directory.path)} holds no model yet; "
-            f"repeat its command with run.dir={relative(directory.path)} to finish it"
-        )
-    model = zoo.load(directory.path if directory else name)
+    model = zoo.load(directory.trained_model() if directory else name)
     if not isinstance(model, Potential):
         raise ConfigError(
             f"checkpoint: {name} is no potential but a {type(model).__name__}; the errors of its "
             "run are in metrics.json"
         )
     return model if dtype is None else model.to(_DTYPES[dtype])
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise ConfigError(f"device: {name!r} is none; say auto, cpu or cuda") from error
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("device: there is no GPU that torch can use here; say device=cpu")
-    return device
 
 
 def _of_known_elements(frames: Sequence[Frame], model: Potential, file: Path) -> list[Frame]:

@@ -18,11 +18,12 @@ from equinet.configuration.config import (
     taken,
     told_by_data,
 )
-from equinet.configuration.hardware import hardware
+from equinet.configuration.hardware import device_named, hardware
 from equinet.configuration.hydra_command import command, compose, process_rank
 from equinet.configuration.run_directory import (
     RunDirectory,
     close_log,
+    find_run,
     open_log,
     relative,
     write_json,
@@ -40,6 +41,8 @@ __all__ = [
     "command",
     "complete",
     "compose",
+    "device_named",
+    "find_run",
     "hardware",
     "instantiate",
     "load_yaml",

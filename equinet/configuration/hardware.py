@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 
+from equinet.errors import ConfigError
+
 
 def hardware() -> dict[str, Any]:
     """Describe the machine in plain JSON: processor, cores, threads that torch uses, GPUs.
@@ -23,6 +25,31 @@ def hardware() -> dict[str, Any]:
         "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
         "platform": platform.platform(),
     }
+
+
+def device_named(name: str) -> torch.device:
+    """Return the device that an option names.
+
+    Args:
+        name: Name of the device, ``auto``, ``cpu`` or ``cuda``; ``auto`` takes a GPU if there is
+            one.
+
+    Raises:
+        ConfigError: There is no such device.
+
+    Example:
+        >>> device_named("cpu")
+        device(type='cpu')
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ConfigError(f"device: {name!r} is none; say auto, cpu or cuda") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("device: there is no GPU that torch can use here; say device=cpu")
+    return device
 
 
 def _cpu_name() -> str:

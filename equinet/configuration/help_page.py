@@ -37,6 +37,17 @@ Examples:
   python -m equinet.evaluate runs/mine test.xyz data.energy_key=REF_energy
   python -m equinet.evaluate runs/mine test.xyz device=cpu batch_size=8
 """,
+    "sample": """Sample molecules from a denoiser, and judge them.
+
+Usage: python -m equinet.sample CHECKPOINT [n=1000] [KEY=VALUE] ...
+
+Examples:
+  python -m equinet.sample runs/mine n=1000 seed=0
+  python -m equinet.sample checkpoint=runs/mine n=10000 output=samples batch_size=500
+  python -m equinet.sample runs/mine n=100 steps=20 churn=0
+
+The same command goes on where it was interrupted, and a higher n adds molecules.
+""",
 }
 _WIDTH = 100
 _INDENT = 34
@@ -46,7 +57,7 @@ def write(name: str, overrides: Sequence[str]) -> str:
     """Write the help of a command.
 
     Args:
-        name: Name of the command, ``train`` or ``evaluate``.
+        name: Name of the command, ``train``, ``evaluate`` or ``sample``.
         overrides: Arguments of the command; the choices they make are described.
 
     Returns:

@@ -1,4 +1,4 @@
-"""The command line of training and evaluation: Hydra composes it, errors are one sentence each."""
+"""The command line that Hydra composes: options are checked, errors are one sentence each."""
 
 import logging
 import os
@@ -26,7 +26,7 @@ from equinet.names import did_you_mean
 OPTIONAL = ("callbacks", "logger", "schedule")
 """Groups that a run can do without."""
 
-_PLACES = ("checkpoint", "data.file")
+_PLACES = {"evaluate": ("checkpoint", "data.file"), "sample": ("checkpoint",)}
 _BASIC = "hydra._internal.core_plugins.basic_{0}.Basic{1}"
 _QUIET = {"version": 1, "root": None, "disable_existing_loggers": False}
 # Nodes that Hydra builds or applies itself, with their defaults.
@@ -51,7 +51,7 @@ class Request:
     """Command line in the form that Hydra takes.
 
     Attributes:
-        name: Name of the configuration, ``train`` or ``evaluate``.
+        name: Name of the configuration, ``train``, ``evaluate`` or ``sample``.
         overrides: Overrides for Hydra; options that only a signature has are prefixed ``++``.
         known: Dotted keys that the chosen groups have, for suggestions.
         removed: Groups that the command leaves out, as by ``callbacks=null``.
@@ -87,7 +87,7 @@ def compose(name: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
     """Compose a configuration as the command line does.
 
     Args:
-        name: Name of the configuration, ``train`` or ``evaluate``.
+        name: Name of the configuration, ``train``, ``evaluate`` or ``sample``.
         overrides: Arguments of the command, such as ``+experiment=3bpa`` or ``optim.lr=0.01``.
 
     Returns:
@@ -111,7 +111,7 @@ def understand(name: str, words: Sequence[str], folder: Path | None = None) -> R
     """Check the overrides of a command line before Hydra applies them.
 
     Args:
-        name: Name of the configuration, ``train`` or ``evaluate``.
+        name: Name of the configuration, ``train``, ``evaluate`` or ``sample``.
         words: Overrides as typed.
         folder: Folder of further configurations, given by ``--config-dir``; None for none.
 
@@ -328,7 +328,7 @@ def command(
     A mistake that a user can mend is reported in one sentence on standard error, without traceback.
 
     Args:
-        name: Name of the configuration, ``train`` or ``evaluate``.
+        name: Name of the configuration, ``train``, ``evaluate`` or ``sample``.
         job: Function that is called with the plain configuration.
         words: Arguments of the command; None takes those of this process.
 
@@ -392,10 +392,10 @@ def _overrides(words: Sequence[str]) -> list[str]:
 
 
 def _with_places(name: str, words: Sequence[str]) -> list[str]:
-    """Add keys to arguments of the evaluation without one: first the checkpoint, then the file."""
-    if name != "evaluate":
+    """Add keys to arguments without one: first the checkpoint, for an evaluation then the file."""
+    if name not in _PLACES:
         return list(words)
-    places = iter(_PLACES)
+    places = iter(_PLACES[name])
     found = []
     for word in words:
         key = None if "=" in word or word.startswith(("-", "~")) else next(places, None)

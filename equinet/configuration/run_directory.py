@@ -120,6 +120,19 @@ class RunDirectory:
         """The checkpoint before the newest one, to resume from if the newest one is damaged."""
         return self.checkpoints / "previous.ckpt"
 
+    def trained_model(self) -> Path:
+        """Return the folder of the trained model.
+
+        Raises:
+            ConfigError: The run has not written a model yet.
+        """
+        if not self.model.is_dir():
+            raise ConfigError(
+                f"checkpoint: the run {relative(self.path)} holds no model yet; "
+                f"repeat its command with run.dir={relative(self.path)} to finish it"
+            )
+        return self.model
+
     @contextmanager
     def held(self) -> Iterator[None]:
         """Hold the directory, and remove temporary files that killed processes left in it.
@@ -235,6 +248,26 @@ def differences(old: Any, new: Any, path: str = "") -> list[str]:
     if isinstance(old, list | tuple) and isinstance(new, list | tuple):
         return [] if list(old) == list(new) else [path]
     return [] if old == new else [path]
+
+
+def find_run(name: str) -> RunDirectory | None:
+    """Return the run that a checkpoint names, by its directory or the model folder inside.
+
+    Args:
+        name: Path of a run directory or of a model folder, or the name of a model in the zoo.
+
+    Returns:
+        The directory of the run; None where the name is not that of a run.
+
+    Example:
+        >>> find_run("mace-gaunt-3bpa") is None
+        True
+    """
+    path = Path(name).expanduser().resolve()
+    directory = RunDirectory(path)
+    if path.name == directory.model.name and not directory.config.is_file():
+        directory = RunDirectory(path.parent)
+    return directory if path.is_dir() and directory.config.is_file() else None
 
 
 def relative(path: Any) -> str:

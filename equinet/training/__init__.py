@@ -24,6 +24,8 @@ from equinet.training.schedules import Cosine, Plateau
 from equinet.training.session import fit, seed_everything
 from equinet.training.tasks import (
     ClassificationTask,
+    DiffusionErrors,
+    DiffusionTask,
     Evaluation,
     ImageClassification,
     ImageErrors,
@@ -43,6 +45,8 @@ __all__ = [
     "ClassificationErrors",
     "ClassificationTask",
     "Cosine",
+    "DiffusionErrors",
+    "DiffusionTask",
     "EpochLoader",
     "ErrorBar",
     "Evaluation",

@@ -7,6 +7,7 @@ from equinet.data.datasets.molecule_files import MoleculeFiles
 from equinet.data.datasets.nbody import NBody
 from equinet.data.datasets.oc20 import OC20, read_s2ef
 from equinet.data.datasets.qm9 import QM9
+from equinet.data.datasets.qm9_molecules import QM9Molecules
 from equinet.data.datasets.rmd17 import RMD17
 from equinet.data.datasets.superpixel_mnist import SuperpixelMNIST
 from equinet.data.datasets.superpixels import SuperpixelGraphs, Superpixels, make_superpixels
@@ -22,6 +23,7 @@ __all__ = [
     "HomNIST",
     "MoleculeFiles",
     "NBody",
+    "QM9Molecules",
     "SuperpixelGraphs",
     "SuperpixelMNIST",
     "Superpixels",

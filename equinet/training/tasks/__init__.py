@@ -1,5 +1,6 @@
 """Lightning modules, one for each type of prediction, with its loss and errors."""
 
+from equinet.training.tasks.diffusion import DiffusionErrors, DiffusionTask
 from equinet.training.tasks.graph_classes import ClassificationTask
 from equinet.training.tasks.image_classes import ImageClassification, ImageErrors, multiply_adds
 from equinet.training.tasks.is2re import RelaxedEnergyTask
@@ -12,6 +13,8 @@ from equinet.training.tasks.transmutation import transmutable, transmute
 
 __all__ = [
     "ClassificationTask",
+    "DiffusionErrors",
+    "DiffusionTask",
     "Evaluation",
     "ImageClassification",
     "ImageErrors",
