@@ -8,10 +8,9 @@ from equinet.models.dense_group_resnet import DenseGroupResNet
 from equinet.models.equiformer_v2 import EquiformerV2
 from equinet.models.extended import extended, most_alike
 from equinet.models.fallback import Fallback
-from equinet.models.graphs import SEGNN
+from equinet.models.graphs import SEGNN, Ponita
 from equinet.models.group_resnet import GroupResNet
 from equinet.models.mace_gaunt import MACEGaunt
-from equinet.models.ponita import Ponita
 from equinet.models.ponita_potential import PonitaPotential
 from equinet.models.potential import Potential
 from equinet.models.properties import PropertyModel

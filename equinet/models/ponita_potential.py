@@ -8,9 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from equinet.arguments import Count, Positive, WholeNumber
-from equinet.models.graphs import Inputs
-from equinet.models.ponita import Grid, Ponita
-from equinet.models.ponita_spaces import Bundle
+from equinet.models.graphs import Bundle, Grid, Inputs, Ponita
 from equinet.models.potential import Potential, edge_vectors
 from equinet.nn import DepthwiseConv
 from equinet.nn.orientation import scale_parameter

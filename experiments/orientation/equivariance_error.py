@@ -15,7 +15,8 @@ from unittest import mock
 import torch
 from torch_geometric.data import Batch, Data
 
-from equinet.models import Ponita, ponita_spaces
+from equinet.models import Ponita
+from equinet.models.graphs import ponita_spaces
 from equinet.nn import axial_invariants
 from equinet.testing import random_rotations
 

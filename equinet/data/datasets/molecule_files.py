@@ -99,7 +99,8 @@ class MoleculeFiles(MoleculeModule):
 
     def load(self) -> GraphSets:
         """Read the files, and set validation molecules aside where there is no file of them."""
-        found, units = {}, {}
+        found: dict[str, Molecules] = {}
+        units: dict[str, str] = {}
         for split, path in self.files.items():
             found[split], own = read_molecules(path, self.targets)
             units = {**own, **units}

@@ -10,9 +10,7 @@ from torch import Tensor
 from equinet.arguments import Count, Positive, WholeNumber
 from equinet.diffusion import Sizes, center, noise_input, precondition
 from equinet.models.base import Model
-from equinet.models.graphs import Inputs
-from equinet.models.ponita import Grid, Ponita
-from equinet.models.ponita_spaces import Bundle
+from equinet.models.graphs import Bundle, Grid, Inputs, Ponita
 
 _TYPE_SCALE = 0.25
 _LENGTH = 2.0

@@ -2,7 +2,18 @@
 
 from equinet.models.graphs.graph_model import GraphModel
 from equinet.models.graphs.inputs import Inputs, total_weights
+from equinet.models.graphs.ponita import Grid, Ponita
+from equinet.models.graphs.ponita_spaces import Bundle
 from equinet.models.graphs.radial_functions import RadialFunctions
 from equinet.models.graphs.segnn import SEGNN
 
-__all__ = ["SEGNN", "GraphModel", "Inputs", "RadialFunctions", "total_weights"]
+__all__ = [
+    "SEGNN",
+    "Bundle",
+    "GraphModel",
+    "Grid",
+    "Inputs",
+    "Ponita",
+    "RadialFunctions",
+    "total_weights",
+]

@@ -67,7 +67,7 @@ class DiffusionErrors(SummedErrors):
         {'position_loss': 1.0, 'type_loss': 2.0, 'element_accuracy': 50.0, 'loss': 3.0}
     """
 
-    declared: ClassVar[tuple[Error, ...]] = DIFFUSION_ERRORS
+    declared: tuple[Error, ...] = DIFFUSION_ERRORS
 
     def update(
         self,
@@ -120,7 +120,7 @@ class DiffusionTask(Task):
     """
 
     ops: ClassVar[tuple[str, ...]] = ("orientation_convolution",)
-    declared: ClassVar[tuple[Error, ...]] = DIFFUSION_ERRORS
+    declared: tuple[Error, ...] = DIFFUSION_ERRORS
 
     def __init__(
         self,

@@ -301,7 +301,7 @@ def test_forces_are_continuous_across_an_orientation(kernel: str) -> None:
 
 
 def test_with_the_distance_from_the_axis_forces_would_jump(monkeypatch: pytest.MonkeyPatch) -> None:
-    from equinet.models import ponita_spaces
+    from equinet.models.graphs import ponita_spaces
     from equinet.nn import axial_invariants
 
     def with_a_kink(vectors: torch.Tensor, points: torch.Tensor) -> torch.Tensor:

@@ -6,7 +6,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from equinet.models.graphs import Inputs, RadialFunctions, total_weights
+from equinet.models.graphs.inputs import Inputs, total_weights
+from equinet.models.graphs.radial_functions import RadialFunctions
 from equinet.nn import (
     DepthwiseConv,
     FiberBundleConv,

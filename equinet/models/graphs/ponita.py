@@ -8,8 +8,9 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from equinet.arguments import AcceptedBy, Count, WholeNumber
-from equinet.models.graphs import GraphModel, Inputs
-from equinet.models.ponita_spaces import Bundle, Lifted, Positions, Space
+from equinet.models.graphs.graph_model import GraphModel
+from equinet.models.graphs.inputs import Inputs
+from equinet.models.graphs.ponita_spaces import Bundle, Lifted, Positions, Space
 from equinet.nn import ConvNeXtBlock
 from equinet.o3 import orientation_grid
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from equinet.models.graphs import Inputs
-from equinet.models.ponita_spaces import Bundle, Lifted, Space
+from equinet.models.graphs.ponita_spaces import Bundle, Lifted, Space
 from equinet.o3 import orientation_grid
 
 
