@@ -105,7 +105,7 @@ class DiffusionTask(Task):
         log_deviation: Standard deviation of the logarithm of the noise level.
 
     Raises:
-        ConfigError: The model is no denoiser.
+        ConfigError: The model is of another class than :class:`equinet.models.PonitaDenoiser`.
 
     Source: Karras et al., Elucidating the design space of diffusion-based generative models
     (NeurIPS 2022), for the loss; Hoogeboom et al. (ICML 2022) for molecules.
