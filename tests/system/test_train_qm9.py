@@ -111,6 +111,11 @@ def test_mace_learns_one_scalar_by_one_switch(run, tmp_path):
         run(tmp_path / "two", *few, "data.target=[mu,alpha]", small=small)
 
 
+def test_segnn_learns_scalars_and_vectors_by_one_switch(run, tmp_path):
+    found = run(tmp_path / "run", "model=segnn", "data.target=[U0,dipole_vector]")
+    assert found["sets"]["test"].keys() >= {"U0_mae", "dipole_vector_mae"}
+
+
 def test_training_reduces_the_error(run, tmp_path):
     path = tmp_path / "run"
     run(path, "data.target=U0", "trainer.max_steps=60", "trainer.check_val_every_n_epoch=3")
