@@ -103,7 +103,9 @@ def keep_batch(batch: Any, path: Path) -> None:
 
 
 def _file_of(batch: Any) -> str:
-    return "diverged.extxyz" if "atomic_numbers" in _fields(batch) else "diverged.npz"
+    # Molecules without a cell are no frames.
+    is_frame = {"atomic_numbers", "cell"} <= _fields(batch).keys()
+    return "diverged.extxyz" if is_frame else "diverged.npz"
 
 
 def _fields(batch: Any) -> dict[str, Tensor]:

@@ -1,6 +1,7 @@
 """The task of properties: units, loss, rotations of targets, and what it refuses."""
 
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from equinet.data import QM9
 from equinet.errors import ConfigError, DataError
 from equinet.models import Ponita
 from equinet.training import PropertyTask
+from equinet.training.divergence import diverged, keep_batch
 
 
 @pytest.fixture(scope="module")
@@ -112,3 +114,17 @@ def test_a_task_without_properties_is_refused(make):
             elements=[1],
             scales=[],
         )
+
+
+def test_a_batch_that_diverged_names_the_molecule_and_is_written_as_arrays(make, tmp_path):
+    _, data = make("U0")
+    graph = next(iter(data.train_loader()))
+    graph.y_U0[1] = torch.nan
+    trainer = SimpleNamespace(train_dataloader=None, current_epoch=0, global_step=3)
+    error = diverged("loss", graph, 0, trainer=trainer, predicted={})
+    assert "not finite for structure 1 of the batch, because of the y_U0 in the data" in str(error)
+    path = tmp_path / error.file
+    keep_batch(error.batch, path)
+    with np.load(path) as arrays:
+        assert np.isnan(arrays["y_U0"]).tolist() == [k == 1 for k in range(8)]
+        np.testing.assert_array_equal(arrays["pos"], graph.pos)
