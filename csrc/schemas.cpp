@@ -20,4 +20,13 @@ STABLE_TORCH_LIBRARY(equinet, m) {
   m.def(
       "filter_correlation(Tensor? harmonics, Tensor? radial, Tensor u, Tensor v, Tensor? table, "
       "Tensor source, Tensor target) -> (Tensor, Tensor)");
+
+  // Sums of weighted monomials in the components of features of a node, and the derivative by the
+  // weights; monomials/form.h has the form behind both.
+  m.def(
+      "monomial_sum(Tensor weights, Tensor kind, Tensor a, Tensor? b, Tensor? c, Tensor table, "
+      "SymInt components) -> Tensor");
+  m.def(
+      "monomial_weights(Tensor kind, Tensor a, Tensor? b, Tensor? c, Tensor? d, Tensor table, "
+      "SymInt kinds) -> Tensor");
 }

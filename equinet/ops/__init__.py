@@ -5,6 +5,7 @@ from equinet.ops.aligned import aligned_convolution
 from equinet.ops.backends import OPS, Backend, available_backends, resolve_backend
 from equinet.ops.bracket import bracket_product
 from equinet.ops.convolution import gaunt_convolution
+from equinet.ops.monomials import monomial_sum
 from equinet.ops.operands import working_dtype
 from equinet.ops.orientation import orientation_convolution
 from equinet.ops.powers import gaunt_powers
@@ -20,6 +21,7 @@ __all__ = [
     "gaunt_convolution",
     "gaunt_powers",
     "gaunt_product",
+    "monomial_sum",
     "orientation_convolution",
     "resolve_backend",
     "rotation_to_pole",

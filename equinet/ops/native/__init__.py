@@ -23,6 +23,7 @@ __all__ = [
     "filter_sum",
     "load",
     "load_cuda",
+    "monomial_sum",
     "sphere_forms",
     "unavailable",
 ]
@@ -32,7 +33,7 @@ LIBRARY = "libequinet.so"
 CUDA_LIBRARY = "libequinet_cuda.so"
 
 # Ops that are complete: schema, kernels, and a file of this name here.
-_OPS = ("sphere_forms", "filter_sum")
+_OPS = ("sphere_forms", "filter_sum", "monomial_sum")
 
 # Every call of an op asks; several threads may be the first.
 _reasons: dict[tuple[str, str], str] = {}
