@@ -10,12 +10,14 @@ from equinet.models.extended import extended, most_alike
 from equinet.models.fallback import Fallback
 from equinet.models.graphs import SEGNN, Ponita
 from equinet.models.group_resnet import GroupResNet
+from equinet.models.mace import MACE
 from equinet.models.mace_gaunt import MACEGaunt
 from equinet.models.ponita_potential import PonitaPotential
 from equinet.models.potential import Potential
 from equinet.models.properties import PropertyModel
 
 __all__ = [
+    "MACE",
     "SEGNN",
     "Committee",
     "DenseGroupResNet",

@@ -50,6 +50,7 @@ from equinet.nn.radial import (
 )
 from equinet.nn.scaled_linear import ScaledLinear
 from equinet.nn.sphere import (
+    ClebschGordanConv,
     ClebschGordanProduct,
     ClebschGordanSelfMix,
     DegreeLinear,
@@ -63,6 +64,7 @@ from equinet.nn.sphere import (
     SelfMix,
     SteerableLinear,
     SteerableProduct,
+    SymmetricContraction,
     has_pseudo_half,
 )
 
@@ -73,6 +75,7 @@ SO2Convolution = SO2Conv
 
 __all__ = [
     "BesselBasis",
+    "ClebschGordanConv",
     "ClebschGordanProduct",
     "ClebschGordanSelfMix",
     "ConvNeXtBlock",
@@ -121,6 +124,7 @@ __all__ = [
     "SphereGrid",
     "SteerableLinear",
     "SteerableProduct",
+    "SymmetricContraction",
     "angle_invariants",
     "axial_invariants",
     "edge_frames",

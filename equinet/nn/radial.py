@@ -65,12 +65,23 @@ class BesselBasis(nn.Module):
         frequencies = math.pi / cutoff * torch.arange(1, size + 1, dtype=torch.float64)
         self.register_buffer("frequencies", frequencies, persistent=False)
 
-    def forward(self, distances: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch size"]:
-        """Evaluate the basis at distances in Å."""
+    def forward(
+        self,
+        distances: Float[Tensor, "*batch"],
+        places: Float[Tensor, "*batch"] | None = None,
+    ) -> Float[Tensor, "*batch size"]:
+        """Evaluate the basis.
+
+        Args:
+            distances: Distances in Å.
+            places: Transformed distances at which the waves are taken, while the envelope stays
+                that of the distances; None for the distances themselves.
+        """
+        places = distances if places is None else places
         frequencies = self.frequencies.to(distances.dtype)
-        at_zero = distances.unsqueeze(-1) == 0
+        at_zero = places.unsqueeze(-1) == 0
         # Both branches stay finite, so that no derivative of any order is NaN.
-        positive = torch.where(at_zero, 1.0, distances.unsqueeze(-1))
+        positive = torch.where(at_zero, 1.0, places.unsqueeze(-1))
         waves = torch.where(at_zero, frequencies, torch.sin(frequencies * positive) / positive)
         envelope = polynomial_envelope(distances, self.cutoff, self.envelope_order)
         return waves * (math.sqrt(2 / self.cutoff) * envelope).unsqueeze(-1)
@@ -157,6 +168,9 @@ class RadialNetwork(nn.Module):
         torch.Size([5, 4, 16])
     """
 
+    activation_gain: float = _SILU_GAIN
+    """Factor of the activations, which keeps their second moments at one."""
+
     def __init__(
         self, basis_size: int, lmax: int, channels: int, hidden: tuple[int, ...] = (64, 64, 64)
     ) -> None:
@@ -181,7 +195,7 @@ class RadialNetwork(nn.Module):
         """
         # Gains act on the weights, which are few, not on the edges.
         weights = [
-            weight * ((_SILU_GAIN if layer else 1.0) / math.sqrt(weight.shape[0]))
+            weight * ((self.activation_gain if layer else 1.0) / math.sqrt(weight.shape[0]))
             for layer, weight in enumerate(self.weights)
         ]
         if gain is not None:

@@ -6,6 +6,7 @@ from equinet.nn.sphere.gate import Gate, HalfGate
 from equinet.nn.sphere.linear import DegreeLinear
 from equinet.nn.sphere.many_body import GauntManyBody
 from equinet.nn.sphere.norm import DegreeNorm
+from equinet.nn.sphere.path_convolution import ClebschGordanConv
 from equinet.nn.sphere.product import GauntProduct
 from equinet.nn.sphere.selfmix import GauntSelfMix, SelfMix
 from equinet.nn.sphere.steerable_linear import (
@@ -13,8 +14,10 @@ from equinet.nn.sphere.steerable_linear import (
     SteerableProduct,
     has_pseudo_half,
 )
+from equinet.nn.sphere.symmetric_contraction import SymmetricContraction
 
 __all__ = [
+    "ClebschGordanConv",
     "ClebschGordanProduct",
     "ClebschGordanSelfMix",
     "DegreeLinear",
@@ -28,5 +31,6 @@ __all__ = [
     "SelfMix",
     "SteerableLinear",
     "SteerableProduct",
+    "SymmetricContraction",
     "has_pseudo_half",
 ]
