@@ -1,4 +1,4 @@
-"""``python -m equinet zoo``: list, describe, verify, export and join trained models."""
+"""``python -m equinet zoo``: list, describe, verify, export, join and import trained models."""
 
 import argparse
 from collections.abc import Callable, Iterator, Mapping
@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING, Any
 from equinet.errors import ConfigError
 
 if TYPE_CHECKING:
-    from equinet.models import Committee, Fallback, Potential
+    from equinet.models import Potential
 
 _MODEL = "a run directory, a model folder, or a name from the zoo"
 _SHOWN_APART = ("schema", "class", "arguments", "units", "dtype", "parameters")
 
 
 def add_parser(verbs: Any) -> None:
-    """Add ``zoo list``, ``info``, ``verify``, ``export``, ``committee`` and ``fallback``."""
-    parser = verbs.add_parser("zoo", help="list, describe, verify, export, join trained models")
+    """Add the actions of ``zoo``, from ``list`` to ``import``."""
+    parser = verbs.add_parser(
+        "zoo", help="list, describe, verify, export, join, import trained models"
+    )
     actions = parser.add_subparsers(metavar="ACTION", required=True)
     listing = actions.add_parser("list", help="list the models that come with equinet")
     listing.set_defaults(run=show_list)
@@ -47,6 +49,16 @@ def add_parser(verbs: Any) -> None:
     )
     fallback.add_argument("--out", type=Path, required=True, help="model folder to write")
     fallback.set_defaults(run=join_as_fallback)
+    imported = actions.add_parser("import", help="turn a model of another package into one of ours")
+    imported.add_argument("file", type=Path, help="file of the model, such as MACE.model")
+    imported.add_argument(
+        "--from", dest="package", choices=["mace"], required=True, help="package that wrote it"
+    )
+    imported.add_argument("--head", help="head to take, if the model has several")
+    imported.add_argument(
+        "--out", type=Path, help="model folder to write (default: the name without its ending)"
+    )
+    imported.set_defaults(run=import_model)
 
 
 def show_list(_: argparse.Namespace) -> Iterator[str]:
@@ -160,6 +172,26 @@ def join_as_fallback(arguments: argparse.Namespace) -> Iterator[str]:
     yield from _save(fallback, arguments.out, {"origins": origins, "train": str(train)})
 
 
+def import_model(arguments: argparse.Namespace) -> Iterator[str]:
+    """Save a model of another package as one of this package, and yield lines on the result.
+
+    Args:
+        arguments: Parsed command line.
+
+    Raises:
+        EquinetError: The file holds something that a model does not need, or a part of a network
+            that equinet lacks, or the folder is there already.
+    """
+    from equinet import zoo
+
+    out = arguments.out or arguments.file.with_suffix("")
+    if out.exists():
+        raise ConfigError(f"--out {out} is there already; give another folder, or remove it")
+    yield f"{arguments.file}: reading, without running anything in it ..."
+    model, origin = zoo.import_mace(arguments.file, head=arguments.head)
+    yield from _save(model, out, origin)
+
+
 def _members(names: list[str], out: Path) -> tuple[list["Potential"], list[dict[str, Any]]]:
     """Load the potentials to join, which must be distinct, and the entries on their origin."""
     from equinet import zoo
@@ -177,7 +209,7 @@ def _members(names: list[str], out: Path) -> tuple[list["Potential"], list[dict[
     return potentials, [_origin(card) for card in cards]
 
 
-def _save(model: "Committee | Fallback", out: Path, card: Mapping[str, Any]) -> Iterator[str]:
+def _save(model: "Potential", out: Path, card: Mapping[str, Any]) -> Iterator[str]:
     from equinet import zoo
 
     try:
@@ -186,7 +218,9 @@ def _save(model: "Committee | Fallback", out: Path, card: Mapping[str, Any]) -> 
         raise ConfigError(
             f"--out {out} cannot be written ({error.strerror}); give another folder"
         ) from error
-    yield f"{out}: {_headline(zoo.load_card(out))}, of {len(model.members)} members"
+    members = getattr(model, "members", ())
+    of = f", of {len(members)} members" if members else ""
+    yield f"{out}: {_headline(zoo.load_card(out))}{of}"
     yield f"Next: python -m equinet.evaluate checkpoint={out} data.file=FILE"
 
 

@@ -9,6 +9,17 @@ from equinet.zoo.exporting import export
 from equinet.zoo.finite import not_finite
 from equinet.zoo.index import Entry
 from equinet.zoo.index import entries as list  # noqa: A004 - zoo.list() is the public name
+from equinet.zoo.mace import import_mace
 from equinet.zoo.saving import load, save
 
-__all__ = ["Entry", "export", "list", "load", "load_card", "not_finite", "save", "to_json"]
+__all__ = [
+    "Entry",
+    "export",
+    "import_mace",
+    "list",
+    "load",
+    "load_card",
+    "not_finite",
+    "save",
+    "to_json",
+]
