@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from equinet.errors import DataError
-from equinet.models import Committee, EquiformerV2, Fallback, MACEGaunt
+from equinet.models import MACE, Committee, EquiformerV2, Fallback, MACEGaunt
 from equinet.zoo.exporting import trace
 
 
@@ -117,6 +117,37 @@ def attention():
         torch.testing.assert_close(model(batch), eager(batch))
 
 
+def clebsch_gordan():
+    """The published MACE, in training and as an exported program."""
+    torch._dynamo.config.error_on_recompile = True
+    model = MACE(
+        elements=(1, 8),
+        cutoff=4.0,
+        reference_energies=(-13.6, -2040.0),
+        average_neighbors=3.0,
+        channels=3,
+        lmax_filter=2,
+        radial_hidden=(5,),
+        density=True,
+        transformed=True,
+        repulsion=True,
+    ).double()
+    model.compile(backend="aot_eager")
+    eager = copy.deepcopy(model)
+    for batch in (Batch(5, 4), Batch(3, 6)):
+        losses = (each(batch)["forces"].square().sum() for each in (model, eager))
+        parameters = (list(each.parameters()) for each in (model, eager))
+        gradients = (
+            torch.autograd.grad(loss, own, materialize_grads=True)
+            for loss, own in zip(losses, parameters, strict=True)
+        )
+        torch.testing.assert_close(*gradients)
+    program = trace(eager.eval(), stress=True).module()
+    graph = (batch.cell, batch.batch, batch.edge_index, batch.edge_shift)
+    found = program(batch.atomic_numbers, batch.pos, *graph)
+    torch.testing.assert_close(found, eager(batch, stress=True))
+
+
 def committee():
     """Means and spreads; results that a loss leaves out have zero, not NaN, for a gradient."""
     torch._dynamo.config.error_on_recompile = True
@@ -182,7 +213,8 @@ def test_compiles_whole():
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "function", [dynamics_of_two_layers, training, attention, committee, fallback, kinds]
+    "function",
+    [dynamics_of_two_layers, training, attention, clebsch_gordan, committee, fallback, kinds],
 )
 def test_compiles_whole_in_every_use(function):
     run_alone(function)
