@@ -117,7 +117,7 @@ def as_polynomials(couplings: np.ndarray, monomials: tuple[Monomial, ...]) -> np
         array([[[1., 2.]]])
     """
     columns = [
-        sum(couplings[(slice(None), *each)] for each in set(itertools.permutations(monomial)))
+        sum(couplings[:, *each] for each in set(itertools.permutations(monomial)))
         for monomial in monomials
     ]
     return np.stack(columns, axis=-1).transpose(1, 0, 2)

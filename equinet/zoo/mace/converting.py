@@ -326,7 +326,8 @@ class _Weights:
         return found
 
     def _interaction(self, i: int) -> dict[str, Tensor]:
-        place, layer = f"interactions.{i}", self.model.interactions[i]
+        place = f"interactions.{i}"
+        layer: Any = self.model.interactions[i]
         tensor = self.file.tensor
         found = {"up.weight": self._squares(tensor(f"{place}.linear_up.weight"))}
         gain = layer.radial.activation_gain
@@ -348,7 +349,8 @@ class _Weights:
 
     def _product(self, i: int) -> dict[str, Tensor]:
         place = f"products.{i}"
-        contraction = self.model.interactions[i].contraction
+        layer: Any = self.model.interactions[i]
+        contraction = layer.contraction
         weight = torch.zeros_like(contraction.weight, dtype=torch.float64)
         lmax, lmax_out, correlation = contraction.sizes
         for degree in range(lmax_out + 1):
