@@ -9,7 +9,7 @@ import functools
 import itertools
 import math
 from collections import Counter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -116,10 +116,10 @@ def as_polynomials(couplings: np.ndarray, monomials: tuple[Monomial, ...]) -> np
         >>> as_polynomials(np.ones((1, 2, 2, 1)), ((0, 0), (0, 1)))
         array([[[1., 2.]]])
     """
-    columns = [
-        sum(couplings[:, *each] for each in set(itertools.permutations(monomial)))
-        for monomial in monomials
-    ]
+    columns = []
+    for monomial in monomials:
+        orders: Any = set(itertools.permutations(monomial))
+        columns.append(np.sum([couplings[:, *each] for each in orders], axis=0))
     return np.stack(columns, axis=-1).transpose(1, 0, 2)
 
 

@@ -273,7 +273,7 @@ class Archive:
         path: Path of the file.
 
     Raises:
-        RefusalError: The file is no such archive, or packed.
+        RefusalError: The file is not an archive of torch, or its parts are packed.
     """
 
     def __init__(self, path: str) -> None:
