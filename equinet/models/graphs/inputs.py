@@ -18,6 +18,12 @@ class Inputs(NamedTuple):
         edge_index: Senders and receivers [2, E].
         edge_vectors: Vectors [E, n] from receiver to sender.
         edge_scalars: Scalars [E, in_edge_scalars] of the edges.
+
+    Example:
+        >>> inputs = Inputs(torch.ones(2, 1), torch.zeros(2, 0, 3), torch.tensor([[1], [0]]),
+        ...                 torch.zeros(1, 3), torch.zeros(1, 0))
+        >>> inputs.moved(torch.tensor([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0]])).edge_vectors
+        tensor([[1., 0., 0.]])
     """
 
     scalars: Tensor

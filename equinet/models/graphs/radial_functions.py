@@ -12,6 +12,10 @@ class RadialFunctions(nn.Module):
     Args:
         cutoff: Distance at which the functions vanish; None for functions of all distances.
         edge_scalars: Number of scalars of each edge.
+
+    Example:
+        >>> RadialFunctions(5.0, edge_scalars=1)(torch.ones(2, 3), torch.ones(2, 1)).shape
+        torch.Size([2, 16])
     """
 
     def __init__(self, cutoff: float | None, edge_scalars: int) -> None:
