@@ -32,8 +32,8 @@ class SteerableLinear(nn.Module):
 
     The layer is a sum of mixed inputs (:meth:`mix`), which can be computed for nodes, followed by a
     coupling with the attributes of edges (:meth:`couple`). Inputs and attributes of unit variance
-    give outputs of unit variance at the start: weights are standard normals that are scaled when
-    they are used.
+    give outputs of unit variance at the start. Weights have the size at which they are used, as in
+    ``nn.Linear``.
 
     Args:
         lmax: Highest degree of the features.
@@ -100,9 +100,9 @@ class SteerableLinear(nn.Module):
         )
         # Scalars are features of degree zero, which are the first rows.
         self.scalar_rows = degrees.count(0)
-        self.scalar_gain = factors[0] / math.sqrt(max(1, scalars) * (inputs + 1))
-        shape = (scalars, self.scalar_rows * out_channels)
-        self.scalar_weight = nn.Parameter(torch.randn(shape)) if scalars else None
+        size = factors[0] / math.sqrt(max(1, scalars) * (inputs + 1))
+        weight = torch.randn(scalars, self.scalar_rows * out_channels) * size
+        self.scalar_weight = nn.Parameter(weight) if scalars else None
 
     def forward(
         self,
@@ -152,7 +152,7 @@ class SteerableLinear(nn.Module):
             The coefficients [..., (lmax+1)², out_channels], with the pseudo half behind.
         """
         if self.scalar_weight is not None and scalars is not None:
-            added = scalars @ (self.scalar_weight * self.scalar_gain)
+            added = scalars @ self.scalar_weight
             added = added.unflatten(-1, (self.scalar_rows, self.channels))
             mixed = mixed.clone()
             mixed[..., : self.scalar_rows, : self.channels] += added
@@ -182,7 +182,6 @@ class PathLinear(nn.Module):
         torch.Size([5, 7, 16])
     """
 
-    gains: Tensor
     sources: Tensor
     paths: Tensor
 
@@ -200,10 +199,9 @@ class PathLinear(nn.Module):
     ) -> None:
         super().__init__()
         self.halves = halves
-        # In float64 until they are used, so that a model of any precision has exact ones.
-        gains = torch.tensor(factors, dtype=torch.float64) / math.sqrt(fan_in or in_channels)
-        self.register_buffer("gains", gains[:, None, None, None], persistent=False)
-        self.weight = nn.Parameter(torch.randn(len(degrees), halves, in_channels, out_channels))
+        weight = torch.randn(len(degrees), halves, in_channels, out_channels)
+        gains = torch.tensor(factors) / math.sqrt(fan_in or in_channels)
+        self.weight = nn.Parameter(weight * gains[:, None, None, None])
         constants = torch.zeros(list(degrees).count(0), out_channels)
         self.bias = nn.Parameter(constants) if bias else None
         # Rows of the result with their halves, and where each comes from.
@@ -227,11 +225,7 @@ class PathLinear(nn.Module):
         rows = x.unflatten(-1, (self.halves, -1)).flatten(-3, -2)
         if not self.keeps_order:
             rows = rows.index_select(-2, self.sources)
-        weight = (
-            (self.weight * self.gains.to(self.weight.dtype))
-            .flatten(0, 1)
-            .index_select(0, self.paths)
-        )
+        weight = self.weight.flatten(0, 1).index_select(0, self.paths)
         mixed = contract("...ri,rio->...ro", rows, weight)
         mixed = mixed.unflatten(-2, (-1, self.halves)).flatten(-2)
         if self.bias is not None:

@@ -131,7 +131,7 @@ def test_cg_equals_the_sum_over_paths(lmax: int, lmax_attributes: int) -> None:
         coupling = tensors[odd][block(l1), block(l2), block(l3)] / gain
         coupling = coupling * math.sqrt((2 * l3 + 1) / number)
         for half in range(2):
-            mixed = halves[half ^ odd][:, block(l1)] @ weight[half] / math.sqrt(3)
+            mixed = halves[half ^ odd][:, block(l1)] @ weight[half]
             if l1 == 0 and half == 0:
                 mixed = mixed + mix.bias[scalar_paths]
                 scalar_paths += 1
@@ -174,7 +174,9 @@ def test_cg_equals_the_fully_connected_product_of_e3nn(lmax: int, lmax_attribute
         half_out, l3 = divmod(instruction.i_out, lmax + 1)
         path = (l1, instruction.i_in2, l3)
         assert half_in == half_out ^ (sum(path) % 2)
-        view.data.copy_(made.mixes[0].weight[paths.index(path), half_out].detach().unsqueeze(1))
+        ours = made.mixes[0].weight[paths.index(path), half_out].detach()
+        # Theirs are divided by the root of the fan-in, of one channel a path, when they are used.
+        view.data.copy_(math.sqrt(3) * ours.unsqueeze(1))
         number += 1
     assert number == 2 * len(paths)
     expected = theirs(to_e3nn(x, lmax, 3), y)
