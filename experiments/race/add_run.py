@@ -27,12 +27,11 @@ def entries(run: Path) -> list[dict[str, Any]]:
     budget = duration(configuration["trainer"]["max_time"])
     if budget is None:
         raise SystemExit(f"add_run.py: {run} was trained without trainer.max_time")
-    settings = "compiled" if configuration["task"].get("compiled") else "defaults"
     minutes = budget.total_seconds() / 60
     common = {
-        "run": f"equinet {settings}, {minutes:g} min, seed {stamp['seed']}",
+        "run": f"equinet defaults, {minutes:g} min, seed {stamp['seed']}",
         "code": "equinet",
-        "settings": settings,
+        "settings": "defaults",
         "channels": configuration["model"]["channels"],
         "degree": configuration["model"]["lmax_hidden"],
         "batch": configuration["data"]["batch_size"],
