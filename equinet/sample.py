@@ -52,7 +52,7 @@ _log = logging.getLogger("equinet.sample")
 
 _Many = Annotated[int, Range("from 1 to 1000000", least=1, most=1_000_000)]
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
-_COMPARED = 5000  # molecules of the data that samples are compared with
+_COMPARED = 10_000  # molecules of the data that are surveyed
 _DRAWN = 25  # molecules on the contact sheet
 
 
@@ -235,11 +235,12 @@ def _judge(
 ) -> dict[str, Any]:
     found = survey(molecules)
     about, compared, known = _compared(reference)
-    expected = survey(compared) if compared else None
+    # One half of the data is what samples are compared with, the other half what is compared.
+    expected, others = (survey(half) if half else None for half in (compared[::2], compared[1::2]))
     rows = [{"name": "samples", "structures": len(molecules), **figures(found, expected, known)}]
-    if expected is not None:
-        row = figures(expected, expected, known)
-        rows.append({"name": "training set", "structures": len(compared), **row})
+    if others is not None:
+        row = figures(others, expected, known)
+        rows.append({"name": "training set", "structures": len(others.sizes), **row})
     names = ("seed", "steps", "churn", "highest_noise", "lowest_noise")
     metrics = {
         "checkpoint": str(tree["checkpoint"]),
@@ -267,7 +268,7 @@ def _reference_data(name: str | None, directory: RunDirectory | None) -> Any:
         known = sorted(path.stem for path in folder.glob("*molecules.yaml"))
         if name not in known:
             raise ConfigError(f"reference: there is no {name!r}; say one of {', '.join(known)}")
-        node = configuration.load_yaml(folder / f"{name}.yaml")
+        node = configuration.load_choice("data", name)
     elif directory is not None:
         node = configuration.load_yaml(directory.config)["data"]
     else:

@@ -95,6 +95,30 @@ def load_yaml(path: Path) -> dict[str, Any]:
         return plain(loaded)
 
 
+def load_choice(group: str, name: str) -> dict[str, Any]:
+    """Read one choice of a group, outside of the configuration of a command.
+
+    References to other parts of a configuration take their defaults.
+
+    Args:
+        group: Name of the group, a folder of ``configs/``.
+        name: Name of the choice.
+
+    Raises:
+        ConfigError: There is no such choice, or its file cannot be parsed.
+
+    Example:
+        >>> load_choice("data", "nbody")
+        {'_target_': 'equinet.data.NBody', 'seed': 0}
+    """
+    path = CONFIG_DIR / group / f"{name}.yaml"
+    with reading(path, "a configuration", error=ConfigError):
+        # Below its group, where names such as seed mean those of the whole configuration.
+        tree = OmegaConf.create({group: OmegaConf.load(path)})
+    found: dict[str, Any] = plain(tree)[group]
+    return found
+
+
 def locate(target: object, path: str = "_target_") -> type[Any]:
     """Return the class that a configuration names, if it is allowed at its place.
 

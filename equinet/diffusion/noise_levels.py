@@ -75,8 +75,8 @@ def sampling_levels(
     Source: Karras et al. (NeurIPS 2022), equation 5.
 
     Example:
-        >>> sampling_levels(2, highest=4.0, lowest=1.0)
-        tensor([4., 1., 0.], dtype=torch.float64)
+        >>> [round(level, 6) for level in sampling_levels(2, highest=4.0, lowest=1.0).tolist()]
+        [4.0, 1.0, 0.0]
     """
     if steps < 2:
         raise ConfigError(f"steps must be at least 2, got {steps}")

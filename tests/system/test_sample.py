@@ -12,6 +12,7 @@ import torch
 from equinet import __main__ as entry
 from equinet import sample, zoo
 from equinet.configuration import hydra_command
+from equinet.data import QM9Molecules
 from equinet.errors import BackendError, ConfigError, DataError
 from equinet.models import Ponita, PonitaDenoiser
 
@@ -166,6 +167,15 @@ def test_without_rdkit_the_rest_is_written(run, tmp_path, monkeypatch, caplog):
     assert "rdkit is not installed" in caplog.text
     assert "validity" not in metrics["sets"]["samples"]
     assert not (tmp_path / "out" / "molecules.sdf").exists()
+    assert (tmp_path / "out" / "molecules.extxyz").is_file()
+
+
+def test_a_reference_is_named_by_its_configuration(monkeypatch, model, tmp_path):
+    """Also where the command line has composed another configuration already."""
+    monkeypatch.setattr(QM9Molecules, "sets", property(lambda _: 1 / 0), raising=False)
+    command = ["sample", str(model), "n=1", f"output={tmp_path / 'out'}", *FEW]
+    with pytest.raises(ZeroDivisionError):
+        entry.main([*command, "reference=qm9_molecules"])
     assert (tmp_path / "out" / "molecules.extxyz").is_file()
 
 
