@@ -3,7 +3,7 @@
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -211,7 +211,7 @@ class SummedErrors(Metric):
 
     declared: tuple[Error, ...] = ()
     """Errors that ``compute`` returns."""
-    further: ClassVar[tuple[str, ...]] = ()
+    further: tuple[str, ...] = ()
     """Quantities whose mean is needed beside those of the declared errors."""
 
     sums: Tensor

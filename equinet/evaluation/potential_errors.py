@@ -1,6 +1,5 @@
 """Errors of a potential over a whole set, as exact sums, in meV and meV/Å."""
 
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -68,7 +67,7 @@ class PotentialErrors(SummedErrors):
     """
 
     declared: tuple[Error, ...] = POTENTIAL_ERRORS
-    further: ClassVar[tuple[str, ...]] = ("energy_penalty", "forces_penalty", "stress_penalty")
+    further: tuple[str, ...] = ("energy_penalty", "forces_penalty", "stress_penalty")
 
     def __init__(self, weights: LossWeights | None = None, *, shared: bool = True) -> None:
         super().__init__(shared=shared)

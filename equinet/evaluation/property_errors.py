@@ -1,8 +1,8 @@
 """Errors of properties of molecules, each in its own unit."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
-from jaxtyping import Float
+import torch
 from torch import Tensor
 
 from equinet.evaluation.errors import LOSS, Error, SummedErrors
@@ -53,35 +53,37 @@ def property_errors(units: Mapping[str, str]) -> tuple[Error, ...]:
 class PropertyErrors(SummedErrors):
     """Errors of properties over a whole set, summed over batches and processes in float64.
 
+    The loss is the mean over the properties of the mean penalty of their errors.
+
     Args:
-        declared: Errors to compute, from :func:`property_errors`.
+        units: Unit of the values of each property by name.
         shared: Whether sums are added up over processes; False where only one of them evaluates.
 
     Example:
         >>> import torch
-        >>> errors = PropertyErrors(property_errors({"gap": "eV"}))
-        >>> errors.update({"gap": torch.tensor([0.5, -0.1])}, torch.tensor(1.0))
-        >>> round(float(errors.compute()["gap_mae"]), 3)
-        300.0
+        >>> errors = PropertyErrors({"gap": "eV"})
+        >>> residual = torch.tensor([0.5, -0.1])
+        >>> errors.update({"gap": residual}, {"gap": residual.abs()})
+        >>> {name: round(float(value), 3) for name, value in errors.compute().items()}
+        {'loss': 0.3, 'gap_mae': 300.0, 'gap_rmse': 360.555}
     """
 
-    further = ("penalty",)
-
-    def __init__(self, declared: Sequence[Error], *, shared: bool = True) -> None:
-        # The parent reads the declarations when it is constructed.
-        self.declared = tuple(declared)
+    def __init__(self, units: Mapping[str, str], *, shared: bool = True) -> None:
+        # The parent reads declarations and further quantities when it is constructed.
+        self.declared = property_errors(units)
+        self.further = tuple(f"{name}_penalty" for name in units)
         super().__init__(shared=shared)
 
-    def update(self, residuals: Mapping[str, Tensor], penalty: Float[Tensor, ""]) -> None:
+    def update(self, residuals: Mapping[str, Tensor], penalties: Mapping[str, Tensor]) -> None:
         """Add one batch.
 
         Args:
             residuals: Predicted minus true values by name, in the unit of the values.
-            penalty: Mean penalty of the batch, which counts as often as it has values.
+            penalties: Penalty of each of these values by name.
         """
-        count = next(iter(residuals.values())).shape[0]
-        self.add(penalty=(penalty * count, count), **residuals)
+        self.add(**residuals, **{f"{name}_penalty": each for name, each in penalties.items()})
 
     def compute(self) -> dict[str, Tensor]:
         """Return the loss and the declared errors, by name, in their units."""
-        return {"loss": self.average("penalty"), **super().compute()}
+        means = [self.average(name) for name in self.further]
+        return {"loss": torch.stack(means).mean(), **super().compute()}

@@ -153,9 +153,9 @@ class PropertyModel(Model):
         species = self.species(graph.atomic_numbers)
         scalars, vectors = self._outputs(graph, species)
         batch = getattr(graph, "batch", None)
+        graphs = 1 if batch is None else int(graph.num_graphs)
         if batch is None:
             batch = torch.zeros_like(species)
-        graphs = int(batch.max()) + 1 if batch is not graph.batch else int(graph.num_graphs)
         molecules = _Molecules(batch, graphs, _displacements(graph, batch, graphs))
         found = {}
         for head, references in zip(self.heads, self.references, strict=True):

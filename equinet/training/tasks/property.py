@@ -82,14 +82,13 @@ class PropertyTask(Task):
             for each in scales
         ]
         whole = PropertyModel.of(model, elements=elements, properties=properties)
-        declared = property_errors(whole.units)
         super().__init__(
             model=whole,
             optimizer=optimizer,
-            train_errors=PropertyErrors(declared),
-            val_errors=PropertyErrors(declared),
+            train_errors=PropertyErrors(whole.units),
+            val_errors=PropertyErrors(whole.units),
         )
-        self.declare(declared)
+        self.declare(property_errors(whole.units))
         self.scales = tuple(scales)
         self.loss = loss
 
@@ -107,14 +106,16 @@ class PropertyTask(Task):
         rotations = random_rotations(graph.num_graphs, 3)
         predicted = self(rotate_graphs(graph, rotations))
         residuals = self._residuals(predicted, graph, rotations)
-        penalty = self._penalty(residuals)
-        self.train_errors.update(residuals, penalty.detach())
-        # The mean count makes the mean over processes of gradients that of the joint batch.
-        (count,) = mean_over_processes([float(graph.num_graphs)], self.device)
+        penalties = self._penalties(residuals)
+        self.train_errors.update(residuals, penalties)
+        # Mean counts make the mean over processes of gradients that of the joint batch.
+        own_counts = [float(each.numel()) for each in penalties.values()]
+        counts = mean_over_processes(own_counts, self.device)
+        parts = [each.sum() / count for each, count in zip(penalties.values(), counts, strict=True)]
         first = self.scales[0].property
         values = residuals[first.name].detach().abs().mean()
         return self.finish_step(
-            penalty * (graph.num_graphs / count),
+            torch.stack(parts).mean().float(),
             graph,
             batch_idx,
             count=graph.num_graphs,
@@ -125,12 +126,12 @@ class PropertyTask(Task):
     def validation_step(self, graph: Any, batch_idx: int) -> None:
         """Add the errors of one validation batch."""
         residuals = self._residuals(self(graph), graph)
-        self.val_errors.update(residuals, self._penalty(residuals))
+        self.val_errors.update(residuals, self._penalties(residuals))
 
     def evaluate(self, loader: Iterable[Any], device: torch.device) -> Evaluation:
         """Predict the properties of all batches."""
         self.to(device).eval()
-        errors = PropertyErrors(self.declared, shared=False).to(device)
+        errors = PropertyErrors(self.model.units, shared=False).to(device)
         graphs = 0
         pairs: dict[str, tuple[list[Tensor], list[Tensor]]] = {
             each.property.name: ([], []) for each in self.scales
@@ -141,7 +142,7 @@ class PropertyTask(Task):
                 predicted = self(graph)
                 refuse_not_finite(predicted, graph.batch, loader=loader, before=graphs)
                 residuals = self._residuals(predicted, graph)
-                errors.update(residuals, self._penalty(residuals))
+                errors.update(residuals, self._penalties(residuals))
                 graphs += graph.num_graphs
                 for name, (true, found) in pairs.items():
                     found.append(predicted[name].flatten().cpu())
@@ -180,10 +181,10 @@ class PropertyTask(Task):
             found[each.name] = predicted[each.name] - true
         return found
 
-    def _penalty(self, residuals: Mapping[str, Tensor]) -> Float[Tensor, ""]:
-        """Return the mean over the properties of the mean penalty of their relative errors."""
+    def _penalties(self, residuals: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the penalties of the errors, relative to the deviation of each property."""
         penalty = _PENALTIES[self.loss]
-        parts = [
-            penalty(residuals[each.property.name] / each.deviation).mean() for each in self.scales
-        ]
-        return torch.stack(parts).mean().float()
+        return {
+            each.property.name: penalty(residuals[each.property.name] / each.deviation)
+            for each in self.scales
+        }
