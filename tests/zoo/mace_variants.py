@@ -24,7 +24,7 @@ VARIANTS = {
     "wide": {"channels": 16, "max_ell": 3},
     "one": {"num_interactions": 1},
     "three": {"num_interactions": 3, "lmax": 2},
-    "low": {"max_ell": 1, "lmax": 2},
+    "low": {"max_ell": 1, "lmax": 2, "scale": 50.0},
     "first": {"first": "residual"},
     "plain": {"other": "plain"},
     "density": {"first": "density", "other": "density residual"},

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from equinet.nn.sphere.couplings import coupled_paths
 from equinet.o3 import constant_table, degrees, gaunt_gain
 from equinet.ops import gaunt_convolution, working_dtype
 
@@ -39,13 +40,8 @@ def natural_paths(lmax: int, lmax_filter: int, lmax_out: int) -> list[Path]:
         >>> [tuple(path) for path in natural_paths(1, 1, 1)]
         [(0, 0, 0), (1, 1, 0), (0, 1, 1), (1, 0, 1)]
     """
-    return [
-        Path(l1, l2, l3)
-        for l3 in range(lmax_out + 1)
-        for l1 in range(lmax + 1)
-        for l2 in range(lmax_filter + 1)
-        if abs(l1 - l2) <= l3 <= l1 + l2 and (l1 + l2 + l3) % 2 == 0
-    ]
+    paths = itertools.starmap(Path, coupled_paths(lmax, lmax_filter, lmax_out, odd=False))
+    return sorted(paths, key=lambda path: (path.out, path.degree, path.filter))
 
 
 class ClebschGordanConv(nn.Module):
@@ -121,12 +117,17 @@ class ClebschGordanConv(nn.Module):
 
         if self.degrees[0] == 0:
             return self._mix(convolve(x, radial).unsqueeze(2))
-        places = _scalar_paths(*self.degrees, dtype=torch.int64, device=x.device)
-        summed = [convolve(x[:, :1], radial.index_select(1, places)).unsqueeze(2)]
-        # Rows of the filter that a group lacks are zero, those of a last path that is none.
-        padded = torch.cat([radial, radial.new_zeros(radial.shape[0], 1, radial.shape[2])], dim=1)
-        places = _group_paths(*self.degrees, dtype=torch.int64, device=x.device)
-        filters = padded.index_select(1, places).unflatten(1, (self.degrees[1] + 1, -1))
+        # Slices of their own, unlike an index, are differentiated without sums over rows.
+        paths = radial.unbind(1)
+        scalars = torch.stack([paths[number] for number in self.plan.scalars], dim=1)
+        summed = [convolve(x[:, :1], scalars).unsqueeze(2)]
+        none = torch.zeros_like(paths[0])
+        rows = [
+            paths[group[degree]] if degree in group else none
+            for degree in range(self.degrees[1] + 1)
+            for group in self.plan.groups
+        ]
+        filters = torch.stack(rows, dim=1).unflatten(1, (self.degrees[1] + 1, -1))
         masks = _group_masks(*self.degrees, dtype=dtype, device=x.device)
         copies = x.unsqueeze(2) * masks.unsqueeze(2)
         groups = convolve(copies.flatten(2), filters.flatten(2))
@@ -136,11 +137,11 @@ class ClebschGordanConv(nn.Module):
     def _mix(self, summed: Tensor) -> Tensor:
         """Mix the channels of all paths to each degree, from sums [N, lm, group, channels]."""
         parts = []
-        for degree, weight in enumerate(self.mixing):
-            rows = summed[:, degree**2 : (degree + 1) ** 2]
-            chosen = torch.cat(
-                [rows[:, :, group] for group in self.plan.group_of_path[degree]], dim=2
-            )
+        sizes = [2 * degree + 1 for degree in range(len(self.mixing))]
+        blocks = zip(summed.split(sizes, dim=1), self.mixing, strict=True)
+        for degree, (rows, weight) in enumerate(blocks):
+            groups = rows.unbind(2)
+            chosen = torch.cat([groups[group] for group in self.plan.group_of_path[degree]], dim=2)
             gains = _gains(*self.degrees, degree, dtype=weight.dtype, device=weight.device)
             gains = gains / (self.average_neighbors * math.sqrt(len(weight)))
             scaled = weight.unflatten(0, (len(gains), -1)) * gains.reshape(-1, 1, 1)
@@ -158,11 +159,13 @@ class _Plan(NamedTuple):
     Attributes:
         groups: Paths of each group, by the degree of the filter.
         degrees: Degree of the features of each group.
+        scalars: Paths of scalar features, by the degree of the filter.
         group_of_path: Group of each path by the degree of the result, one for scalar features.
     """
 
     groups: list[dict[int, int]]
     degrees: list[int]
+    scalars: list[int]
     group_of_path: list[list[int]]
 
     @classmethod
@@ -189,7 +192,8 @@ class _Plan(NamedTuple):
             [place[number] for number, path in enumerate(paths) if path.out == degree]
             for degree in range(lmax_filter + 1)
         ]
-        return cls(groups, degrees, by_degree)
+        scalars = [number for number, path in enumerate(paths) if path.degree == 0]
+        return cls(groups, degrees, scalars, by_degree)
 
 
 @constant_table
@@ -198,22 +202,6 @@ def _gains(lmax: int, lmax_filter: int, degree: int) -> np.ndarray:
     paths = natural_paths(lmax, lmax_filter, lmax_filter)
     own = [gaunt_gain(*path) for path in paths if path.out == degree]
     return math.sqrt(4 * math.pi * (2 * degree + 1)) / np.array(own)
-
-
-@constant_table
-def _scalar_paths(lmax: int, lmax_filter: int) -> np.ndarray:
-    """Return the paths of scalar features, by the degree of the filter."""
-    paths = natural_paths(lmax, lmax_filter, lmax_filter)
-    return np.array([number for number, path in enumerate(paths) if path.degree == 0])
-
-
-@constant_table
-def _group_paths(lmax: int, lmax_filter: int) -> np.ndarray:
-    """Return the path of each degree of the filter and each group, one after the other."""
-    none = len(natural_paths(lmax, lmax_filter, lmax_filter))
-    groups = _Plan.of(lmax, lmax_filter).groups
-    rows = [[group.get(degree, none) for group in groups] for degree in range(lmax_filter + 1)]
-    return np.array(rows).ravel()
 
 
 @constant_table

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from equinet.o3 import bracket_gain, bracket_tensor, gaunt_gain, gaunt_tensor
+from equinet.nn.sphere.couplings import path_coupling
 
 # Fraction of the squared norm of a polynomial that counts as zero; true fractions are above 1e-3.
 _ROUND_OFF = 1e-9
@@ -123,19 +123,6 @@ def as_polynomials(couplings: np.ndarray, monomials: tuple[Monomial, ...]) -> np
     return np.stack(columns, axis=-1).transpose(1, 0, 2)
 
 
-def coupling(l1: int, l2: int, l3: int) -> np.ndarray:
-    """Return the real Wigner 3j symbol [2 l1 + 1, 2 l2 + 1, 2 l3 + 1], whose squares add to one.
-
-    Example:
-        >>> coupling(1, 1, 0)[:, :, 0].round(3).diagonal()
-        array([0.577, 0.577, 0.577])
-    """
-    is_odd = (l1 + l2 + l3) % 2 == 1
-    tensor, gain = (bracket_tensor, bracket_gain) if is_odd else (gaunt_tensor, gaunt_gain)
-    block: np.ndarray = tensor(l1, l2, l3).numpy()[l1**2 :, l2**2 :, l3**2 :]
-    return block / gain(l1, l2, l3)
-
-
 def _orthogonal(choice: tuple[int, ...], degree: int) -> list[dict[Monomial, np.ndarray]]:
     """Return the independent polynomials of one choice of degrees, by Gram and Schmidt."""
     places = [range(each * each, (each + 1) * (each + 1)) for each in choice]
@@ -174,7 +161,7 @@ def _chains(choice: tuple[int, ...], degree: int) -> list[np.ndarray]:
     partial = [(first, np.eye(2 * first + 1))]
     for each in others:
         partial = [
-            (joined, np.tensordot(tensor, coupling(known, each, joined), 1))
+            (joined, np.tensordot(tensor, path_coupling(known, each, joined), 1))
             for known, tensor in partial
             for joined in range(abs(known - each), known + each + 1)
         ]

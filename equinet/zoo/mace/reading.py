@@ -65,7 +65,7 @@ class ModelFile:
             place: Dotted place of the parameter or buffer.
 
         Raises:
-            DataError: There is no such tensor.
+            DataError: The file has no tensor at the place.
         """
         if place not in self.tensors:
             raise self.refusal(f"it has no tensor {place}")

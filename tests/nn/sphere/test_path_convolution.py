@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from equinet.nn import ClebschGordanConv
+from equinet.nn.sphere.couplings import path_coupling
 from equinet.nn.sphere.path_convolution import natural_paths
-from equinet.nn.sphere.symmetric_basis import coupling
 from equinet.o3 import rotate, spherical_harmonics
 
 
@@ -33,7 +33,7 @@ def test_messages_are_sums_over_paths(lmax: int) -> None:
         count = sum(path.out == l3 for path in paths)
         matrix = layer.mixing[l3][used[l3] * 3 : (used[l3] + 1) * 3] / math.sqrt(3 * count)
         used[l3] += 1
-        couplings = torch.tensor(coupling(l1, l2, l3)) * math.sqrt(2 * l3 + 1)
+        couplings = torch.tensor(path_coupling(l1, l2, l3))
         for edge, (sender, receiver) in enumerate(edge_index.T.tolist()):
             message = torch.einsum(
                 "ic,j,ijk,c->kc",

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from equinet.nn import GauntManyBody, SymmetricContraction
-from equinet.nn.sphere.symmetric_basis import coupling, symmetric_basis
+from equinet.nn.sphere.couplings import path_coupling
+from equinet.nn.sphere.symmetric_basis import symmetric_basis
 from equinet.o3 import rotate
 
 
@@ -57,7 +58,7 @@ def test_basis_polynomials_are_independent_and_of_about_unit_variance(order: int
 
 def test_products_of_two_are_clebsch_gordan_products() -> None:
     x = np.random.default_rng(0).normal(size=(50, 4))
-    expected = np.einsum("pi,pj,ij->p", x[:, 1:], x[:, 1:], coupling(1, 1, 0)[:, :, 0])
+    expected = np.einsum("pi,pj,ij->p", x[:, 1:], x[:, 1:], path_coupling(1, 1, 0)[:, :, 0])
     found = values_of(1, 0, 2, x)
     ratio = found[:, 1, 0] / expected
     assert np.allclose(ratio, ratio[0])
