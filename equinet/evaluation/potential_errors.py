@@ -1,6 +1,5 @@
 """Errors of a potential over a whole set, as exact sums, in meV and meV/Å."""
 
-
 import torch
 from torch import Tensor
 
