@@ -16,6 +16,11 @@ class PublishedRow:
         errors: Errors by name, in the units of their declarations.
         source: Publication that reports the errors.
         training: Data that the model was trained on.
+
+    Example:
+        >>> row = PublishedRow("MACE", {"energy_rmse": 3.0, "forces_rmse": 8.8}, "NeurIPS 2022")
+        >>> row.errors["forces_rmse"]
+        8.8
     """
 
     model: str

@@ -166,6 +166,12 @@ class Bundle(Space):
         basis: Number of basis functions of the kernels ``mlp`` and ``full``.
         cutoff: Distance at which kernels vanish; None for kernels of all distances.
         edge_scalars: Number of scalars of each edge.
+
+    Example:
+        >>> from equinet.o3 import orientation_grid
+        >>> space = Bundle(orientation_grid("icosahedron12"), "zonal", 2, 8, None, 0)
+        >>> space.points.shape
+        torch.Size([12, 3])
     """
 
     points: Tensor

@@ -26,6 +26,15 @@ def import_mace(path: str | Path, *, head: str | None = None) -> tuple[MACE, dic
     Raises:
         DataError: The file holds something that no MACE model needs, or a part of a network that
             equinet lacks; the message names it.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     file = Path(folder, "notes.model")
+        ...     _ = file.write_text("no network")
+        ...     import_mace(file)  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        equinet.errors.DataError: ...notes.model ...
     """
     path = Path(path)
     model = convert(read_model_file(path), head)
