@@ -126,7 +126,7 @@ def test_other_settings_are_refused_where_samples_lie(run):
         ("lowest_noise=20", "must fall"),
         ("dtype=float16", "dtype: 'float16' is none"),
         ("device=abacus", "device: 'abacus' is none"),
-        ("reference=qm8", "reference: there is no 'qm8'; say one of qm9_molecules"),
+        ("reference=qm8", "reference: there is no 'qm8'; say one of molecules, qm9_molecules"),
     ],
 )
 def test_bad_options_are_one_sentence(model, capsys, tmp_path, option, words):
