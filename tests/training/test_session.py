@@ -111,6 +111,7 @@ def seen(monkeypatch):
         (True, {}, 2),
         (False, {"max_time": {"minutes": 20}}, 0),
         (None, {"max_time": {"minutes": 20}}, 2),
+        (None, {"max_time": {"minutes": 10}}, 2),
         (None, {"max_time": {"minutes": 9}}, 0),
         (None, {"max_time": {"minutes": 20}, "max_steps": 3}, 0),
         (None, {}, 0),

@@ -8,7 +8,7 @@ from lightning.pytorch import Trainer
 from equinet.models import Potential
 from equinet.training.schedules import timers
 
-_WORTH_IT = 600.0  # seconds of training left; compiling earns its time in about half of them
+_WORTH_IT = 590.0  # seconds left of ten minutes; compiling earns its time in about half of them
 
 
 def pays_to_compile(networks: Sequence[Potential], trainer: Trainer) -> bool:
