@@ -18,6 +18,7 @@ from torch import Tensor
 
 from equinet.o3 import is_transformed
 from equinet.ops.native import portable
+from equinet.ops.native.recording import is_recorded
 
 
 def filter_sum(
@@ -133,7 +134,7 @@ def _portable_sum(
 def _sum_with_gradient(*arguments: Any) -> Tensor:
     if _is_portable(arguments[5]):
         return _portable_sum(*arguments)
-    if _records(arguments):
+    if is_recorded(arguments):
         return _FilterSum.apply(*arguments)
     return _sum(*arguments)
 
@@ -141,15 +142,9 @@ def _sum_with_gradient(*arguments: Any) -> Tensor:
 def _correlation_with_gradient(*arguments: Any) -> tuple[Tensor, Tensor]:
     if _is_portable(arguments[4]):
         return portable.filter_correlation(*arguments)
-    if _records(arguments):
+    if is_recorded(arguments):
         return _FilterCorrelation.apply(*arguments)
     return _correlation(*arguments)
-
-
-def _records(arguments: tuple[Any, ...]) -> bool:
-    return torch.is_grad_enabled() and any(
-        isinstance(each, Tensor) and each.requires_grad for each in arguments
-    )
 
 
 def _sum(*arguments: Any) -> Tensor:

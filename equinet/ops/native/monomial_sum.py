@@ -16,6 +16,7 @@ from torch import Tensor
 
 from equinet.o3 import is_transformed
 from equinet.ops import reference
+from equinet.ops.native.recording import is_recorded
 
 _FACTORS = 3
 """Largest number of factors of a monomial."""
@@ -98,7 +99,7 @@ def _given(features: Any) -> tuple[Tensor, ...]:
 def _sum_with_gradient(*arguments: Any) -> Tensor:
     if is_transformed():
         return _portable_sum(*arguments)
-    if _records(arguments):
+    if is_recorded(arguments):
         return _MonomialSum.apply(*arguments)
     return _sum(*arguments)
 
@@ -106,15 +107,9 @@ def _sum_with_gradient(*arguments: Any) -> Tensor:
 def _weights_with_gradient(*arguments: Any) -> Tensor:
     if is_transformed():
         return _portable_weights(*arguments)
-    if _records(arguments):
+    if is_recorded(arguments):
         return _MonomialWeights.apply(*arguments)
     return _weights(*arguments)
-
-
-def _records(arguments: tuple[Any, ...]) -> bool:
-    return torch.is_grad_enabled() and any(
-        isinstance(each, Tensor) and each.requires_grad for each in arguments
-    )
 
 
 def _sum(*arguments: Any) -> Tensor:
