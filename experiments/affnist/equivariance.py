@@ -19,7 +19,8 @@ import torch
 from torch import Tensor, nn
 
 from equinet.lie import SL, GroupQuadrature, Window
-from equinet.models import DenseGroupResNet, GroupResNet, dense_group_resnet
+from equinet.models import DenseGroupResNet, GroupResNet
+from equinet.models.images import dense_group_resnet
 
 IMAGES, SPOTS, SIZE = 8, 5, 40
 ANGLES = tuple(range(0, 91, 5))

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from equinet.lie import Window, group_quadrature
 from equinet.models.base import Model
-from equinet.models.group_resnet import channels_last, frozen, linear_group
+from equinet.models.images.group_resnet import channels_last, frozen, linear_group
 from equinet.nn import EachMap, GroupConv, GroupLayerNorm, GroupPool, GroupTensor, LiftingConv
 
 
