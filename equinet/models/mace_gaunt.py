@@ -1,6 +1,5 @@
 """MACE with Gaunt tensor products: an equivariant many-body force field."""
 
-import itertools
 import math
 from collections.abc import Sequence
 from functools import partial
@@ -11,9 +10,9 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from equinet.arguments import Count, Positive, WholeNumber
-from equinet.models.potential import Potential
+from equinet.models.potential import Potential, edge_harmonics
+from equinet.models.readouts import energy_readouts, layer_degrees
 from equinet.nn import BesselBasis, DegreeLinear, GauntConv, GauntManyBody, RadialNetwork
-from equinet.o3 import spherical_harmonics
 from equinet.ops import Backend
 
 
@@ -106,7 +105,6 @@ class MACEGaunt(Potential):
         self.embedding = nn.Parameter(torch.randn(kinds, 1, channels))
         self.basis = BesselBasis(cutoff, radial_basis)
         self.pairs = nn.Parameter(torch.ones(kinds, kinds, radial_basis)) if pair_radial else None
-        degrees = [0] + [lmax_hidden] * (layers - 1) + [0]
         self.interactions = nn.ModuleList(
             _Interaction(
                 lmax_in=lmax_in,
@@ -121,16 +119,9 @@ class MACEGaunt(Potential):
                 average_neighbors=average_neighbors,
                 backend=backend,
             )
-            for lmax_in, lmax_out in itertools.pairwise(degrees)
+            for lmax_in, lmax_out in layer_degrees(layers, lmax_hidden)
         )
-        self.readouts = nn.ModuleList(nn.Linear(channels, 1, bias=False) for _ in range(layers - 1))
-        self.readouts.append(
-            nn.Sequential(
-                nn.Linear(channels, readout_hidden, bias=False),
-                nn.SiLU(),
-                nn.Linear(readout_hidden, 1, bias=False),
-            )
-        )
+        self.readouts = energy_readouts(layers, channels, readout_hidden)
 
     def atomic_energies(
         self,
@@ -143,9 +134,7 @@ class MACEGaunt(Potential):
         if self.pairs is not None:
             sender, receiver = edge_index
             radial = radial * self.pairs[species[receiver], species[sender]]
-        # The recurrence of the harmonics loses two digits, too many for half precision.
-        exact = vectors.to(torch.promote_types(vectors.dtype, torch.float32))
-        harmonics = spherical_harmonics(self.lmax_filter, exact)
+        harmonics = edge_harmonics(self.lmax_filter, vectors)
         x = self.embedding[species]
         energy = x.new_zeros(x.shape[0])
         for interaction, readout in zip(self.interactions, self.readouts, strict=True):

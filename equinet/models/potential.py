@@ -11,12 +11,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from equinet.arguments import Count, Positive
-from equinet.elements import SYMBOLS, symbol
-from equinet.errors import BackendError, ConfigError, DataError
+from equinet.errors import BackendError, ConfigError
 from equinet.models.base import Model
 from equinet.models.reference_energies import ReferenceEnergies
+from equinet.models.species import Species
 from equinet.neighborhood import Neighborhood
-from equinet.o3 import contract
+from equinet.o3 import contract, spherical_harmonics
 
 # Two modes, four sets of derivatives, one or more structures, and numbers of atoms and edges that
 # are zero, one or equal make at most this many variants of a call.
@@ -60,7 +60,6 @@ class Potential(Model):
     """Whether energies are the same for a structure and its mirror image by construction."""
     quick_to_compile: ClassVar[bool] = False
     """Whether :meth:`compile` takes only a minute or two, at the model's default size."""
-    species_of: Tensor
     _compiled: Callable[..., dict[str, Tensor]] | None = None
 
     def __init__(
@@ -83,16 +82,15 @@ class Potential(Model):
                 f"reference_energies has {len(reference_energies)} values for "
                 f"{len(elements)} elements; give one per element"
             )
-        self.elements = _checked_elements(elements)
+        self.species = Species(elements)
+        """Module that returns the species of atoms, given their atomic numbers [N]."""
+        self.elements = self.species.elements
         self.neighborhood = Neighborhood(cutoff, max_neighbors, tie_tolerance)
         """Neighborhood with which graphs for this model are built."""
         self.cutoff = self.neighborhood.cutoff
         self.scale = float(scale)
         self.shift = float(shift)
         self.reference_energies = ReferenceEnergies(reference_energies)
-        species_of = torch.full((len(SYMBOLS) + 1,), -1)
-        species_of[list(self.elements)] = torch.arange(len(self.elements))
-        self.register_buffer("species_of", species_of, persistent=False)
 
     @abstractmethod
     def atomic_energies(
@@ -220,7 +218,7 @@ class Potential(Model):
         it as a whole.
 
         Args:
-            species: Species of each atom [N], from :meth:`species`; they are not checked.
+            species: Species of each atom [N], from :attr:`species`; they are not checked.
             pos: Positions [N, 3], Å; for forces they must require a gradient.
             cell: Lattice vectors in rows [G, 3, 3], Å; zeros where not periodic.
             batch: Index of the graph of each atom [N].
@@ -293,24 +291,6 @@ class Potential(Model):
         compiled = torch.compile(self.evaluate, *arguments, **options)
         self._compiled = config.patch(trace_autograd_ops=True)(compiled)
 
-    def species(self, atomic_numbers: Int[Tensor, " node"]) -> Int[Tensor, " node"]:
-        """Return the index of each atom's element in ``elements``.
-
-        Args:
-            atomic_numbers: Atomic numbers [N].
-
-        Raises:
-            DataError: The model does not know an element.
-        """
-        species = self.species_of[atomic_numbers.clamp(0, len(SYMBOLS))]
-        if bool((species < 0).any()):
-            unknown = sorted(set(atomic_numbers[species < 0].tolist()))
-            raise DataError(
-                f"the model was not trained for {', '.join(symbol(z) for z in unknown)}; "
-                f"it knows {', '.join(symbol(z) for z in self.elements)}"
-            )
-        return species
-
     def __getstate__(self) -> dict[str, Any]:
         # The compiled function holds this object, so a copy would evaluate the original.
         return {key: value for key, value in super().__getstate__().items() if key != "_compiled"}
@@ -328,21 +308,6 @@ class Potential(Model):
                 materialize_grads=True,
             )
         )
-
-
-def _checked_elements(elements: Sequence[int]) -> tuple[int, ...]:
-    """Return the elements, and refuse numbers that are no elements or occur twice."""
-    numbers = tuple(int(z) for z in elements)
-    for place, number in enumerate(numbers):
-        if not 1 <= number < len(SYMBOLS):
-            raise ValueError(
-                f"elements must be atomic numbers from 1 to {len(SYMBOLS) - 1}, found {number}"
-            )
-        if number in numbers[:place]:
-            raise ValueError(
-                f"elements must name each element once, found {number} twice in {list(numbers)}"
-            )
-    return numbers
 
 
 def _recordable(graph: Any) -> Any:
@@ -388,3 +353,13 @@ def edge_vectors(
         symmetric = (strain + strain.mT) / 2
         vectors = vectors + contract("ei,eij->ej", vectors, symmetric[graph_of_edge])
     return vectors
+
+
+def edge_harmonics(lmax: int, vectors: Float[Tensor, "edge 3"]) -> Float[Tensor, "edge lm"]:
+    """Evaluate the spherical harmonics of edges, for vectors of half precision in float32.
+
+    Args:
+        lmax: Highest degree of the harmonics.
+        vectors: Edge vectors [E, 3].
+    """
+    return spherical_harmonics(lmax, vectors.to(torch.promote_types(vectors.dtype, torch.float32)))

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
-from equinet.elements import SYMBOLS, symbol
-from equinet.errors import ConfigError, DataError
+from equinet.errors import ConfigError
 from equinet.models.base import Model
 from equinet.models.catalog import find_model, name_of_model
 from equinet.models.potential import Potential
+from equinet.models.species import Species
 from equinet.ops import segment_sum
 
 _Pooling = Literal["sum", "mean", "extent", "norm", "vector", "tensor", "atoms"]
@@ -67,7 +67,8 @@ class PropertyModel(Model):
             the elements, and ``scale``.
 
     Raises:
-        ValueError: A description is incomplete, or the network has other outputs.
+        ValueError: A description is incomplete, the network has other outputs, or ``elements`` are
+            not different atomic numbers.
 
     Source: Schütt et al., PaiNN (ICML 2021), for dipoles and polarizabilities; Schütt et al.,
     J. Chem. Theory Comput. 15, 448 (2019), for the extent.
@@ -81,7 +82,6 @@ class PropertyModel(Model):
         {'alpha': 'a0³'}
     """
 
-    species_of: Tensor
     references: Tensor
 
     def __init__(
@@ -92,7 +92,8 @@ class PropertyModel(Model):
         properties: Sequence[Mapping[str, Any]],
     ) -> None:
         super().__init__()
-        self.elements = tuple(int(z) for z in elements)
+        self.species = Species(elements)
+        self.elements = self.species.elements
         kind = find_model(str(network.get("class")))
         if kind is None or not isinstance(network.get("arguments"), Mapping):
             raise ValueError(
@@ -109,9 +110,6 @@ class PropertyModel(Model):
                 f"shape {list(values.shape)}"
             )
         self.register_buffer("references", values.double())
-        species_of = torch.full((len(SYMBOLS) + 1,), -1)
-        species_of[list(self.elements)] = torch.arange(len(self.elements))
-        self.register_buffer("species_of", species_of, persistent=False)
 
     @classmethod
     def of(
@@ -179,24 +177,6 @@ class PropertyModel(Model):
         """Return the parameters of the network that decay: its own choice, or all matrices."""
         own: Any = getattr(self.network, "weight_decay_parameters", None)
         return list(own()) if own else [p for p in self.parameters() if p.ndim >= 2]
-
-    def species(self, atomic_numbers: Int[Tensor, " node"]) -> Int[Tensor, " node"]:
-        """Return the index of each atom's element in ``elements``.
-
-        Args:
-            atomic_numbers: Atomic numbers [N].
-
-        Raises:
-            DataError: The model does not know an element.
-        """
-        species = self.species_of[atomic_numbers.clamp(0, len(SYMBOLS))]
-        if bool((species < 0).any()):
-            unknown = sorted(set(atomic_numbers[species < 0].tolist()))
-            raise DataError(
-                f"the model was not trained for {', '.join(symbol(z) for z in unknown)}; "
-                f"it knows {', '.join(symbol(z) for z in self.elements)}"
-            )
-        return species
 
     def _outputs(self, graph: Any, species: Tensor) -> tuple[Tensor, Tensor]:
         """Return scalars [N, S] and vectors [N, V, 3] of the atoms."""

@@ -136,7 +136,7 @@ class _Program(nn.Module):
                     *(("batch", batch), ("edge_index", edge_index), ("edge_shift", edge_shift)),
                 )
             )
-        known = self.model.species_of
+        known = self.model.species.by_number
         species = known[atomic_numbers.clamp(0, known.shape[0] - 1)]
         torch._assert_async((species >= 0).all(), self.message)  # noqa: SLF001 - torch has no public name for it
         return self.model.evaluate(

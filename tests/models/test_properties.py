@@ -215,6 +215,7 @@ def test_unknown_elements_are_refused():
         ({"elements": [1, 6]}, "one value for each of 2 elements"),
         ({"network": {"class": "Ponitta", "arguments": {}}}, "network must have a known class"),
         ({"properties": described("sum", "mean")}, "Ponita returns 1 scalars an atom, and sum, me"),
+        ({"elements": [1, 6, 6]}, "elements must name each element once, found 6 twice"),
     ],
 )
 def test_incomplete_descriptions_are_refused(change, message):

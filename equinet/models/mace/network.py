@@ -1,6 +1,5 @@
 """MACE: an equivariant many-body force field with all Clebsch-Gordan couplings."""
 
-import itertools
 import math
 from collections.abc import Sequence
 from typing import Annotated
@@ -12,9 +11,9 @@ from torch import Tensor, nn
 from equinet.arguments import Count, Positive, Range, WholeNumber
 from equinet.models.mace.interaction import Interaction
 from equinet.models.mace.pairs import AgnesiTransform, PairRepulsion
-from equinet.models.potential import Potential
+from equinet.models.potential import Potential, edge_harmonics
+from equinet.models.readouts import energy_readouts, layer_degrees
 from equinet.nn import BesselBasis
-from equinet.o3 import spherical_harmonics
 
 
 class MACE(Potential):
@@ -113,7 +112,6 @@ class MACE(Potential):
         self.basis = BesselBasis(cutoff, radial_basis, envelope_order)
         self.transform = AgnesiTransform(self.elements) if transformed else None
         self.repulsion = PairRepulsion(self.elements, envelope_order) if repulsion else None
-        degrees = [0] + [lmax_hidden] * (layers - 1) + [0]
         self.interactions = nn.ModuleList(
             Interaction(
                 lmax_in=lmax_in,
@@ -128,18 +126,10 @@ class MACE(Potential):
                 residual=residual if layer else residual_first,
                 density=density,
             )
-            for layer, (lmax_in, lmax_out) in enumerate(itertools.pairwise(degrees))
+            for layer, (lmax_in, lmax_out) in enumerate(layer_degrees(layers, lmax_hidden))
         )
-        linear = max(1, layers - 1)
-        self.readouts = nn.ModuleList(nn.Linear(channels, 1, bias=False) for _ in range(linear))
-        if layers > 1:
-            self.readouts.append(
-                nn.Sequential(
-                    nn.Linear(channels, readout_hidden, bias=False),
-                    nn.SiLU(),
-                    nn.Linear(readout_hidden, 1, bias=False),
-                )
-            )
+        # The published network reads a single layer out linearly.
+        self.readouts = energy_readouts(layers, channels, readout_hidden if layers > 1 else None)
 
     def atomic_energies(
         self,
@@ -151,9 +141,7 @@ class MACE(Potential):
         distances = torch.linalg.vector_norm(vectors, dim=-1)
         places = None if self.transform is None else self.transform(distances, species, edge_index)
         basis = self.basis(distances, places)
-        # The recurrence of the harmonics loses two digits, too many for half precision.
-        exact = vectors.to(torch.promote_types(vectors.dtype, torch.float32))
-        harmonics = spherical_harmonics(self.lmax_filter, exact)
+        harmonics = edge_harmonics(self.lmax_filter, vectors)
         x = self.embedding[species]
         energy = x.new_zeros(x.shape[0])
         if self.repulsion is not None:
