@@ -6,7 +6,8 @@ Everything is a derivative of one form in weights w and features x of nodes,
 
 ``monomial_sum`` is its derivative by the last feature, ``monomial_weights`` that by the weights.
 Each is differentiated by the two of them, with the columns of the table in another order, so that
-autograd closes at every order.
+autograd closes at every order. Below, weights of None stand for the derivative by the weights, and
+"size" is that of what the form is differentiated by: the number of components or of kinds.
 """
 
 from typing import Any
@@ -26,7 +27,7 @@ def monomial_sum(
     weights: Tensor, kind: Tensor, factors: tuple[Tensor, ...], table: Tensor, components: int
 ) -> Tensor:
     """Sum weighted monomials, see :func:`equinet.ops.monomial_sum`."""
-    return _dispatch_sum(weights, kind, *_padded(factors, _FACTORS), table, components)
+    return _evaluate(weights, kind, factors, table, components)
 
 
 def register() -> None:
@@ -40,10 +41,6 @@ def register() -> None:
 
 # The kernels of the op for the Autograd key live as long as this object.
 _LIBRARY = torch.library.Library("equinet", "IMPL")
-
-
-def _padded(factors: tuple[Tensor, ...], size: int) -> tuple[Tensor | None, ...]:
-    return (*factors, *(None,) * (size - len(factors)))
 
 
 def _allocate_sum(
@@ -70,124 +67,81 @@ def _allocate_weights(
     return a.new_empty(kinds, table.shape[0], a.shape[2])
 
 
-def _dispatch_sum(*arguments: Any) -> Tensor:
+def _sum_with_gradient(weights: Tensor, kind: Tensor, *rest: Any) -> Tensor:
+    return _with_gradient(weights, kind, *rest)
+
+
+def _weights_with_gradient(kind: Tensor, *rest: Any) -> Tensor:
+    return _with_gradient(None, kind, *rest)
+
+
+def _with_gradient(weights: Tensor | None, kind: Tensor, *rest: Any) -> Tensor:
+    *padded, table, size = rest
+    features = tuple(each for each in padded if each is not None)
     if is_transformed():
-        return _portable_sum(*arguments)
-    return torch.ops.equinet.monomial_sum.default(*arguments)
-
-
-def _dispatch_weights(*arguments: Any) -> Tensor:
-    if is_transformed():
-        return _portable_weights(*arguments)
-    return torch.ops.equinet.monomial_weights.default(*arguments)
-
-
-def _portable_sum(weights: Tensor, kind: Tensor, *rest: Any) -> Tensor:
-    *factors, table, components = rest
-    return reference.monomial_sum(weights, kind, _given(factors), table, components)
-
-
-def _portable_weights(kind: Tensor, *rest: Any) -> Tensor:
-    *features, table, kinds = rest
-    return reference.monomial_weights(kind, _given(features), table, kinds)
-
-
-def _given(features: Any) -> tuple[Tensor, ...]:
-    return tuple(each for each in features if each is not None)
-
-
-def _sum_with_gradient(*arguments: Any) -> Tensor:
-    if is_transformed():
-        return _portable_sum(*arguments)
-    if is_recorded(arguments):
-        return _MonomialSum.apply(*arguments)
-    return _sum(*arguments)
-
-
-def _weights_with_gradient(*arguments: Any) -> Tensor:
-    if is_transformed():
-        return _portable_weights(*arguments)
-    if is_recorded(arguments):
-        return _MonomialWeights.apply(*arguments)
-    return _weights(*arguments)
-
-
-def _sum(*arguments: Any) -> Tensor:
+        return _evaluate(weights, kind, features, table, size)
+    if is_recorded((weights, *features)):
+        return _Form.apply(weights, kind, table, size, *features)
     with torch._C._AutoDispatchBelowAutograd():
-        return torch.ops.equinet.monomial_sum.default(*arguments)
+        return _evaluate(weights, kind, features, table, size)
 
 
-def _weights(*arguments: Any) -> Tensor:
-    with torch._C._AutoDispatchBelowAutograd():
-        return torch.ops.equinet.monomial_weights.default(*arguments)
+def _evaluate(
+    weights: Tensor | None,
+    kind: Tensor,
+    features: tuple[Tensor, ...],
+    table: Tensor,
+    size: Any,  # int, or torch.SymInt where shapes are traced
+) -> Tensor:
+    """Differentiate the form by the weights if there are none, else by the missing feature."""
+    if weights is None:
+        if is_transformed():
+            return reference.monomial_weights(kind, features, table, size)
+        padded = (*features, *(None,) * (_FACTORS + 1 - len(features)))
+        return torch.ops.equinet.monomial_weights.default(kind, *padded, table, size)
+    if is_transformed():
+        return reference.monomial_sum(weights, kind, features, table, size)
+    padded = (*features, *(None,) * (_FACTORS - len(features)))
+    return torch.ops.equinet.monomial_sum.default(weights, kind, *padded, table, size)
+
+
+class _Form(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        weights: Tensor | None,
+        kind: Tensor,
+        table: Tensor,
+        size: int | torch.SymInt,
+        *features: Tensor,
+    ) -> Tensor:
+        ctx.save_for_backward(weights, kind, table, *features)
+        with torch._C._AutoDispatchBelowAutograd():
+            return _evaluate(weights, kind, features, table, size)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        weights, kind, table, *features = ctx.saved_tensors
+        by_weights, _, _, _, *by_features = ctx.needs_input_grad
+        # With the gradient in the place of what was missing, the form is complete.
+        if weights is None:
+            (weights,) = gradients
+        else:
+            features += gradients
+        result: list[Tensor | None] = [None] * len(ctx.needs_input_grad)
+        if by_weights:
+            result[0] = _evaluate(None, kind, tuple(features), table, weights.shape[0])
+        for number, is_needed in enumerate(by_features):
+            if is_needed:
+                others, permuted = _without(features, number, table)
+                size = features[number].shape[1]
+                result[4 + number] = _evaluate(weights, kind, others, permuted, size)
+        return tuple(result)
 
 
 def _without(
-    features: tuple[Tensor, ...], number: int, table: Tensor
-) -> tuple[tuple[Tensor | None, ...], Tensor]:
+    features: list[Tensor], number: int, table: Tensor
+) -> tuple[tuple[Tensor, ...], Tensor]:
     """Leave a feature out and make its column of the table the last one, that of the result."""
     order = [*(i for i in range(len(features)) if i != number), number]
-    others = tuple(features[i] for i in order[:-1])
-    return _padded(others, _FACTORS), table[:, order].contiguous()
-
-
-class _MonomialSum(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any,
-        weights: Tensor,
-        kind: Tensor,
-        a: Tensor,
-        b: Tensor | None,
-        c: Tensor | None,
-        table: Tensor,
-        components: int | torch.SymInt,
-    ) -> Tensor:
-        ctx.save_for_backward(weights, kind, table, a, b, c)
-        return _sum(weights, kind, a, b, c, table, components)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        weights, kind, table, *factors = ctx.saved_tensors
-        features = (*_given(factors), gradients[0])
-        by_weights = None
-        if ctx.needs_input_grad[0]:
-            padded = _padded(features, _FACTORS + 1)
-            by_weights = _dispatch_weights(kind, *padded, table, weights.shape[0])
-        by_factors: list[Tensor | None] = [None] * _FACTORS
-        for number, factor in enumerate(features[:-1]):
-            if ctx.needs_input_grad[2 + number]:
-                others, permuted = _without(features, number, table)
-                by_factors[number] = _dispatch_sum(
-                    weights, kind, *others, permuted, factor.shape[1]
-                )
-        return by_weights, None, *by_factors, None, None
-
-
-class _MonomialWeights(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any,
-        kind: Tensor,
-        a: Tensor,
-        b: Tensor | None,
-        c: Tensor | None,
-        d: Tensor | None,
-        table: Tensor,
-        kinds: int | torch.SymInt,
-    ) -> Tensor:
-        ctx.save_for_backward(kind, table, a, b, c, d)
-        return _weights(kind, a, b, c, d, table, kinds)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        kind, table, *given = ctx.saved_tensors
-        features = _given(given)
-        by_features: list[Tensor | None] = [None] * (_FACTORS + 1)
-        for number, feature in enumerate(features):
-            if ctx.needs_input_grad[1 + number]:
-                others, permuted = _without(features, number, table)
-                by_features[number] = _dispatch_sum(
-                    gradients[0], kind, *others, permuted, feature.shape[1]
-                )
-        return None, *by_features, None, None
+    return tuple(features[i] for i in order[:-1]), table[:, order].contiguous()
