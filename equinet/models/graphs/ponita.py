@@ -146,18 +146,7 @@ class Ponita(GraphModel):
         edge_vectors: Float[Tensor, "edge xyz"],
         edge_scalars: Float[Tensor, "edge in_edge_scalar"],
     ) -> tuple[Float[Tensor, "node out_scalar"], Float[Tensor, "node out_vector xyz"]]:
-        """Apply the network to plain tensors, in the precision of the parameters.
-
-        Args:
-            scalars: Scalars [N, in_scalars] of the nodes.
-            vectors: Vectors [N, in_vectors, n] of the nodes.
-            edge_index: Senders and receivers [2, E].
-            edge_vectors: Vectors [E, n] from receiver to sender.
-            edge_scalars: Scalars [E, in_edge_scalars] of the edges.
-
-        Returns:
-            Scalars [N, out_scalars] and vectors [N, out_vectors, n] of the nodes.
-        """
+        """Apply the network to plain tensors, see :meth:`GraphModel.node_outputs`."""
         inputs = Inputs(scalars, vectors, edge_index, edge_vectors, edge_scalars)
         return self._run_blocks(inputs, calibrate=False)
 
