@@ -1,4 +1,4 @@
-"""The network as a whole: symmetries, smoothness, calibration, saving, bad input."""
+"""Ponita alone: symmetries of its modes, smoothness, calibration, saving, wrong options."""
 
 import copy
 import itertools
@@ -6,66 +6,16 @@ from typing import Any
 
 import pytest
 import torch
+from graph_networks import MODES, chiral_tetrahedron, cloud, moved, ponita
 from torch_geometric.data import Batch, Data
 
 from equinet.models import Ponita
 from equinet.o3 import orientation_grid
 
-MODES = [
-    {"mode": "bundle", "kernel": "mlp"},
-    {"mode": "bundle", "kernel": "zonal"},
-    {"mode": "bundle", "kernel": "full"},
-    {"mode": "bundle", "moving": True},
-    {"mode": "lifted"},
-    {"mode": "position"},
-]
 each_mode = pytest.mark.parametrize(
     "options", MODES, ids=lambda each: "-".join(str(value) for value in each.values())
 )
 each_kernel = pytest.mark.parametrize("kernel", ["mlp", "zonal", "full"])
-
-
-def network(**options: Any) -> Ponita:
-    torch.manual_seed(1)
-    vectors = 0 if options.get("mode") == "position" else 1
-    arguments = {
-        "in_scalars": 2,
-        "in_vectors": vectors,
-        "out_scalars": 3,
-        "out_vectors": 2 * vectors,
-        "channels": 8,
-        "layers": 2,
-    } | options
-    model = Ponita(**arguments).double()
-    for name, parameter in model.named_parameters():
-        # As they start, perceptrons hardly depend on their input, and symmetry costs them nothing.
-        if name.endswith("bias") or "functions.network" in name or "fiber_basis" in name:
-            torch.nn.init.normal_(parameter)
-    return model
-
-
-def all_pairs(nodes: int) -> torch.Tensor:
-    return (1 - torch.eye(nodes)).nonzero().T.flip(0)
-
-
-def cloud(nodes: int = 6, dimension: int = 3, seed: int = 0) -> Data:
-    generator = torch.Generator().manual_seed(seed)
-
-    def draw(*shape: int) -> torch.Tensor:
-        return torch.randn(*shape, dtype=torch.float64, generator=generator)
-
-    return Data(
-        x=draw(nodes, 2),
-        vec=draw(nodes, 1, dimension),
-        pos=draw(nodes, dimension),
-        edge_index=all_pairs(nodes),
-    )
-
-
-def moved(data: Data, matrix: torch.Tensor) -> Data:
-    result = copy.copy(data)
-    result.pos, result.vec = data.pos @ matrix.T, data.vec @ matrix.T
-    return result
 
 
 def error(model: Ponita, data: Data, matrix: torch.Tensor) -> float:
@@ -89,14 +39,14 @@ def test_is_exact_under_every_symmetry_of_the_grid(grid: str, kernel: str, movin
     if dimension == 2:
         # A kernel of the plane knows left from right.
         symmetry = symmetry[torch.linalg.det(symmetry) > 0]
-    model, data = network(grid=grid, kernel=kernel, moving=moving), cloud(dimension=dimension)
+    model, data = ponita(grid=grid, kernel=kernel, moving=moving), cloud(dimension=dimension)
     assert max(error(model, data, matrix) for matrix in symmetry) < 1e-12
 
 
 @each_kernel
 def test_reflections_of_the_plane_are_told_apart(kernel: str) -> None:
     reflection = torch.diag(torch.tensor([1.0, -1.0], dtype=torch.float64))
-    assert error(network(grid="circle10", kernel=kernel), cloud(dimension=2), reflection) > 1e-3
+    assert error(ponita(grid="circle10", kernel=kernel), cloud(dimension=2), reflection) > 1e-3
 
 
 @each_kernel
@@ -104,7 +54,7 @@ def test_reflections_of_the_plane_are_told_apart(kernel: str) -> None:
 def test_a_grid_that_turns_with_the_data_is_exact(
     grid: str, kernel: str, random_rotation: torch.Tensor
 ) -> None:
-    model, data = network(grid=grid, kernel=kernel), cloud()
+    model, data = ponita(grid=grid, kernel=kernel), cloud()
     before = model(data)
     for name, buffer in model.named_buffers():
         if name.endswith(("points", "frame")):
@@ -120,7 +70,7 @@ def test_finer_grids_are_closer_to_equivariant(
     kernel: str, gain: float, random_rotation: torch.Tensor
 ) -> None:
     grids = ("octahedron6", "icosahedron12", "union32", "repulsion64")
-    errors = [error(network(grid=grid, kernel=kernel), cloud(), random_rotation) for grid in grids]
+    errors = [error(ponita(grid=grid, kernel=kernel), cloud(), random_rotation) for grid in grids]
     assert all(finer < coarser for coarser, finer in itertools.pairwise(errors))
     assert errors[-1] < errors[0] / gain
 
@@ -128,7 +78,7 @@ def test_finer_grids_are_closer_to_equivariant(
 def test_full_kernels_see_how_orientations_lie_about_an_edge() -> None:
     """Separable ones see of the sender's orientation its angle with the receiver's alone."""
     data = cloud()
-    model = network(kernel="full")
+    model = ponita(kernel="full")
     basis = model.space.place(model._inputs(data)).geometry[0]
     points = orientation_grid("icosahedron12").points
     (alike,) = torch.isclose(points @ points[0], points[0] @ points[1]).nonzero(as_tuple=True)
@@ -140,7 +90,7 @@ def test_full_kernels_see_how_orientations_lie_about_an_edge() -> None:
 def test_zonal_kernels_are_closer_to_equivariant(random_rotation: torch.Tensor) -> None:
     data, spreads = Batch.from_data_list([cloud(seed=seed) for seed in range(4)]), []
     for kernel in ("mlp", "zonal"):
-        model = network(kernel=kernel, channels=32)
+        model = ponita(kernel=kernel, channels=32)
         model.calibrate(data)
         before, after = (model(each)["scalars"] for each in (data, moved(data, random_rotation)))
         spreads.append((after - before).std() / before.std(0).mean())
@@ -153,23 +103,13 @@ def test_other_modes_are_exact_under_all_rotations(
     mode: str, improper: bool, random_rotation: torch.Tensor
 ) -> None:
     rotation = -random_rotation if improper else random_rotation
-    assert error(network(mode=mode), cloud(), rotation) < 1e-12
+    assert error(ponita(mode=mode), cloud(), rotation) < 1e-12
 
 
 def test_chirality_costs_reflections_and_nothing_else(random_rotation: torch.Tensor) -> None:
-    model, data = network(mode="lifted", chiral=True), cloud()
+    model, data = ponita(mode="lifted", chiral=True), cloud()
     assert error(model, data, random_rotation) < 1e-12
     assert error(model, data, -random_rotation) > 1e-3
-
-
-def chiral_tetrahedron() -> Data:
-    """A center with four neighbors that all differ, as the carbon of an enantiomer."""
-    corners = torch.tensor([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]], dtype=torch.float64)
-    pos = torch.cat([torch.zeros(1, 3, dtype=torch.float64), corners])
-    x = torch.stack([torch.arange(5.0), torch.ones(5)], dim=1).double()
-    return Data(
-        x=x, vec=torch.zeros(5, 1, 3, dtype=torch.float64), pos=pos, edge_index=all_pairs(5)
-    )
 
 
 @pytest.mark.parametrize(
@@ -179,43 +119,16 @@ def chiral_tetrahedron() -> Data:
 def test_mirror_images_differ_only_with_complete_lifted_invariants(
     options: dict[str, Any], distinguishes: bool
 ) -> None:
-    model, data = network(level="graph", **options), chiral_tetrahedron()
+    model, data = ponita(level="graph", **options), chiral_tetrahedron()
     mirror = moved(data, torch.diag(torch.tensor([1.0, 1.0, -1.0], dtype=torch.float64)))
     found = [model(each)["scalars"] for each in (data, mirror)]
     difference = (found[0] - found[1]).abs().max() / found[0].abs().max()
     assert difference > 1e-7 if distinguishes else difference < 1e-14
 
 
-@each_mode
-def test_translation_and_order_do_not_matter(options: dict[str, Any]) -> None:
-    model, data = network(**options), cloud()
-    order, edges = torch.randperm(6), torch.randperm(30)
-    place = order.argsort()
-    other = Data(
-        x=data.x[order],
-        vec=data.vec[order],
-        pos=data.pos[order] + torch.tensor([3.0, -1.0, 40.0]),
-        edge_index=place[data.edge_index][:, edges],
-    )
-    before, after = model(data), model(other)
-    for name in before:
-        torch.testing.assert_close(after[name], before[name][order], rtol=0, atol=1e-11)
-
-
-@each_mode
-@pytest.mark.parametrize("level", ["node", "graph"])
-def test_batching_changes_nothing(options: dict[str, Any], level: str) -> None:
-    model = network(level=level, **options)
-    graphs = [cloud(6, seed=0), cloud(1, seed=1), cloud(4, seed=2)]
-    together = model(Batch.from_data_list(graphs))
-    for name, value in together.items():
-        expected = torch.cat([model(each)[name] for each in graphs])
-        torch.testing.assert_close(value, expected, rtol=0, atol=1e-12)
-
-
 def test_nodes_move_by_what_has_been_read_out() -> None:
     """A network of two blocks by hand: its second block is one of the moved graph."""
-    model, data = network(moving=True, kernel="zonal"), cloud()
+    model, data = ponita(moving=True, kernel="zonal"), cloud()
     seen = []
     for block in model.blocks:
         block.register_forward_hook(lambda _, inputs, output: seen.append((*inputs, output)))
@@ -235,60 +148,15 @@ def test_nodes_move_by_what_has_been_read_out() -> None:
     torch.testing.assert_close(seen[0][2], moved_basis)
 
 
-def test_outputs_of_a_graph_are_sums_over_its_nodes() -> None:
-    nodes, graph = network()(cloud()), network(level="graph")(cloud())
-    for name, value in graph.items():
-        torch.testing.assert_close(value, nodes[name].sum(0, keepdim=True))
-
-
-@each_mode
-def test_bad_geometry_gives_finite_values_and_derivatives(options: dict[str, Any]) -> None:
-    """Two nodes in one place, a node without neighbors, a loop and an edge that is there twice."""
-    model, data = network(cutoff=3.0, **options), cloud(5)
-    data.pos[1] = data.pos[0]
-    used = (data.edge_index < 4).all(0)
-    extra = torch.tensor([[2, 2], [2, 3]])
-    data.edge_index = torch.cat([data.edge_index[:, used], extra], dim=1)
-    data.pos.requires_grad_()
-    result = model(data)
-    energy = sum(each.square().sum() for each in result.values())
-    (force,) = torch.autograd.grad(energy, data.pos, create_graph=True)
-    force.square().sum().backward()
-    gradients = [each.grad for each in model.parameters()]
-    assert all(each.isfinite().all() for each in (*result.values(), force, data.pos.grad))
-    assert all(each is None or each.isfinite().all() for each in gradients)
-    if options["mode"] == "lifted":
-        assert (result["scalars"][4] == 0).all()
-
-
-@each_mode
-def test_no_edges_at_all(options: dict[str, Any]) -> None:
-    data = cloud(3)
-    data.edge_index = data.edge_index[:, :0]
-    result = network(**options)(data)
-    assert all(each.isfinite().all() for each in result.values())
-
-
-@pytest.mark.parametrize("options", [each for each in MODES if each["mode"] != "lifted"])
-def test_a_neighbor_leaves_smoothly_at_the_cutoff(options: dict[str, Any]) -> None:
-    model, data = network(cutoff=2.0, level="graph", in_edge_scalars=1, **options), cloud(2)
-    data.edge_scalars = torch.tensor([[1.5], [-0.5]], dtype=torch.float64)
-    direction = torch.nn.functional.normalize(torch.randn(3, dtype=torch.float64), dim=0)
-
-    def difference(distance: float) -> float:
-        data.pos = torch.stack([torch.zeros(3).double(), distance * direction])
-        return (model(data)["scalars"] - alone).abs().max().item()
-
-    data.pos = torch.stack([torch.zeros(3).double(), 2.5 * direction])
-    alone = model(data)["scalars"]
-    near, nearer = difference(2 - 1e-2), difference(2 - 1e-3)
-    # The envelope has a triple zero.
-    assert 0 < nearer < 2e-3 * near
+def test_a_node_without_neighbors_has_no_lifted_orientations() -> None:
+    data = cloud(5)
+    data.edge_index = data.edge_index[:, (data.edge_index < 4).all(0)]
+    assert (ponita(mode="lifted")(data)["scalars"][4] == 0).all()
 
 
 @each_kernel
 def test_forces_are_continuous_across_an_orientation(kernel: str) -> None:
-    model = network(level="graph", grid="octahedron6", kernel=kernel)
+    model = ponita(level="graph", grid="octahedron6", kernel=kernel)
     data = cloud(2)
 
     def slope(across: float) -> float:
@@ -315,7 +183,7 @@ def test_with_the_distance_from_the_axis_forces_would_jump(monkeypatch: pytest.M
 
 @each_mode
 def test_calibration_keeps_the_size_of_features(options: dict[str, Any]) -> None:
-    model, data = network(**options), Batch.from_data_list([cloud(seed=i) for i in range(4)])
+    model, data = ponita(**options), Batch.from_data_list([cloud(seed=i) for i in range(4)])
     model.calibrate(data)
     sizes = []
     for block in model.blocks:
@@ -333,7 +201,7 @@ def test_calibration_keeps_the_size_of_features(options: dict[str, Any]) -> None
 
 
 def test_calibration_depends_on_the_batch_alone() -> None:
-    first, second, data = network(), network(), cloud()
+    first, second, data = ponita(), ponita(), cloud()
     first.calibrate(data)
     torch.manual_seed(5)
     second.calibrate(data)
@@ -345,49 +213,11 @@ def test_calibration_of_constant_features_is_refused() -> None:
     data = cloud()
     data.x, data.vec = torch.zeros_like(data.x), torch.zeros_like(data.vec)
     with pytest.raises(ValueError, match="calibrate needs features that vary"):
-        network().calibrate(data)
-
-
-@each_mode
-def test_a_loss_on_forces_reaches_every_parameter(options: dict[str, Any]) -> None:
-    model, data = network(level="graph", **options), cloud()
-    data.pos.requires_grad_()
-    result = model(data)
-    energy = sum(each.sum() for each in result.values())
-    (force,) = torch.autograd.grad(energy, data.pos, create_graph=True)
-    (energy.square() + force.square().sum()).backward()
-    for name, parameter in model.named_parameters():
-        assert parameter.grad is not None, name
-        assert parameter.grad.abs().sum() > 0, name
-
-
-@each_mode
-def test_forces_are_minus_the_gradient(options: dict[str, Any]) -> None:
-    model, data = network(level="graph", **options), cloud()
-    direction, step = torch.randn_like(data.pos), 1e-5
-    energies = []
-    for sign in (1, -1):
-        shifted = copy.copy(data)
-        shifted.pos = data.pos + sign * step * direction
-        energies.append(model(shifted)["scalars"].sum().item())
-    data.pos.requires_grad_()
-    (gradient,) = torch.autograd.grad(model(data)["scalars"].sum(), data.pos)
-    slope = (gradient * direction).sum().item()
-    assert (energies[0] - energies[1]) / (2 * step) == pytest.approx(slope, rel=1e-6)
-    assert gradient.sum(0).abs().max() < 1e-11
-
-
-@each_mode
-def test_inputs_of_edges_matter(options: dict[str, Any]) -> None:
-    model, data = network(in_edge_scalars=2, **options), cloud()
-    data.edge_scalars = torch.randn(30, 2, dtype=torch.float64)
-    before = model(data)["scalars"]
-    data.edge_scalars = data.edge_scalars + torch.tensor([0.0, 1.0])
-    assert (model(data)["scalars"] - before).abs().max() > 1e-3
+        ponita().calibrate(data)
 
 
 def test_a_checkpoint_carries_its_grid() -> None:
-    model, data = network(grid="repulsion7", kernel="zonal"), cloud()
+    model, data = ponita(grid="repulsion7", kernel="zonal"), cloud()
     twin = Ponita(**model.arguments).double()
     for name, buffer in twin.named_buffers():
         if name.endswith("points"):
@@ -396,31 +226,21 @@ def test_a_checkpoint_carries_its_grid() -> None:
     assert torch.equal(twin(data)["scalars"], model(data)["scalars"])
     # As many orientations, but opposite two by two: these cannot be loaded by mistake.
     with pytest.raises(RuntimeError, match="size mismatch"):
-        network(grid="fibonacci12").load_state_dict(network(grid="icosahedron12").state_dict())
-
-
-@each_mode
-def test_float32_is_enough_far_from_the_origin(options: dict[str, Any]) -> None:
-    model, data = network(**options), cloud()
-    expected = model(data)["scalars"]
-    data.pos = data.pos + 1e4
-    found = model.float()(data)["scalars"]
-    assert found.dtype == torch.float32
-    assert (found - expected).abs().max() < 1e-4 * expected.abs().max()
+        ponita(grid="fibonacci12").load_state_dict(ponita(grid="icosahedron12").state_dict())
 
 
 def test_more_nodes_than_a_byte_can_count_and_short_indices() -> None:
     data = cloud(140)
     data.edge_index = data.edge_index[:, ::40]
-    model = network(kernel="zonal")
+    model = ponita(kernel="zonal")
     expected = model(data)["scalars"]
     data.edge_index = data.edge_index.int()
     torch.testing.assert_close(model(data)["scalars"], expected)
-    assert (expected[139] - network(kernel="zonal")(cloud(140))["scalars"][139]).abs().max() > 1e-6
+    assert (expected[139] - ponita(kernel="zonal")(cloud(140))["scalars"][139]).abs().max() > 1e-6
 
 
 def test_seeded_networks_are_alike() -> None:
-    first, second = network(), network()
+    first, second = ponita(), ponita()
     for name, value in first.state_dict().items():
         assert torch.equal(value, second.state_dict()[name]), name
 
@@ -429,35 +249,14 @@ def test_seeded_networks_are_alike() -> None:
     ("options", "message"),
     [
         ({"grid": "icosa12"}, "no orientation grid 'icosa12'; the nearest names are icosahedron12"),
-        ({"channels": 0}, "channels must be at least 1, found 0"),
-        ({"layers": 0}, "layers must be at least 1, found 0"),
-        ({"in_vectors": -1}, "in_vectors must be at least 0, found -1"),
         ({"lmax": -1}, "lmax must be at least 0, found -1"),
-        ({"in_scalars": 0, "in_vectors": 0}, "in_scalars and in_vectors must not both be 0"),
         ({"cutoff": 0.0}, "cutoff must be above 0, or None"),
         ({"mode": "lifted", "kernel": "zonal"}, "kernel='zonal' needs mode='bundle'"),
         ({"mode": "lifted", "moving": True}, "moving=True needs mode='bundle' and an output"),
-        ({"out_vectors": 0, "moving": True}, "to move by, found mode='bundle' and out_vectors=0"),
         ({"chiral": True}, "chiral=True needs mode='lifted', found mode='bundle'"),
         ({"mode": "position", "in_vectors": 1}, "mode='position' has no vectors"),
     ],
 )
 def test_wrong_options_are_named(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        network(**options)
-
-
-@pytest.mark.parametrize(
-    ("field", "value", "message"),
-    [
-        ("x", torch.zeros(6, 3), r"x of the graph must have shape \[6, 2\], found \[6, 3\]"),
-        ("vec", torch.zeros(6, 3), r"vec of the graph must have shape \[6, 1, 3\], found \[6, 3\]"),
-        ("vec", None, r"the graph lacks vec; it must have shape \[6, 1, 3\]"),
-        ("pos", torch.zeros(6, 2), r"pos of the graph must have shape \[6, 3\], found \[6, 2\]"),
-    ],
-)
-def test_wrong_fields_are_named(field: str, value: Any, message: str) -> None:
-    data = cloud()
-    data[field] = value
-    with pytest.raises(ValueError, match=message):
-        network()(data)
+        ponita(**options)
