@@ -7,6 +7,7 @@ Each op has its Python half in a file here: fake kernels and derivatives, in a f
 import functools
 import importlib
 import json
+import pkgutil
 import threading
 from pathlib import Path
 from typing import Any
@@ -20,20 +21,14 @@ __all__ = [
     "FOLDER",
     "LIBRARY",
     "build_report",
-    "filter_sum",
     "load",
     "load_cuda",
-    "monomial_sum",
-    "sphere_forms",
     "unavailable",
 ]
 
 FOLDER = Path(__file__).parent
 LIBRARY = "libequinet.so"
 CUDA_LIBRARY = "libequinet_cuda.so"
-
-# Ops that are complete: schema, kernels, and a file of this name here.
-_OPS = ("sphere_forms", "filter_sum", "monomial_sum")
 
 # Every call of an op asks; several threads may be the first.
 _reasons: dict[tuple[str, str], str] = {}
@@ -89,9 +84,8 @@ def load() -> str:
             torch.ops.equinet.cpu_capability()
         except RuntimeError as error:
             raise BackendError(str(error)) from None
-        for op in (*_OPS, "as_declared"):
-            if hasattr(torch.ops.equinet, op):
-                importlib.import_module(f"{__name__}.{op}").register()
+        for op in _complete_ops():
+            importlib.import_module(f"{__name__}.{op}").register()
     return reason
 
 
@@ -131,10 +125,17 @@ def _find_reason(op: str, device: str) -> str:
     if reason:
         return reason
     name, key = (CUDA_LIBRARY, "CUDA") if device == "cuda" else (LIBRARY, "CPU")
-    is_there = op in _OPS and hasattr(torch.ops.equinet, op)
-    if is_there and torch._C._dispatch_has_kernel_for_dispatch_key(f"equinet::{op}", key):
+    if op in _complete_ops() and torch._C._dispatch_has_kernel_for_dispatch_key(
+        f"equinet::{op}", key
+    ):
         return ""
     return f"{FOLDER / name} has no kernel of {op!r}; {_ADVICE}"
+
+
+def _complete_ops() -> list[str]:
+    """List the ops of the loaded library whose Python half is a file of this folder."""
+    files = (module.name for module in pkgutil.iter_modules(__path__))
+    return [name for name in files if hasattr(torch.ops.equinet, name)]
 
 
 def _load_library(name: str, part: str) -> str:
