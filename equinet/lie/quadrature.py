@@ -9,10 +9,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from equinet.lie.cube_points import PointRule, lattice_points, random_points, sobol_points
 from equinet.lie.designs import radial_rule, rotation_subgroup, stretch_directions
 from equinet.lie.group import Group
 from equinet.lie.linear import SO, LinearGroup
-from equinet.lie.points import PointRule, lattice_points, random_points, sobol_points
 from equinet.lie.rotations import rotation_log
 from equinet.lie.window import Window
 from equinet.names import named

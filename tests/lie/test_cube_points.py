@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from equinet.lie.points import lattice_points, random_points, sobol_points
+from equinet.lie.cube_points import lattice_points, random_points, sobol_points
 
 RULES = [lattice_points, sobol_points, random_points]
 every_rule = pytest.mark.parametrize("rule", RULES)
