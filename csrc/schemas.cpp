@@ -29,4 +29,16 @@ STABLE_TORCH_LIBRARY(equinet, m) {
   m.def(
       "monomial_weights(Tensor kind, Tensor a, Tensor? b, Tensor? c, Tensor? d, Tensor table, "
       "SymInt kinds) -> Tensor");
+
+  // Values of splines at the lengths of edges, and the sum of their slopes with weights; the rows
+  // are explained in radial_spline/cpu_kernels.h.
+  m.def("radial_spline(Tensor distances, Tensor rows, float spacing) -> Tensor");
+  m.def(
+      "radial_spline_slope(Tensor distances, Tensor rows, float spacing, Tensor weights) -> "
+      "Tensor");
+
+  // Lengths and harmonics of vectors, and the gradient by the vectors from those by lengths and
+  // harmonics.
+  m.def("edge_harmonics(Tensor vectors, SymInt lmax) -> (Tensor, Tensor)");
+  m.def("edge_gradient(Tensor vectors, Tensor by_length, Tensor by_harmonics) -> Tensor");
 }

@@ -14,6 +14,7 @@ from equinet import zoo
 from equinet.data import Frame, frame_from_atoms, to_graph
 from equinet.data.survey import Coverage
 from equinet.errors import BackendError, ConfigError
+from equinet.inference import fixed
 from equinet.models import Potential
 
 try:
@@ -113,6 +114,7 @@ class EquinetCalculator(Calculator):
         if not isinstance(model, Potential):
             raise ConfigError(f"{model_or_name} is no potential but a {type(model).__name__}")
         self.model = model.requires_grad_(requires_grad=False)
+        self._fixed = fixed(self.model)
         self.device = torch.device(device)
         self._lock = _Lock()
         # Attributes instead of results, among which ASE refuses names that it does not know.
@@ -177,7 +179,8 @@ class EquinetCalculator(Calculator):
         frame = frame_from_atoms(atoms, source="atoms")
         self._warn_of_unlike(frame)
         graph = to_graph(frame, self.model.neighborhood).to(self.device)
-        found = self.model(graph, forces=True, stress=has_stress)
+        evaluate = self.model if self._fixed is None or self.model.is_compiled else self._fixed
+        found = evaluate(graph, forces=True, stress=has_stress)
         energy = found["energy"].item()
         self.results = {
             "energy": energy,

@@ -12,7 +12,7 @@ from equinet.models.images import DenseGroupResNet, GroupResNet
 from equinet.models.mace import MACE
 from equinet.models.mace_gaunt import MACEGaunt
 from equinet.models.ponita_potential import PonitaPotential
-from equinet.models.potential import Potential
+from equinet.models.potential import Potential, edge_vectors, stress_of
 from equinet.models.properties import PropertyModel
 
 __all__ = [
@@ -31,8 +31,10 @@ __all__ = [
     "Potential",
     "PropertyModel",
     "all_models",
+    "edge_vectors",
     "extended",
     "find_model",
     "most_alike",
     "name_of_model",
+    "stress_of",
 ]

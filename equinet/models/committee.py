@@ -94,7 +94,7 @@ class Committee(Potential):
     @property
     def symmetry(self) -> Float[Tensor, "operation 3 3"] | None:
         """Symmetry of the members, which is the same for all."""
-        return self._potentials[0].symmetry
+        return self.potentials[0].symmetry
 
     def calibrate(self, graph: Any) -> None:
         """Calibrate every member, see :meth:`equinet.models.Potential.calibrate`.
@@ -102,12 +102,12 @@ class Committee(Potential):
         Args:
             graph: Batch of the training data, as in a call.
         """
-        for member in self._potentials:
+        for member in self.potentials:
             member.calibrate(graph)
 
     def weight_decay_parameters(self) -> list[Tensor]:
         """Return the parameters of all members on which weight decay acts."""
-        return [p for member in self._potentials for p in member.weight_decay_parameters()]
+        return [p for member in self.potentials for p in member.weight_decay_parameters()]
 
     def evaluate(
         self,
@@ -126,12 +126,21 @@ class Committee(Potential):
             member.evaluate(
                 species, pos, cell, batch, edge_index, edge_shift, strain, forces=forces
             )
-            for member in self._potentials
+            for member in self.potentials
         ]
+        return self.combine(found)
+
+    @staticmethod
+    def combine(found: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+        """Return the means over the results of members, and their spread.
+
+        Args:
+            found: Results of each member for one graph, as of a call.
+        """
         stacked = {name: torch.stack([each[name] for each in found]) for name in found[0]}
         results = {name: values.mean(0) for name, values in stacked.items()}
         results["energy_spread"] = stacked["energy"].std(0)
-        if forces:
+        if "forces" in stacked:
             # The derivative of the norm at zero is zero, so members may agree exactly.
             results["forces_spread"] = torch.linalg.vector_norm(stacked["forces"].std(0), dim=-1)
         return results
@@ -145,10 +154,11 @@ class Committee(Potential):
         """Return the mean over the members, in eV, without reference energies."""
         energies = [
             member.scale * member.atomic_energies(species, vectors, edge_index) + member.shift
-            for member in self._potentials
+            for member in self.potentials
         ]
         return torch.stack(energies).mean(0)
 
     @property
-    def _potentials(self) -> list[Potential]:
+    def potentials(self) -> list[Potential]:
+        """The members as potentials."""
         return cast("list[Potential]", list(self.members))

@@ -132,6 +132,11 @@ class Potential(Model):
         return next(self.parameters()).dtype
 
     @property
+    def is_compiled(self) -> bool:
+        """Whether :meth:`compile` has been called."""
+        return self._compiled is not None
+
+    @property
     def symmetry(self) -> Float[Tensor, "operation 3 3"] | None:
         """Orthogonal matrices under which energies are exactly invariant; None for all of O(3).
 
@@ -249,7 +254,7 @@ class Potential(Model):
         if forces:
             results["forces"] = -gradients[0] if direct is None else self.scale * direct.to(pos)
         if strain is not None:
-            results["stress"] = _stress(gradients[-1], cell)
+            results["stress"] = stress_of(gradients[-1], cell)
         reference = self.reference_energies(species, batch, num_graphs)
         return {"energy": interaction + reference, **results}
 
@@ -319,8 +324,22 @@ def _recordable(graph: Any) -> Any:
     return graph
 
 
-def _stress(gradient: Tensor, cell: Tensor) -> Tensor:
-    """Return the derivative by the strain divided by the volume; zero where there is no cell."""
+def stress_of(
+    gradient: Float[Tensor, "graph 3 3"], cell: Float[Tensor, "graph 3 3"]
+) -> Float[Tensor, "graph 3 3"]:
+    """Divide the symmetric part of the derivative by the strain by the volume.
+
+    Args:
+        gradient: Derivative of the energy of each graph by the strain [G, 3, 3], eV.
+        cell: Lattice vectors in rows [G, 3, 3], Å.
+
+    Returns:
+        Stress [G, 3, 3], eV/Å³; zero where there is no cell.
+
+    Example:
+        >>> stress_of(torch.eye(3)[None], 2 * torch.eye(3)[None])[0, 0]
+        tensor([0.1250, 0.0000, 0.0000])
+    """
     a, b, c = cell.unbind(1)
     volume = torch.linalg.vecdot(a, torch.linalg.cross(b, c)).abs().reshape(-1, 1, 1)
     symmetric = (gradient + gradient.mT) / 2
@@ -344,6 +363,16 @@ def edge_vectors(
         edge_index: Senders and receivers [2, E].
         edge_shift: Shift of each edge [E, 3], in units of the lattice vectors.
         strain: Strain of each graph [G, 3, 3], whose symmetric part is applied; None for none.
+
+    Returns:
+        Edge vectors [E, 3], Å.
+
+    Example:
+        >>> pos, cell = torch.tensor([[0.0, 0, 0], [1.0, 0, 0]]), torch.zeros(1, 3, 3)
+        >>> edge_vectors(
+        ...     pos, cell, torch.zeros(2).long(), torch.tensor([[1], [0]]), torch.zeros(1, 3)
+        ... )
+        tensor([[1., 0., 0.]])
     """
     sender, receiver = edge_index
     graph_of_edge = batch[receiver]

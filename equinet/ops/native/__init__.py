@@ -21,8 +21,13 @@ __all__ = [
     "FOLDER",
     "LIBRARY",
     "build_report",
+    "edge_harmonics",
+    "filter_sum",
+    "forms",
     "load",
     "load_cuda",
+    "radial_spline",
+    "sphere_forms",
     "unavailable",
 ]
 

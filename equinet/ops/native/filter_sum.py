@@ -52,6 +52,32 @@ def filter_sum(
     return _dispatch_sum(*both, samples, table, source, target, targets)
 
 
+def filter_correlation(
+    harmonics: Tensor | None,
+    radial: Tensor | None,
+    u: Tensor,
+    v: Tensor,
+    table: Tensor | None,
+    source: Tensor,
+    target: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """Differentiate the form of the module by the harmonics and by the radial weights.
+
+    Args:
+        harmonics: Harmonics [E, (lmax + 1)²], or None where the second result is not wanted.
+        radial: Weights [E, lmax + 1, C], or None where the first result is not wanted.
+        u: Samples at the sources, as in :func:`filter_sum`.
+        v: Samples at the targets, of the shape of its result.
+        table: Harmonics at the first half of the points, or None, as in :func:`filter_sum`.
+        source: Index [E] into ``u``.
+        target: Index [E] into ``v``.
+
+    Returns:
+        [E, (lmax + 1)²] and [E, lmax + 1, C]; a result that is not wanted is empty.
+    """
+    return _dispatch_correlation(harmonics, radial, u, v, table, source, target)
+
+
 def register() -> None:
     """Tell torch shapes and derivatives of both ops; once, after their library is loaded."""
     torch.library.register_fake("equinet::filter_sum", _allocate_sum)

@@ -1,0 +1,158 @@
+"""Pieces of a system: atoms that are evaluated together, and the atoms that they read.
+
+Atoms are numbered anew, so that those of a piece follow one another, sorted by species.
+"""
+
+import itertools
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Atoms that a layer evaluates together.
+
+    Attributes:
+        atoms: Numbers of the atoms, N of them.
+        species: Species [N] of the atoms.
+        kinds: Each species that occurs, with the place of its atoms in the piece.
+        others: Numbers [S - N] of the atoms outside of the piece that send to it; None if there
+            are none because the piece is the whole system.
+        edges: Numbers [E] of the edges that end at the atoms; None for all edges.
+        sender: Place [E] of each edge's sender among the atoms of the piece and the others.
+        receiver: Place [E] of each edge's receiver in the piece.
+    """
+
+    atoms: slice
+    species: Int[Tensor, " node"]
+    kinds: list[tuple[int, slice]]
+    others: Int[Tensor, " other"] | None
+    edges: Int[Tensor, " edge"] | None
+    sender: Int[Tensor, " edge"]
+    receiver: Int[Tensor, " edge"]
+
+    @property
+    def size(self) -> int:
+        """Number N of atoms in the piece."""
+        return len(self.species)
+
+    @property
+    def reads(self) -> int:
+        """Number S of atoms that the piece reads."""
+        return self.size + (0 if self.others is None else len(self.others))
+
+    def read(self, features: Float[Tensor, "lm atom channel"]) -> Float[Tensor, "lm seen channel"]:
+        """Take the features of the atoms that the piece reads from those of all atoms."""
+        if self.others is None:
+            return features
+        return torch.cat([features[:, self.atoms], features[:, self.others]], dim=1)
+
+    def add(
+        self, features: Float[Tensor, "lm atom channel"], seen: Float[Tensor, "lm seen channel"]
+    ) -> None:
+        """Add to the features of all atoms what the piece has for those that it reads."""
+        features[:, self.atoms] += seen[:, : self.size]
+        if self.others is not None:
+            features.index_add_(1, self.others, seen[:, self.size :])
+
+
+def whole(
+    species: Int[Tensor, " node"], edge_index: Int[Tensor, "2 edge"]
+) -> tuple[Piece, Int[Tensor, " node"]]:
+    """Take a system as one piece.
+
+    Args:
+        species: Species [N] of the atoms.
+        edge_index: Senders and receivers [2, E].
+
+    Returns:
+        The piece, and the old numbers [N] of the atoms in their new order.
+    """
+    kinds = species.numpy()
+    order = np.argsort(kinds, kind="stable")
+    place = np.empty(len(order), dtype=np.int32)
+    place[order] = np.arange(len(order), dtype=np.int32)
+    sender, receiver = torch.from_numpy(place[edge_index.numpy()])
+    old = torch.from_numpy(order)
+    atoms = slice(0, len(order))
+    runs = _runs(kinds[order])
+    return Piece(atoms, species[old], runs, None, None, sender, receiver), old
+
+
+def split(
+    species: Int[Tensor, " node"],
+    edge_index: Int[Tensor, "2 edge"],
+    places: Float[np.ndarray, "node dimension"],
+    size: int,
+) -> tuple[list[Piece], Int[Tensor, " node"]]:
+    """Split a system into pieces that are compact in space.
+
+    Args:
+        species: Species [N] of the atoms.
+        edge_index: Senders and receivers [2, E].
+        places: Coordinates [N, D] by which pieces are compact, in one unit.
+        size: Largest number of atoms in a piece.
+
+    Returns:
+        Pieces that have every atom and every edge once, and the old numbers [N] of the atoms in
+        their new order.
+    """
+    kinds = species.numpy()
+    groups = [part[np.argsort(kinds[part], kind="stable")] for part in _bisect(places, size)]
+    order = np.concatenate(groups)
+    starts = np.cumsum([0, *map(len, groups)])
+    number = np.empty(len(order), dtype=np.int32)
+    number[order] = np.arange(len(order), dtype=np.int32)
+    sender, receiver = number[edge_index.numpy()]
+    by_receiver = np.argsort(receiver, kind="stable")
+    ends = np.searchsorted(receiver[by_receiver], starts)
+    place = np.empty(len(order), dtype=np.int32)
+    pieces = []
+    for index, (start, stop) in enumerate(itertools.pairwise(starts)):
+        edges = by_receiver[ends[index] : ends[index + 1]]
+        senders = sender[edges]
+        others = np.unique(senders[(senders < start) | (senders >= stop)])
+        place[start:stop] = np.arange(stop - start, dtype=np.int32)
+        place[others] = np.arange(stop - start, stop - start + len(others), dtype=np.int32)
+        own = kinds[order[start:stop]]
+        pieces.append(
+            Piece(
+                atoms=slice(int(start), int(stop)),
+                species=torch.from_numpy(own),
+                kinds=_runs(own),
+                others=torch.from_numpy(others),
+                edges=torch.from_numpy(edges),
+                sender=torch.from_numpy(place[senders]),
+                receiver=torch.from_numpy(receiver[edges] - np.int32(start)),
+            )
+        )
+    return pieces, torch.from_numpy(order)
+
+
+def _bisect(places: np.ndarray, size: int) -> list[np.ndarray]:
+    """Halve a set of places along its longest side until the parts are small enough."""
+    parts, done = [np.arange(len(places))], []
+    while parts:
+        part = parts.pop()
+        if len(part) <= size:
+            done.append(part)
+            continue
+        inside = places[part]
+        axis = int(np.argmax(inside.max(0) - inside.min(0)))
+        middle = len(part) // 2
+        order = np.argpartition(inside[:, axis], middle)
+        parts += [part[order[:middle]], part[order[middle:]]]
+    return done
+
+
+def _runs(kinds: np.ndarray) -> list[tuple[int, slice]]:
+    """List the values in a sorted array, and where each is."""
+    starts = np.flatnonzero(np.diff(kinds, prepend=-1)).tolist()
+    stops = [*starts[1:], len(kinds)]
+    return [
+        (int(kinds[start]), slice(start, stop)) for start, stop in zip(starts, stops, strict=True)
+    ]
