@@ -32,7 +32,7 @@ ROOMS = {
     "testing": {"ops", "o3", "lie"},
     "bench": {"ops", "o3", "testing"},
     "configuration": {"zoo"},
-    "evaluation": {"models", "data", "diffusion", "ops", "o3"},
+    "evaluation": {"inference", "models", "data", "diffusion", "ops", "o3"},
     "training": {
         *("evaluation", "models", "data", "zoo", "diffusion", "nn", "ops", "o3", "lie"),
         "configuration",

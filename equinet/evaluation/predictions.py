@@ -17,6 +17,7 @@ from equinet.evaluation.potential_errors import POTENTIAL_ERRORS, PotentialError
 from equinet.evaluation.published import PublishedRow
 from equinet.evaluation.residuals import counted_atoms, labeled_structures, residuals
 from equinet.evaluation.tables import lay_out
+from equinet.inference import fastest
 
 _LABELS = ("energy", "forces")
 
@@ -130,6 +131,7 @@ def predict(
         ['energy_mae', 'energy_mae_per_atom']
     """
     model = model.to(device).eval()
+    evaluate = fastest(model)
     errors = PotentialErrors(shared=False).to(device)
     parts: dict[str, list[torch.Tensor]] = {
         name: []
@@ -144,7 +146,7 @@ def predict(
         wanted = "stress" in graph and getattr(model, "conservative", True)
         options = {"stress": True} if wanted else {}
         with torch.no_grad():  # models that differentiate their energy enable gradients themselves
-            results = {name: value.detach() for name, value in model(graph, **options).items()}
+            results = {name: value.detach() for name, value in evaluate(graph, **options).items()}
         checked = {name: results[name] for name in ("energy", "forces")}
         refuse_not_finite(checked, graph.batch, loader=loader, before=before)
         before += len(results["energy"])

@@ -13,6 +13,7 @@ from torch_geometric.data import Batch, Data
 from equinet.data import Frame, to_graph
 from equinet.errors import DataError
 from equinet.evaluation.lbfgs import PackedLBFGS
+from equinet.inference import Evaluation, fastest
 from equinet.neighborhood import Neighborhood
 
 CONVERGED, UNFINISHED, DIVERGED = "converged", "unfinished", "diverged"
@@ -120,6 +121,7 @@ def relax(
             f"{fmax}, {max_steps} and {max_atoms}"
         )
     model = model.to(device).eval()
+    evaluate = fastest(model)
     optimizer = PackedLBFGS()
     waiting = enumerate(frames)
     upcoming = next(waiting, None)
@@ -140,7 +142,7 @@ def relax(
         yield from ended.values()
         if not active:
             continue
-        forces = _evaluate(model, active, graphs, device)
+        forces = _evaluate(evaluate, active, graphs, device)
         ended = {
             place: result
             for place, each in enumerate(active)
@@ -174,12 +176,15 @@ def _build(
 
 
 def _evaluate(
-    model: Any, active: Sequence[_Active], graphs: Sequence[Data], device: torch.device | str
+    evaluate: Evaluation,
+    active: Sequence[_Active],
+    graphs: Sequence[Data],
+    device: torch.device | str,
 ) -> list[Tensor]:
     """Evaluate all structures, record energies and largest forces, return forces on free atoms."""
     batch = Batch.from_data_list(_alike(graphs)).to(device)
     with torch.no_grad():  # models that differentiate their energy enable gradients themselves
-        found = model(batch)
+        found = evaluate(batch)
     energies = found["energy"].detach().double().cpu()
     sizes = [len(each.frame) for each in active]
     forces = list(found["forces"].detach().double().cpu().split(sizes))

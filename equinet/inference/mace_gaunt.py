@@ -15,7 +15,7 @@ from equinet.inference.pieces import Piece, split, whole
 from equinet.models import MACEGaunt
 
 # Atoms of a piece: their features, samples and radial weights stay in the cache of a core.
-PIECE = 512
+PIECE = 256
 
 
 class FixedMACEGaunt:

@@ -1,6 +1,8 @@
 """Pieces of a system: atoms that are evaluated together, and the atoms that they read.
 
-Atoms are numbered anew, so that those of a piece follow one another, sorted by species.
+Atoms are numbered anew: sorted by species in a small system, which is one piece, and along a path
+through space in a large one. There, the features that one atom reads are mostly those that the atom
+before has read, which lie in the cache still.
 """
 
 import itertools
@@ -11,6 +13,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+# Atoms whose order does not matter, as all of them have nearly the same neighbors.
+_LEAF = 4
+
 
 @dataclass(frozen=True)
 class Piece:
@@ -19,7 +24,7 @@ class Piece:
     Attributes:
         atoms: Numbers of the atoms, N of them.
         species: Species [N] of the atoms.
-        kinds: Each species that occurs, with the place of its atoms in the piece.
+        kinds: Each species that occurs, with the places of its atoms in the piece.
         others: Numbers [S - N] of the atoms outside of the piece that send to it; None if there
             are none because the piece is the whole system.
         edges: Numbers [E] of the edges that end at the atoms; None for all edges.
@@ -29,7 +34,7 @@ class Piece:
 
     atoms: slice
     species: Int[Tensor, " node"]
-    kinds: list[tuple[int, slice]]
+    kinds: list[tuple[int, slice | Tensor]]
     others: Int[Tensor, " other"] | None
     edges: Int[Tensor, " edge"] | None
     sender: Int[Tensor, " edge"]
@@ -102,9 +107,8 @@ def split(
         their new order.
     """
     kinds = species.numpy()
-    groups = [part[np.argsort(kinds[part], kind="stable")] for part in _bisect(places, size)]
-    order = np.concatenate(groups)
-    starts = np.cumsum([0, *map(len, groups)])
+    order = _path(places)
+    starts = np.linspace(0, len(order), -(-len(order) // size) + 1).astype(int)
     number = np.empty(len(order), dtype=np.int32)
     number[order] = np.arange(len(order), dtype=np.int32)
     sender, receiver = number[edge_index.numpy()]
@@ -123,7 +127,9 @@ def split(
             Piece(
                 atoms=slice(int(start), int(stop)),
                 species=torch.from_numpy(own),
-                kinds=_runs(own),
+                kinds=[
+                    (int(k), torch.from_numpy(np.flatnonzero(own == k))) for k in np.unique(own)
+                ],
                 others=torch.from_numpy(others),
                 edges=torch.from_numpy(edges),
                 sender=torch.from_numpy(place[senders]),
@@ -133,12 +139,15 @@ def split(
     return pieces, torch.from_numpy(order)
 
 
-def _bisect(places: np.ndarray, size: int) -> list[np.ndarray]:
-    """Halve a set of places along its longest side until the parts are small enough."""
+def _path(places: np.ndarray) -> np.ndarray:
+    """Order places so that neighbors in the order are neighbors in space.
+
+    The set is halved along its longest side again and again; the halves follow one another.
+    """
     parts, done = [np.arange(len(places))], []
     while parts:
         part = parts.pop()
-        if len(part) <= size:
+        if len(part) <= _LEAF:
             done.append(part)
             continue
         inside = places[part]
@@ -146,10 +155,10 @@ def _bisect(places: np.ndarray, size: int) -> list[np.ndarray]:
         middle = len(part) // 2
         order = np.argpartition(inside[:, axis], middle)
         parts += [part[order[:middle]], part[order[middle:]]]
-    return done
+    return np.concatenate(done)
 
 
-def _runs(kinds: np.ndarray) -> list[tuple[int, slice]]:
+def _runs(kinds: np.ndarray) -> list[tuple[int, slice | Tensor]]:
     """List the values in a sorted array, and where each is."""
     starts = np.flatnonzero(np.diff(kinds, prepend=-1)).tolist()
     stops = [*starts[1:], len(kinds)]

@@ -47,6 +47,22 @@ def fixed(model: Potential) -> Evaluation | None:
     return FixedPotential(model) if type(model) is MACEGaunt and _is_covered(model) else None
 
 
+def fastest(model: Any) -> Evaluation:
+    """Return the fixed form of a model where it has one, or else the model itself.
+
+    Args:
+        model: Model of any kind, in evaluation mode. One that is compiled is returned as it is.
+
+    Example:
+        >>> from equinet import zoo
+        >>> type(fastest(zoo.load("mace-gaunt-3bpa"))).__name__
+        'FixedPotential'
+    """
+    prepared = fixed(model) if isinstance(model, Potential) and not model.is_compiled else None
+    found: Evaluation = model if prepared is None else prepared
+    return found
+
+
 def _is_covered(model: MACEGaunt) -> bool:
     """Tell whether the fixed form knows all options of a network, and runs where it is."""
     layers: Any = model.interactions
@@ -65,6 +81,15 @@ class FixedPotential:
 
     Args:
         model: Potential whose weights are copied.
+
+    Example:
+        >>> from equinet import zoo
+        >>> from equinet.data import frame_from_atoms, to_graph
+        >>> from ase.build import molecule
+        >>> model = zoo.load("mace-gaunt-3bpa")
+        >>> graph = to_graph(frame_from_atoms(molecule("CH3OH")), model.neighborhood)
+        >>> FixedPotential(model)(graph)["forces"].shape
+        torch.Size([6, 3])
     """
 
     def __init__(self, model: MACEGaunt) -> None:

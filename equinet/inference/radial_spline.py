@@ -48,7 +48,7 @@ class RadialSpline:
     ) -> None:
         intervals = _FEWEST
         rows, error = _interpolate(functions, cutoff, intervals)
-        while error > max(torch.finfo(dtype).eps, _LEAST_ERROR) and intervals < _MOST:
+        while error > max(4 * torch.finfo(dtype).eps, _LEAST_ERROR) and intervals < _MOST:
             intervals *= 2
             rows, error = _interpolate(functions, cutoff, intervals)
         self.rows = rows.to(dtype)
@@ -98,7 +98,7 @@ def derivatives(
     Args:
         functions: Map from places [D] to values [D, K], each row of which depends on its place.
         places: Places [D] at which to differentiate.
-        order: Highest order.
+        order: Highest order of derivatives.
 
     Returns:
         Values and derivatives [D, K], of orders 0 to ``order``.
