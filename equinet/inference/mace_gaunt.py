@@ -189,7 +189,7 @@ def _readout_gradient(readout: Any, scalars: Tensor) -> Tensor:
         weight: Tensor = readout.weight
         return weight.expand_as(scalars)
     hidden, _, out = readout
-    x = hidden(scalars)
+    x = scalars @ hidden.weight.T
     gate = torch.sigmoid(x)
     gradient: Tensor = (out.weight * gate * (1 + x * (1 - gate))) @ hidden.weight
     return gradient

@@ -81,7 +81,7 @@ def whole(
     order = np.argsort(kinds, kind="stable")
     place = np.empty(len(order), dtype=np.int32)
     place[order] = np.arange(len(order), dtype=np.int32)
-    sender, receiver = torch.from_numpy(place[edge_index.numpy()])
+    sender, receiver = torch.from_numpy(place[edge_index.numpy()]).unbind(0)
     old = torch.from_numpy(order)
     atoms = slice(0, len(order))
     runs = _runs(kinds[order])

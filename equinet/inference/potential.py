@@ -103,12 +103,15 @@ class FixedPotential:
         """Evaluate a graph or batch, as :meth:`equinet.models.Potential.forward`."""
         model = self.model
         species = model.species(graph.atomic_numbers)
-        cell = graph.cell.reshape(-1, 3, 3)
+        cell, pos, edge_index = graph.cell.reshape(-1, 3, 3), graph.pos.detach(), graph.edge_index
+        graphs = cell.shape[0]
         batch = graph.batch
         if batch is None:
             batch = torch.zeros_like(graph.atomic_numbers)
-        pos, edge_index = graph.pos.detach(), graph.edge_index
-        vectors = edge_vectors(pos, cell, batch, edge_index, graph.edge_shift)
+        if graphs == 1:  # the usual case in molecular dynamics, where every gather counts
+            vectors = pos[edge_index[0]] - pos[edge_index[1]] + graph.edge_shift.to(cell) @ cell[0]
+        else:
+            vectors = edge_vectors(pos, cell, batch, edge_index, graph.edge_shift)
         atomic, slopes = self.network(
             species,
             vectors,
@@ -117,7 +120,6 @@ class FixedPotential:
             gradient=forces or stress,
         )
         atomic = atomic.double() * model.scale + model.shift
-        graphs = cell.shape[0]
         energy = atomic.new_zeros(graphs).index_add(0, batch, atomic)
         results = {"energy": energy + model.reference_energies(species, batch, graphs)}
         if slopes is None:
