@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from equinet import zoo
-from equinet.data import Frame, frame_from_atoms, to_graph
+from equinet.data import Frame, MovingNeighborList, frame_from_atoms, to_graph
 from equinet.data.survey import Coverage
 from equinet.errors import BackendError, ConfigError
 from equinet.inference import fixed
@@ -115,6 +115,7 @@ class EquinetCalculator(Calculator):
             raise ConfigError(f"{model_or_name} is no potential but a {type(model).__name__}")
         self.model = model.requires_grad_(requires_grad=False)
         self._fixed = fixed(self.model)
+        self._moving = MovingNeighborList(self.model.neighborhood)
         self.device = torch.device(device)
         self._lock = _Lock()
         # Attributes instead of results, among which ASE refuses names that it does not know.
@@ -178,7 +179,7 @@ class EquinetCalculator(Calculator):
         has_stress = is_bulk and self.model.conservative
         frame = frame_from_atoms(atoms, source="atoms")
         self._warn_of_unlike(frame)
-        graph = to_graph(frame, self.model.neighborhood).to(self.device)
+        graph = to_graph(frame, self._moving.near, moving=self._moving).to(self.device)
         evaluate = self.model if self._fixed is None or self.model.is_compiled else self._fixed
         found = evaluate(graph, forces=True, stress=has_stress)
         energy = found["energy"].item()

@@ -28,6 +28,7 @@ from equinet.data.atoms.labels import (
     stored_values,
     unread,
 )
+from equinet.data.atoms.moving import MovingNeighborList
 from equinet.data.atoms.neighbors import neighbor_list
 from equinet.data.atoms.statistics import (
     Statistics,
@@ -58,6 +59,7 @@ __all__ = [
     "LabelKeys",
     "LabelNames",
     "LengthUnit",
+    "MovingNeighborList",
     "Statistics",
     "Stretch",
     "Units",

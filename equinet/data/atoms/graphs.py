@@ -13,6 +13,7 @@ from torch_geometric.data import Data
 from equinet.data.atoms.fields import FRAME_FIELDS, Frame
 from equinet.data.atoms.formats import read_frames
 from equinet.data.atoms.frames import fingerprint, frames_from_atoms
+from equinet.data.atoms.moving import MovingNeighborList
 from equinet.data.atoms.neighbors import neighbor_list
 from equinet.data.graph_dataset import GraphDataset
 from equinet.errors import DataError
@@ -36,6 +37,7 @@ def to_graph(
     *,
     max_neighbors: int | None = None,
     tie_tolerance: float | None = None,
+    moving: MovingNeighborList | None = None,
 ) -> Data:
     """Build the graph of one frame.
 
@@ -47,6 +49,8 @@ def to_graph(
             kept. None keeps all edges within the cutoff.
         tie_tolerance: Difference of squared lengths, Å², up to which edges count as equally long
             (see :class:`equinet.neighborhood.Neighborhood`); None keeps exactly ``max_neighbors``.
+        moving: Neighbor list that remembers the pairs of earlier graphs of the same structure, in
+            place of the other arguments; None searches anew.
 
     Returns:
         ``Data`` with ``atomic_numbers`` int64 [N], ``pos`` [N, 3], ``cell`` [1, 3, 3], ``pbc`` bool
@@ -65,9 +69,12 @@ def to_graph(
         torch.Size([2, 6])
     """
     near = Neighborhood.of(cutoff, max_neighbors, tie_tolerance)
-    edge_index, edge_shift = neighbor_list(
-        frame.positions, frame.cell, frame.pbc, near, source=frame.source
-    )
+    if moving is None:
+        edge_index, edge_shift = neighbor_list(
+            frame.positions, frame.cell, frame.pbc, near, source=frame.source
+        )
+    else:
+        edge_index, edge_shift = moving(frame)
     sender, receiver = edge_index
     vectors = frame.positions[sender] - frame.positions[receiver] + edge_shift @ frame.cell
     clash = np.flatnonzero((vectors * vectors).sum(axis=1) < _SAME_PLACE**2)
