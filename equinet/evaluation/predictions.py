@@ -17,7 +17,7 @@ from equinet.evaluation.potential_errors import POTENTIAL_ERRORS, PotentialError
 from equinet.evaluation.published import PublishedRow
 from equinet.evaluation.residuals import counted_atoms, labeled_structures, residuals
 from equinet.evaluation.tables import lay_out
-from equinet.inference import fastest
+from equinet.models import fastest
 
 _LABELS = ("energy", "forces")
 

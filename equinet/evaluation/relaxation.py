@@ -13,7 +13,7 @@ from torch_geometric.data import Batch, Data
 from equinet.data import Frame, to_graph
 from equinet.errors import DataError
 from equinet.evaluation.lbfgs import PackedLBFGS
-from equinet.inference import Evaluation, fastest
+from equinet.models import Evaluation, fastest
 from equinet.neighborhood import Neighborhood
 
 CONVERGED, UNFINISHED, DIVERGED = "converged", "unfinished", "diverged"

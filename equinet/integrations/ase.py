@@ -14,7 +14,6 @@ from equinet import zoo
 from equinet.data import Frame, MovingNeighborList, frame_from_atoms, to_graph
 from equinet.data.survey import Coverage
 from equinet.errors import BackendError, ConfigError
-from equinet.inference import fixed
 from equinet.models import Potential
 
 try:
@@ -114,7 +113,7 @@ class EquinetCalculator(Calculator):
         if not isinstance(model, Potential):
             raise ConfigError(f"{model_or_name} is no potential but a {type(model).__name__}")
         self.model = model.requires_grad_(requires_grad=False)
-        self._fixed = fixed(self.model)
+        self._fixed = self.model.fixed()
         self._moving = MovingNeighborList(self.model.neighborhood)
         self.device = torch.device(device)
         self._lock = _Lock()

@@ -12,7 +12,7 @@ from equinet.models.images import DenseGroupResNet, GroupResNet
 from equinet.models.mace import MACE
 from equinet.models.mace_gaunt import MACEGaunt
 from equinet.models.ponita_potential import PonitaPotential
-from equinet.models.potential import Potential, edge_vectors, stress_of
+from equinet.models.potential import Evaluation, Potential, edge_vectors, fastest, stress_of
 from equinet.models.properties import PropertyModel
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "Committee",
     "DenseGroupResNet",
     "EquiformerV2",
+    "Evaluation",
     "Fallback",
     "GroupResNet",
     "MACEGaunt",
@@ -33,6 +34,7 @@ __all__ = [
     "all_models",
     "edge_vectors",
     "extended",
+    "fastest",
     "find_model",
     "most_alike",
     "name_of_model",

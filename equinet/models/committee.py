@@ -1,6 +1,7 @@
 """Committees: the mean of potentials that were trained separately, and their spread."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
@@ -8,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from equinet.models.members import build_members, describe_member, from_trained
-from equinet.models.potential import Potential
+from equinet.models.potential import Evaluation, Potential
 
 
 class Committee(Potential):
@@ -109,6 +110,11 @@ class Committee(Potential):
         """Return the parameters of all members on which weight decay acts."""
         return [p for member in self.potentials for p in member.weight_decay_parameters()]
 
+    def fixed(self) -> Evaluation | None:
+        """Return the fixed forms of all members, joined, if each has one."""
+        members = [found for member in self.potentials if (found := member.fixed())]
+        return _FixedMembers(members) if len(members) == len(self.potentials) else None
+
     def evaluate(
         self,
         species: Int[Tensor, " node"],
@@ -162,3 +168,13 @@ class Committee(Potential):
     def potentials(self) -> list[Potential]:
         """The members as potentials."""
         return cast("list[Potential]", list(self.members))
+
+
+@dataclass(frozen=True)
+class _FixedMembers:
+    """Members of a committee at fixed weights; unlike a function it can be copied and pickled."""
+
+    members: list[Evaluation]
+
+    def __call__(self, graph: Any, **wanted: bool) -> dict[str, Tensor]:
+        return Committee.combine([member(graph, **wanted) for member in self.members])

@@ -10,7 +10,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from equinet.arguments import Count, Positive, WholeNumber
-from equinet.models.potential import Potential, edge_harmonics
+from equinet.models.fixed import FixedMACEGaunt, FixedPotential, is_covered
+from equinet.models.potential import Evaluation, Potential, edge_harmonics
 from equinet.models.readouts import energy_readouts, layer_degrees
 from equinet.nn import BesselBasis, DegreeLinear, GauntConv, GauntManyBody, RadialNetwork
 from equinet.ops import Backend
@@ -141,6 +142,16 @@ class MACEGaunt(Potential):
             x = interaction(x, species, vectors, harmonics, radial, edge_index)
             energy = energy + readout(x[:, 0]).squeeze(-1)
         return energy
+
+    def fixed(self) -> Evaluation | None:
+        """Return splines in place of radial networks and a gradient written by hand.
+
+        Systems of more than some hundred atoms are evaluated piece by piece, so that memory does
+        not hold what every edge needs. See :meth:`Potential.fixed`.
+        """
+        if type(self) is not MACEGaunt or not is_covered(self):
+            return None
+        return FixedPotential(self, FixedMACEGaunt(self))
 
     def weight_decay_parameters(self) -> list[Tensor]:
         """Return all matrices but the factors of pairs, whose decay would hide elements."""

@@ -18,6 +18,9 @@ from equinet.models.species import Species
 from equinet.neighborhood import Neighborhood
 from equinet.o3 import contract, spherical_harmonics
 
+Evaluation = Callable[..., dict[str, Tensor]]
+"""Function of a graph and the keywords ``forces`` and ``stress``, as :meth:`Potential.forward`."""
+
 # Two modes, four sets of derivatives, one or more structures, and numbers of atoms and edges that
 # are zero, one or equal make at most this many variants of a call.
 _COMPILED_VARIANTS = 128
@@ -258,6 +261,23 @@ class Potential(Model):
         reference = self.reference_energies(species, batch, num_graphs)
         return {"energy": interaction + reference, **results}
 
+    def fixed(self) -> Evaluation | None:
+        """Prepare a form of the trained potential that evaluates faster, without autograd.
+
+        Weights are copied: later changes have no effect on the result.
+
+        Returns:
+            A function of a graph and the keywords ``forces`` and ``stress`` as :meth:`forward`,
+            whose results cannot be differentiated; None where the potential has no such form, as is
+            the default. :class:`equinet.models.MACEGaunt` has one on a CPU.
+
+        Example:
+            >>> from equinet import zoo
+            >>> zoo.load("mace-gaunt-3bpa").fixed() is not None
+            True
+        """
+        return None
+
     def compile(self, *arguments: Any, **options: Any) -> None:
         """Compile the evaluation; the first call afterwards takes one or two minutes.
 
@@ -392,3 +412,19 @@ def edge_harmonics(lmax: int, vectors: Float[Tensor, "edge 3"]) -> Float[Tensor,
         vectors: Edge vectors [E, 3].
     """
     return spherical_harmonics(lmax, vectors.to(torch.promote_types(vectors.dtype, torch.float32)))
+
+
+def fastest(model: Any) -> Evaluation:
+    """Return the fixed form of a model where it has one, or else the model itself.
+
+    Args:
+        model: Model of any kind, in evaluation mode. One that is compiled is returned as it is.
+
+    Example:
+        >>> from equinet import zoo
+        >>> type(fastest(zoo.load("mace-gaunt-3bpa"))).__name__
+        'FixedPotential'
+    """
+    prepared = model.fixed() if isinstance(model, Potential) and not model.is_compiled else None
+    found: Evaluation = model if prepared is None else prepared
+    return found

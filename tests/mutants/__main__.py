@@ -24,7 +24,7 @@ from changes import Change, native_changes, python_changes
 
 ROOT = Path(__file__).resolve().parents[2]
 ROOMS = (
-    *("o3", "lie", "ops", "nn", "models", "inference", "evaluation", "training", "data"),
+    *("o3", "lie", "ops", "nn", "models", "evaluation", "training", "data"),
     "csrc",
 )
 _COPIED = ("equinet", "tests", "csrc", "configs", "pyproject.toml", "docs", "README.md")

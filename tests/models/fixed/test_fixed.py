@@ -1,6 +1,7 @@
 """Trained potentials without autograd give what the models give."""
 
 import copy
+import pickle
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,8 @@ from torch_geometric.data import Batch, Data
 
 from equinet.data import Frame, to_graph
 from equinet.errors import DataError
-from equinet.inference import fixed
-from equinet.inference import mace_gaunt as module
 from equinet.models import Committee, MACEGaunt, Potential
+from equinet.models.fixed import mace_gaunt as module
 
 ELEMENTS = (1, 6, 8, 26)
 
@@ -57,7 +57,7 @@ def graph(atoms: int, seed: int = 0, *, periodic: bool = False) -> Data:
 
 
 def assert_alike(network: Potential, data: Any, bound: float = 1e-9, **wanted: bool) -> None:
-    truth, found = network(data, **wanted), fixed(network)(data, **wanted)
+    truth, found = network(data, **wanted), network.fixed()(data, **wanted)
     assert set(found) == set(truth)
     for name, value in truth.items():
         assert found[name].dtype == value.dtype
@@ -108,7 +108,7 @@ def test_float32_loses_no_more_than_the_model() -> None:
     network, data = copy.deepcopy(exact).float(), graph(20, periodic=True)
     truth = exact(data, stress=True)
     unit = float(truth["forces"].abs().max())
-    for found in (network(data, stress=True), fixed(network)(data, stress=True)):
+    for found in (network(data, stress=True), network.fixed()(data, stress=True)):
         assert float((found["forces"] - truth["forces"]).abs().max()) < 2e-5 * unit
         assert float((found["stress"] - truth["stress"]).abs().max()) < 2e-5 * unit
 
@@ -129,22 +129,29 @@ def test_committees() -> None:
 
 def test_later_weights_change_nothing() -> None:
     network, data = model(), graph(6)
-    truth, prepared = network(data)["energy"], fixed(network)
+    truth, prepared = network(data)["energy"], network.fixed()
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.zero_()
     torch.testing.assert_close(prepared(data)["energy"], truth)
 
 
+@pytest.mark.parametrize("network", [model(), Committee.of([model(0), model(1)])])
+def test_copies_and_pickles(network: Potential) -> None:
+    prepared, data = network.fixed(), graph(6)
+    for again in (copy.deepcopy(prepared), pickle.loads(pickle.dumps(prepared))):
+        torch.testing.assert_close(again(data)["forces"], prepared(data)["forces"])
+
+
 def test_unknown_elements_are_refused() -> None:
     data = graph(3)
     data.atomic_numbers[1] = 79
     with pytest.raises(DataError, match="not trained for Au"):
-        fixed(model())(data)
+        model().fixed()(data)
 
 
 def test_other_networks_have_no_fixed_form() -> None:
-    assert fixed(model(pair_radial=True)) is None
-    assert fixed(model(backend="grid")) is None
-    assert fixed(model(lmax_filter=1, lmax_hidden=2)) is None
-    assert fixed(Committee.of([model(pair_radial=True), model(1, pair_radial=True)])) is None
+    assert model(pair_radial=True).fixed() is None
+    assert model(backend="grid").fixed() is None
+    assert model(lmax_filter=1, lmax_hidden=2).fixed() is None
+    assert Committee.of([model(pair_radial=True), model(1, pair_radial=True)]).fixed() is None

@@ -9,23 +9,45 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from equinet.inference.edges import Edges
-from equinet.inference.interaction import FixedInteraction, Tape
-from equinet.inference.pieces import Piece, split, whole
-from equinet.models import MACEGaunt
+from equinet.models.fixed.edges import Edges
+from equinet.models.fixed.interaction import FixedInteraction, Tape
+from equinet.models.fixed.pieces import Piece, split, whole
+from equinet.ops import native
 
 # Atoms of a piece: their features, samples and radial weights stay in the cache of a core.
 PIECE = 256
+
+
+def is_covered(model: Any) -> bool:
+    """Tell whether :class:`FixedMACEGaunt` knows all options of a MACEGaunt, and runs where it is.
+
+    Args:
+        model: Potential of the class :class:`equinet.models.MACEGaunt`.
+
+    Example:
+        >>> from equinet import zoo
+        >>> is_covered(zoo.load("mace-gaunt-3bpa"))
+        True
+    """
+    layers = model.interactions
+    return (
+        model.pairs is None
+        and model.dtype in (torch.float32, torch.float64)
+        and next(model.parameters()).device.type == "cpu"
+        and all(layer.many_body.lmax_out <= model.lmax_filter for layer in layers)
+        and all(layer.convolution.backend in ("auto", "native") for layer in layers)
+        and not native.load()
+    )
 
 
 class FixedMACEGaunt:
     """Network of :class:`equinet.models.MACEGaunt` for evaluation alone.
 
     Args:
-        model: Model whose weights are copied.
+        model: Potential of the class :class:`equinet.models.MACEGaunt`, whose weights are copied.
 
     Example:
-        >>> from equinet.models import MACEGaunt
+        >>> from equinet.ops import native
         >>> model = MACEGaunt(
         ...     elements=[1], cutoff=4.0, reference_energies=[-13.6], average_neighbors=1.0
         ... )
@@ -38,7 +60,7 @@ class FixedMACEGaunt:
         (torch.Size([2]), torch.Size([2, 3]))
     """
 
-    def __init__(self, model: MACEGaunt) -> None:
+    def __init__(self, model: Any) -> None:
         self.dtype = model.dtype
         self.lmax = model.lmax_filter
         self.embedding = model.embedding.detach().squeeze(1).clone()

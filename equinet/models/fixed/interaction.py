@@ -13,9 +13,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from equinet.inference.edges import Edges
-from equinet.inference.pieces import Piece
-from equinet.inference.radial_spline import RadialSpline
+from equinet.models.fixed.edges import Edges
+from equinet.models.fixed.pieces import Piece
+from equinet.models.fixed.radial_spline import RadialSpline
 from equinet.o3 import antipodal_quadrature, degree_index, spherical_harmonics
 from equinet.ops.native import filter_sum as convolution
 from equinet.ops.native import forms

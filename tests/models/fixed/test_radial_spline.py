@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from equinet.inference import RadialSpline
-from equinet.inference.radial_spline import derivatives
+from equinet.models.fixed import RadialSpline
+from equinet.models.fixed.radial_spline import derivatives
 from equinet.nn import BesselBasis, RadialNetwork
 from equinet.ops import native
 
