@@ -27,8 +27,9 @@ from equinet.configuration import RunDirectory, load_yaml, save_yaml
 from equinet.data import read_frames
 from equinet.data.arrays import read_array
 from equinet.data.cache import cached_splits
-from equinet.data.datasets import affnist, digits, nbody, rmd17, superpixel_mnist, superpixels
-from equinet.data.datasets.transforms import affine_copy, cached_copies
+from equinet.data.datasets import affnist, nbody, rmd17, superpixel_mnist
+from equinet.data.digits import affine_copy, cached_copies, superpixels
+from equinet.data.digits import mnist as mnist_files
 from equinet.data.store import FrameStore, Refusal, convert, find_parts
 from equinet.errors import DataError, EquinetError
 from equinet.evaluation.oc20.s2ef_submission import read_splits
@@ -349,7 +350,7 @@ def digit_arrays(folder: Path) -> Path:
 
 def mnist(folder: Path) -> Kind:
     path = digit_arrays(folder)
-    return path, lambda: astuple(digits._read(path))
+    return path, lambda: astuple(mnist_files._read(path))
 
 
 def mnist_for_superpixels(folder: Path) -> Kind:

@@ -40,14 +40,12 @@ from equinet.data.datasets import (
     MoleculeFiles,
     NBody,
     QM9Molecules,
-    SuperpixelGraphs,
     SuperpixelMNIST,
-    Superpixels,
     ThreeBPA,
-    make_superpixels,
     official_3bpa_file,
     read_s2ef,
 )
+from equinet.data.digits import SuperpixelGraphs, Superpixels, make_superpixels
 from equinet.data.graph_dataset import GraphDataset
 from equinet.data.loading import (
     AtomicDataModule,

@@ -20,7 +20,7 @@ from springs import harmonic_frames
 from equinet import evaluate, train, zoo
 from equinet.configuration import RunDirectory, compose
 from equinet.data.cache import cached_splits
-from equinet.data.datasets.transforms import affine_copy, cached_copies
+from equinet.data.digits import affine_copy, cached_copies
 from equinet.data.store import convert
 from equinet.models import MACEGaunt
 from equinet.training.checkpoints import load_weights

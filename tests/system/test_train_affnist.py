@@ -11,7 +11,7 @@ import torch
 from equinet import train, zoo
 from equinet.configuration import hydra_command
 from equinet.data import AffNIST
-from equinet.data.datasets import digits
+from equinet.data.digits import mnist
 from equinet.training import ImageClassification
 
 FEW = ("data.batch_size=8", "data.copies=1", "data.val_size=24", "trainer.max_steps=2")
@@ -36,7 +36,7 @@ def run(monkeypatch: pytest.MonkeyPatch, cache: Path):
     def refuse(*_: object, **__: object) -> None:
         raise OSError("no network")
 
-    monkeypatch.setattr(digits, "fetch", refuse)
+    monkeypatch.setattr(mnist, "fetch", refuse)
 
     def start(path: Path, *overrides: str) -> dict[str, Any]:
         chosen = (f"data.cache={cache}", f"run.dir={path}", *overrides)

@@ -10,7 +10,6 @@ from equinet.data.datasets.qm9 import QM9
 from equinet.data.datasets.qm9_molecules import QM9Molecules
 from equinet.data.datasets.rmd17 import RMD17
 from equinet.data.datasets.superpixel_mnist import SuperpixelMNIST
-from equinet.data.datasets.superpixels import SuperpixelGraphs, Superpixels, make_superpixels
 from equinet.data.datasets.three_bpa import ThreeBPA, official_3bpa_file
 
 __all__ = [
@@ -24,11 +23,8 @@ __all__ = [
     "MoleculeFiles",
     "NBody",
     "QM9Molecules",
-    "SuperpixelGraphs",
     "SuperpixelMNIST",
-    "Superpixels",
     "ThreeBPA",
-    "make_superpixels",
     "official_3bpa_file",
     "read_s2ef",
 ]

@@ -16,7 +16,7 @@ from jaxtyping import Int64, UInt8
 
 from equinet.data.arrays import check_archive, read_arrays
 from equinet.data.cache import cache_folder, fetch
-from equinet.data.datasets.superpixels import SuperpixelGraphs, Superpixels, cached_superpixels
+from equinet.data.digits import SuperpixelGraphs, Superpixels, cached_superpixels
 from equinet.data.graph_dataset import GraphDataset
 from equinet.data.loading import GraphDataModule, GraphSets
 from equinet.errors import BackendError, DataError
@@ -203,7 +203,10 @@ def _read_images(path: Path) -> dict[str, tuple[UInt8[np.ndarray, "image row col
     for split in ("train", "test"):
         images, labels = found[split] = arrays[f"x_{split}"], arrays[f"y_{split}"]
         if labels.ndim != 1 or labels.dtype.kind not in "iu":
-            raise DataError(f"{path}: y_{split} must be a row of whole numbers")
+            raise DataError(
+                f"{path}: y_{split} must be an array of one axis with whole numbers, found "
+                f"{labels.dtype} {list(labels.shape)}"
+            )
         shape = len(labels), _SIDE, _SIDE
         if images.shape != shape or images.dtype != np.uint8:
             raise DataError(

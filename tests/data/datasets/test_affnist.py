@@ -9,10 +9,10 @@ from scipy.io import savemat
 from scipy.ndimage import affine_transform
 
 from equinet.data import AffNIST, HomNIST
-from equinet.data.datasets import digits, transforms
 from equinet.data.datasets.affnist import read_affnist
-from equinet.data.datasets.digits import load_digits
-from equinet.data.datasets.transforms import (
+from equinet.data.digits import mnist, transforms
+from equinet.data.digits.mnist import load_digits
+from equinet.data.digits.transforms import (
     affine_copy,
     affine_matrices,
     affine_parameters,
@@ -36,7 +36,7 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise OSError("no network")
 
-    monkeypatch.setattr(digits, "fetch", refuse)
+    monkeypatch.setattr(mnist, "fetch", refuse)
 
 
 def test_affine_copies_are_the_maps_of_their_parameters_and_lose_no_ink() -> None:

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from equinet.data import SuperpixelGraphs, SuperpixelMNIST, Superpixels, make_superpixels
-from equinet.data.datasets.superpixels import cached_superpixels
+from equinet.data.digits.superpixels import cached_superpixels
 from equinet.errors import BackendError, DataError
 
 pytest.importorskip("skimage", reason="superpixels are cut by scikit-image")
@@ -132,7 +132,7 @@ def test_the_cache_is_used_and_made_anew_when_broken(tmp_path, monkeypatch, capl
     first = cached_superpixels(images(2), 75, 8, name="blobs", cache=tmp_path)
     (path,) = tmp_path.rglob("*.npz")
     with monkeypatch.context() as patch:
-        patch.setattr("equinet.data.datasets.superpixels.make_superpixels", None)
+        patch.setattr("equinet.data.digits.superpixels.make_superpixels", None)
         again = cached_superpixels(images(2), 75, 8, name="blobs", cache=tmp_path)
     np.testing.assert_array_equal(first.positions, again.positions)
     path.write_bytes(path.read_bytes()[:-100])

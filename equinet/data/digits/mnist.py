@@ -67,6 +67,11 @@ def load_digits(root: str | Path | None = None, cache: str | Path | None = None)
     Raises:
         DataError: A file in ``root`` is missing or broken, or there is neither a network nor
             scikit-learn.
+
+    Example:
+        >>> load_digits("no/such/folder")  # doctest: +IGNORE_EXCEPTION_DETAIL
+        Traceback (most recent call last):
+        DataError: mnist.npz is not there
     """
     if root is not None:
         return _read(Path(root).expanduser() / "mnist.npz")

@@ -210,6 +210,13 @@ def cached_copies(
 
     Raises:
         DataError: The cache cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> black = torch.zeros(1, 40, 40, dtype=torch.uint8)
+        >>> with tempfile.TemporaryDirectory() as cache:
+        ...     cached_copies("black", affine_copy, black, copies=3, seed=1, cache=cache).shape
+        torch.Size([3, 40, 40])
     """
     source = hashlib.sha256(images.contiguous().numpy().tobytes()).hexdigest()[:12]
     folder = cache_folder(cache) / name

@@ -211,6 +211,14 @@ def cached_superpixels(
     Raises:
         BackendError: scikit-image is not installed, and the superpixels are not in the cache.
         DataError: The cache cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> images = np.random.default_rng(0).integers(256, size=(2, 28, 28), dtype=np.uint8)
+        >>> with tempfile.TemporaryDirectory() as cache:
+        ...     superpixels = cached_superpixels(images, 20, 4, name="noise", cache=cache)
+        >>> superpixels.neighbors.shape[1]
+        4
     """
     content = hashlib.sha256(f"{images.shape} {images.dtype} {_COMPACTNESS}\n".encode())
     content.update(images.tobytes())
