@@ -36,6 +36,6 @@ def obstacle_to_compiling() -> str | None:
     try:
         torch.compile(lambda x: x.sin() + 1)(torch.ones(8))
     # Whatever is missing (a compiler, headers, a folder to write) has an error class of its own.
-    except Exception as error:  # noqa: BLE001
+    except Exception as error:  # noqa: BLE001 - see above
         return str(error).strip().partition("\n")[0] or type(error).__name__
     return None

@@ -99,7 +99,7 @@ def read_model_file(path: Path) -> ModelFile:
     command = [sys.executable, "-I", str(_PROGRAM), str(path.resolve())]
     try:
         # The program is this package's own, and the path is an argument that no shell sees.
-        done = subprocess.run(  # noqa: S603
+        done = subprocess.run(  # noqa: S603 - see above
             command, capture_output=True, timeout=_SECONDS, check=False, env={}
         )
     except subprocess.TimeoutExpired:
