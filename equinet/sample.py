@@ -101,7 +101,7 @@ def _check(tree: Mapping[str, Any]) -> None:
     for name, kind in kinds.items():
         configuration.check_kind(tree[name], kind, name)
     if tree["dtype"] is not None and tree["dtype"] not in _DTYPES:
-        raise ConfigError(f"dtype: {tree['dtype']!r} is none; say float32, float64 or null")
+        raise ConfigError(f"dtype must be float32, float64 or null, found {tree['dtype']!r}")
 
 
 def _load(tree: Mapping[str, Any], directory: RunDirectory | None) -> PonitaDenoiser:

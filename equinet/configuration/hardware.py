@@ -46,7 +46,7 @@ def device_named(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise ConfigError(f"device: {name!r} is none; say auto, cpu or cuda") from error
+        raise ConfigError(f"device must be auto, cpu or cuda, found {name!r}") from error
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ConfigError("device: there is no GPU that torch can use here; say device=cpu")
     return device

@@ -165,7 +165,7 @@ class AffineDecomposition(Decomposition):
 
     Args:
         group: The affine group.
-        linear: Coordinates of the linear part h.
+        linear: Decomposition that gives the coordinates of the linear part h.
 
     Example:
         >>> from equinet.lie import SE

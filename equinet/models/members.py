@@ -35,7 +35,10 @@ def describe_member(model: Potential) -> dict[str, Any]:
     """
     name = name_of_model(type(model))
     if not can_be_member(type(model)):
-        raise ValueError(f"members can be of {_names()}, found {name}; train it alone")
+        raise ValueError(
+            f"networks that are trained side by side must be of {_names()}, found {name}; train "
+            "this model alone"
+        )
     return {"class": name, "arguments": model.arguments}
 
 

@@ -109,7 +109,10 @@ def initial_model(tree: Mapping[str, Any], data: Any) -> Potential:
     """
     old = zoo.load(tree["init"])
     if not isinstance(old, Potential):
-        raise ConfigError(f"init: {tree['init']} is a {type(old).__name__}, not a potential")
+        raise ConfigError(
+            f"init: {tree['init']} is a {type(old).__name__}, from which no potential can start; "
+            "give the run or the name of a potential"
+        )
     elements = [*old.elements, *(z for z in data.train.elements if z not in old.elements)]
     measured = dict(zip(data.statistics.elements, data.statistics.reference_energies, strict=True))
     before = dict(zip(old.elements, old.reference_energies.energies.tolist(), strict=True))

@@ -266,11 +266,13 @@ def _refuse_large(value: Any, numbers: int) -> None:
         value = list(value.values())
     if isinstance(value, list):
         if len(value) > numbers:
-            raise ValueError(f"a list of {len(value)} entries is beyond any size of so few weights")
+            raise ValueError(
+                f"a list of {len(value)} entries is longer than the file of weights could need"
+            )
         for item in value:
             _refuse_large(item, numbers)
     elif isinstance(value, int) and abs(value) > numbers:
-        raise ValueError(f"{value} is beyond any size of so few weights")
+        raise ValueError(f"{value} is larger than any size that the file of weights could have")
 
 
 @contextlib.contextmanager

@@ -243,7 +243,7 @@ def test_fallbacks_write_which_structures_are_familiar(
     ("overrides", "sentence"),
     [
         (("dtype=float8",), "dtype: 'float8' is not one of"),
-        (("device=tpus",), "device: 'tpus' is none"),
+        (("device=tpus",), "device must be auto, cpu or cuda, found 'tpus'"),
         (("batch_size=abc",), "batch_size: 'abc' is not a whole number"),
         (("batch_size=0",), "batch_size: 0 is not at least 1"),
         (("output=/dev/null",), "output: cannot make the folder /dev/null"),

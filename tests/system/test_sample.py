@@ -124,8 +124,8 @@ def test_other_settings_are_refused_where_samples_lie(run):
         ("steps=1", "steps must be at least 2, got 1"),
         ("churn=-1", "churn: "),
         ("lowest_noise=20", "must fall"),
-        ("dtype=float16", "dtype: 'float16' is none"),
-        ("device=abacus", "device: 'abacus' is none"),
+        ("dtype=float16", "dtype must be float32, float64 or null, found 'float16'"),
+        ("device=abacus", "device must be auto, cpu or cuda, found 'abacus'"),
         ("reference=qm8", "reference: there is no 'qm8'; say one of molecules, qm9_molecules"),
     ],
 )

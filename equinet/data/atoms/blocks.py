@@ -154,7 +154,7 @@ def number_blocks(
 
     Args:
         lines: Lines of the text, with their ends.
-        place: Name of the file in errors.
+        place: Name of the file in error messages.
         stretch: Stretch of the file that the lines are; None for all of it.
 
     Yields:

@@ -65,7 +65,7 @@ def frame_from_atoms(
         allow_zero_forces: Whether a frame of several atoms may have forces that are all exactly
             zero, as in perfect crystals. In other frames such forces usually were lost in a
             conversion.
-        source: Name of the frame in errors.
+        source: Name of the structure in error messages.
 
     Returns:
         The frame, in float64.
@@ -134,7 +134,7 @@ def frames_from_atoms(images: Iterable["ase.Atoms"], *, source: str = "frame") -
 
     Args:
         images: Atoms to convert; all must have the same labels, except for the stress.
-        source: Name of the images in errors.
+        source: Name of the images in error messages.
 
     Returns:
         One frame per image.

@@ -100,7 +100,7 @@ def frame_of_graph(graph: Data, *, source: str = "graph") -> Frame:
 
     Args:
         graph: Graph of one structure, on any device.
-        source: Name of the frame in errors.
+        source: Name of the structure in error messages.
 
     Returns:
         Frame with all fields that the graph holds, but those that its masks say are missing, see

@@ -183,7 +183,7 @@ def label_keys(
         forces_key: Name of the forces; None looks for names such as ``forces`` and ``REF_forces``.
         stress_key: Name of the stress; None looks for names such as ``stress`` and ``REF_stress``.
         labels_required: Whether a frame without energy or forces is refused.
-        source: Name of the frame in errors.
+        source: Name of the structure in error messages.
 
     Returns:
         The names found.
@@ -206,7 +206,7 @@ def stored_values(atoms: "ase.Atoms", source: str) -> dict[str, Any]:
 
     Args:
         atoms: Frame with labels.
-        source: Name of the frame in errors.
+        source: Name of the structure in error messages.
 
     Returns:
         Values by name.
@@ -268,7 +268,7 @@ def further_labels(values: Mapping[str, Any], atoms: int, source: str) -> dict[s
     Args:
         values: All values of a frame by name.
         atoms: Number of atoms.
-        source: Name of the frame in errors.
+        source: Name of the structure in error messages.
 
     Returns:
         Arrays by name of the field; labels that the frame does not have are left out.
@@ -313,7 +313,7 @@ def numeric(
         values: All values of a frame by name.
         key: Name of the value.
         kind: Name of the label, for error messages.
-        source: Name of the frame in errors.
+        source: Name of the structure in error messages.
 
     Raises:
         DataError: The value is missing or not numeric.
@@ -334,8 +334,8 @@ def finite(value: Float64[np.ndarray, "..."], what: str, source: str) -> Float64
 
     Args:
         value: Numbers of any shape.
-        what: Name of the numbers in errors.
-        source: Name of the frame in errors.
+        what: Name of the numbers in error messages.
+        source: Name of the structure in error messages.
 
     Raises:
         DataError: A number is NaN or infinite.
@@ -357,7 +357,7 @@ def full_stress(
     Args:
         value: Six numbers (xx, yy, zz, yz, xz, xy) or a symmetric 3 × 3 matrix, eV/Å³.
         key: Name of the stress in the file.
-        source: Name of the frame in errors.
+        source: Name of the structure in error messages.
 
     Returns:
         The symmetric matrix, eV/Å³.

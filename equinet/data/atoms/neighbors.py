@@ -42,7 +42,7 @@ def neighbor_list(
             edges that are longer than the shortest dropped one by at most this are kept too, and
             the result does not depend on the order of the atoms. OC20's models that do not enforce
             ``max_neighbors`` strictly use 0.01. None keeps exactly ``max_neighbors``.
-        source: Name of the structure in errors.
+        source: Name of the structure in error messages.
 
     Returns:
         ``edge_index`` as ``[sender, receiver]``, sorted by receiver, then sender, then shift; and

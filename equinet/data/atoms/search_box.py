@@ -46,7 +46,7 @@ def search_box(
         cell: Lattice vectors in rows, Å.
         pbc: Periodicity along each lattice vector.
         cutoff: Cutoff radius, Å.
-        source: Name of the structure in errors.
+        source: Name of the structure in error messages.
 
     Returns:
         Positions, cell and cutoff to search with.

@@ -75,15 +75,19 @@ class Statistics:
         labeled = [frame for frame in frames if frame.energy is not None]
         forces = [frame.forces for frame in frames if frame.forces is not None]
         if not labeled and not forces:
-            raise DataError(f"{frames[0].source}: the frame has no energy")
+            raise DataError(
+                f"{frames[0].source}: neither this structure nor any other has an energy or "
+                "forces; name the labels by energy_key and forces_key if the files have them"
+            )
         if reference_energies is None:
             references = fit_reference_energies(labeled, elements)
         else:
             missing = sorted(set(elements) - set(reference_energies))
             if missing:
                 raise DataError(
-                    f"{dataset.name}: no reference energies for atomic numbers {missing}; there "
-                    f"are some for {sorted(reference_energies)}"
+                    f"{dataset.name}: no reference energies for atomic numbers {missing}; give "
+                    f"them beside those of {sorted(reference_energies)}, or give none to have "
+                    "all fitted"
                 )
             references = np.array([reference_energies[z] for z in elements], dtype=np.float64)
         counts = _compositions(labeled, elements)

@@ -50,7 +50,10 @@ def check_pages(path: Path) -> None:
             raise ValueError(f"it has {size} bytes, less than the two pages that it begins with")
         content: np.ndarray = np.memmap(path, np.uint8, mode="r")
         if content[_HEADER : _HEADER + 4].tobytes() != struct.pack("<I", _MAGIC):
-            raise DataError(f"{path}: cannot be opened as an LMDB: it begins as something else")
+            raise DataError(
+                f"{path}: cannot be opened as an LMDB: it does not begin as such a file does; give "
+                "the file that LMDB wrote"
+            )
         first = _meta(content, 0)
         if not 512 <= first.page_size <= 1 << 16 or first.page_size & (first.page_size - 1):
             raise ValueError(f"it announces pages of {first.page_size} bytes")

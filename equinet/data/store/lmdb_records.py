@@ -281,9 +281,9 @@ def _frame_of_row(row: Mapping[str, Any], place: str, names: LabelNames) -> Fram
     given_numbers = _row_array(row["numbers"], place)
     numbers = given_numbers.astype(np.int64)
     if not np.array_equal(numbers, given_numbers):
-        raise DataError(f"{place}: numbers are not whole: {str(row['numbers'])[:60]}")
+        raise DataError(f"{place}: atomic numbers are not whole: {str(row['numbers'])[:60]}")
     if numbers.ndim != 1:
-        raise DataError(f"{place}: numbers has shape {numbers.shape}")
+        raise DataError(f"{place}: atomic numbers have shape {numbers.shape}, not one axis")
     count = len(numbers)
 
     def given(name: str, shape: tuple[int, ...]) -> np.ndarray | None:

@@ -118,7 +118,7 @@ def pair_up(blobs: Sequence[Blob], place: str) -> list[S2EFPart]:
 
     Args:
         blobs: Files of any kind.
-        place: Name of the folder in errors.
+        place: Name of the folder in error messages.
 
     Returns:
         The pairs, ordered by N. If a file exists both plain and compressed, the plain one is taken.
@@ -158,7 +158,7 @@ def parse_block(block: Block, place: str, reference_energy: float = 0.0) -> Fram
 
     Args:
         block: Lines of the frame: number of atoms, comment and rows.
-        place: Name of the frame in errors.
+        place: Name of the structure in error messages.
         reference_energy: Reference energy that is subtracted from ``energy``, eV.
 
     Returns:

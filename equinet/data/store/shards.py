@@ -169,7 +169,7 @@ class Shard:
 
         Args:
             index: Index of the frame in the shard.
-            place: Name of the frame in errors.
+            place: Name of the structure in error messages.
 
         Returns:
             The record of the frame, in float64.

@@ -163,7 +163,10 @@ def read_is2rs_submission(path: str | Path) -> dict[str, dict[str, Float[np.ndar
         place = f"{path}, {split}"
         shapes = (ids.ndim, pos.ndim, pos.shape[-1], ends.shape)
         if shapes != (1, 2, 3, (max(len(ids) - 1, 0),)):
-            raise DataError(f"{place}: ids, pos and chunk_idx do not fit together")
+            raise DataError(
+                f"{place}: ids, pos and chunk_idx do not fit together; there must be a position "
+                "[3] of each atom, and an end in chunk_idx of each structure but the last"
+            )
         _check_order(ids, place)
         if (np.diff([0, *ends.tolist(), len(pos)]) < 1).any():
             raise DataError(f"{place}: chunk_idx does not ascend to the {len(pos)} positions")

@@ -23,7 +23,7 @@ class Edges(NamedTuple):
         ends: Senders and receivers [2, E].
         sender_kind: Index [E] of the species of each sender.
         receiver_kind: Index [E] of the species of each receiver.
-        basis: Radial basis functions [E, B] of the length.
+        basis: Values [E, B] of the radial basis functions at the length of each edge.
         envelope: Factor [E] that falls to zero at the cutoff; None leaves it out.
         frames: Matrices of the edge frames, see :class:`EdgeFrames`.
 

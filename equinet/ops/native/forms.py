@@ -36,7 +36,8 @@ class Gradient(NamedTuple):
         forms: Text, one output for each entry of ``wanted``.
         operands: Numbers of the functions that the gradient takes, followed by those of the
             outputs' gradients.
-        wanted: The functions by which it differentiates; the others' gradients vanish.
+        wanted: Numbers of the functions by which the forms are differentiated; the gradients by
+            all others vanish.
     """
 
     forms: str
@@ -61,8 +62,9 @@ def differentiate(
     Args:
         forms: Text of the forms, see the module.
         functions: Number of functions that the forms take.
-        wanted: Functions by which to differentiate.
-        outputs: Outputs that have a gradient; it is function number ``functions + output``.
+        wanted: Numbers of the functions by which to differentiate.
+        outputs: Numbers of the outputs that have a gradient. The gradient of an output is the
+            function of number ``functions + output``.
 
     Example:
         >>> differentiate("ab", 2, (0, 1), (0,))

@@ -291,7 +291,8 @@ def _correlation(file: ModelFile) -> int:
     }
     if len(values) != 1 or not 1 <= min(values) <= 3:
         raise file.refusal(
-            f"it has the correlations {sorted(values)}, and only one of 1 to 3 is known"
+            f"its layers have the correlations {sorted(values)}, and a model can have one, from 1 "
+            "to 3"
         )
     return values.pop()
 

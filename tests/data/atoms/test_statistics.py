@@ -144,5 +144,5 @@ def test_no_edges_and_no_forces_give_ones_and_missing_labels_an_error():
     assert statistics.scale == 1.0
     assert statistics.average_neighbors == 1.0
     plain = AtomicDataset([Atoms("H")], 2.0)
-    with pytest.raises(DataError, match="the frame has no energy"):
+    with pytest.raises(DataError, match="has an energy or forces; name the labels"):
         Statistics.of(plain)

@@ -345,5 +345,5 @@ def test_keys_that_are_no_numbers_as_written_are_passed_over(frames, tmp_path, k
 def test_a_row_with_broken_numbers_is_refused(frames, tmp_path):
     row = ase_row(frames[0], as_lists=True) | {"numbers": [1.7] * len(frames[0])}
     path = write_lmdb(tmp_path / "a.aselmdb", {1: zlib.compress(json.dumps(row).encode())})
-    with pytest.raises(DataError, match="numbers are not whole"):
+    with pytest.raises(DataError, match="atomic numbers are not whole"):
         stored(path, tmp_path / "store")
