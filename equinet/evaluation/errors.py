@@ -176,7 +176,9 @@ def tabulated(declared: Iterable[Error], rows: Sequence[Mapping[str, Any]]) -> l
 
 def _in_ascii(unit: str) -> str:
     """Return a unit as the suffix of a column, such as ``_cal_per_molK`` for cal/(mol K)."""
-    plain = unicodedata.normalize("NFKC", unit).replace("/", "_per_").replace("Å", "A")
+    plain = unicodedata.normalize("NFKC", unit)
+    for letter, spelled in (("/", "_per_"), ("Å", "A"), ("μ", "u"), ("°", "deg")):
+        plain = plain.replace(letter, spelled)
     return "_" + "".join(letter for letter in plain if letter.isascii() and letter not in "() ")
 
 

@@ -75,3 +75,18 @@ def test_only_what_a_declared_error_needs_is_summed():
     assert {"x.count", "x.sum", "x.absolute", "x.square", "y.count", "y.square"} <= kept
     assert "y.sum" not in kept
     assert "penalty.square" not in kept
+
+
+@pytest.mark.parametrize(
+    ("unit", "column"),
+    [
+        ("", "x"),
+        ("meV/Å", "x_meV_per_A"),
+        ("cal/(mol K)", "x_cal_per_molK"),
+        ("μB", "x_uB"),
+        ("µB", "x_uB"),  # the micro sign, which looks like the Greek letter
+        ("°", "x_deg"),
+    ],
+)
+def test_columns_spell_units_in_ascii(unit, column):
+    assert Error("x", unit=unit).column == column
