@@ -278,7 +278,12 @@ class Potential(Model):
         """
         return None
 
-    def compile(self, *arguments: Any, **options: Any) -> None:
+    def compile(
+        self,
+        *arguments: Any,
+        on_failure: Callable[[Exception], None] | None = None,
+        **options: Any,
+    ) -> None:
         """Compile the evaluation; the first call afterwards takes one or two minutes.
 
         Calls check their graph as before and then run one compiled function for graphs of all
@@ -287,6 +292,9 @@ class Potential(Model):
 
         Args:
             *arguments: Positional arguments of :func:`torch.compile`.
+            on_failure: Function that is called with the error of a call that fails while it is
+                compiled; unless it raises an error, the model is no longer compiled and this
+                call and all others are evaluated as written. None to raise the error.
             **options: Keyword arguments of :func:`torch.compile`, such as ``backend``.
 
         Raises:
@@ -314,7 +322,34 @@ class Potential(Model):
             "recompile_limit": _COMPILED_VARIANTS,
         } | options
         compiled = torch.compile(self.evaluate, *arguments, **options)
-        self._compiled = config.patch(trace_autograd_ops=True)(compiled)
+        compiled = config.patch(trace_autograd_ops=True)(compiled)
+        if on_failure is None:
+            self._compiled = compiled
+            return
+
+        def compiled_or_as_written(*tensors: Any, **wanted: Any) -> dict[str, Tensor]:
+            try:
+                return compiled(*tensors, **wanted)
+            # Compilers fail with errors of many classes.
+            except Exception as error:  # noqa: BLE001
+                self.uncompile()
+                on_failure(error)
+            return self.evaluate(*tensors, **wanted)
+
+        self._compiled = compiled_or_as_written
+
+    def uncompile(self) -> None:
+        """Evaluate the model as written again, whether or not it was compiled.
+
+        Example:
+            >>> from equinet.models import MACEGaunt
+            >>> model = MACEGaunt(
+            ...     elements=[1], cutoff=4.0, reference_energies=[-13.6], average_neighbors=1.0
+            ... ).eval()
+            >>> model.compile()
+            >>> model.uncompile()
+        """
+        self._compiled = None
 
     def __getstate__(self) -> dict[str, Any]:
         # The compiled function holds this object, so a copy would evaluate the original.

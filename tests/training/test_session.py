@@ -97,7 +97,7 @@ def seen(monkeypatch):
     """Networks that were compiled; a compiler is there."""
     seen = []
 
-    def noted(network):
+    def noted(network, **_):
         seen.append(network)
 
     monkeypatch.setattr(MACEGaunt, "compile", noted)
@@ -151,6 +151,92 @@ def test_without_a_compiler_only_a_request_for_one_is_refused(run_fit, monkeypat
         run_fit(compiled=None, max_time={"minutes": 20}, max_epochs=1)
     assert "not possible here, so steps take longer: no C++ compiler" in caplog.text
     assert not seen
+
+
+class _NoGradient(torch.autograd.Function):
+    """The identity, with a derivative that no compiler can make."""
+
+    @staticmethod
+    def forward(_, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(_, _gradient):
+        raise RuntimeError("backend='x' raised:\nno memory for the gradient")
+
+
+def _fails_at_once(*_, **__):
+    raise RuntimeError("no C++ compiler")
+
+
+def _fails_when_called(_):
+    return _fails_at_once
+
+
+def _fails_in_validation(evaluate):
+    def compiled(*tensors, **wanted):
+        if not evaluate.__self__.training:
+            raise RuntimeError("no C++ compiler")
+        return evaluate(*tensors, **wanted)
+
+    return compiled
+
+
+def _fails_when_differentiated(evaluate):
+    def compiled(*tensors, **wanted):
+        return {name: _NoGradient.apply(x) for name, x in evaluate(*tensors, **wanted).items()}
+
+    return compiled
+
+
+@pytest.fixture
+def failing(monkeypatch):
+    """Set what is compiled at the second call, after the small function that is tried first."""
+
+    def set_failure(broken):
+        calls = []
+
+        def compile_once(function, **_):
+            calls.append(function)
+            return function if len(calls) == 1 else broken(function)
+
+        monkeypatch.setattr(compiling.torch, "compile", compile_once)
+
+    return set_failure
+
+
+@pytest.mark.parametrize("members", [1, 2])
+@pytest.mark.parametrize(
+    ("broken", "said"),
+    [
+        (_fails_at_once, "no C++ compiler"),
+        (_fails_when_called, "no C++ compiler"),
+        (_fails_when_differentiated, "no memory for the gradient"),
+        (_fails_in_validation, "no C++ compiler"),
+    ],
+)
+def test_where_the_compiler_fails_later_the_run_is_the_one_without_it(
+    run_fit, failing, caplog, broken, said, members
+):
+    if broken is _fails_in_validation and members > 1:
+        pytest.skip("committees are validated as written")
+    budget = {"max_time": {"minutes": 20}, "max_epochs": 1, "members": members}
+    failing(broken)
+    with caplog.at_level("WARNING", "equinet"):
+        found = run_fit("compiled", compiled=None, **budget)
+    (warning,) = [text for text in caplog.messages if text.startswith("Compile")]
+    assert warning.endswith(f"so steps take longer: {said}")
+    expected = run_fit("plain", compiled=False, **budget)
+    weights = expected.task.state_dict()
+    for name, value in found.task.state_dict().items():
+        assert torch.equal(value, weights[name]), name
+
+
+@pytest.mark.parametrize("broken", [_fails_at_once, _fails_when_called, _fails_when_differentiated])
+def test_a_request_to_compile_is_refused_where_the_compiler_fails_later(run_fit, failing, broken):
+    failing(broken)
+    with pytest.raises(ConfigError, match=r"task\.compiled=true: torch cannot compile here \(no "):
+        run_fit(compiled=True, max_epochs=1)
 
 
 def test_ctrl_c_before_the_first_step_stays_ctrl_c(run_fit):

@@ -37,5 +37,16 @@ def obstacle_to_compiling() -> str | None:
         torch.compile(lambda x: x.sin() + 1)(torch.ones(8))
     # Whatever is missing (a compiler, headers, a folder to write) has an error class of its own.
     except Exception as error:  # noqa: BLE001 - see above
-        return str(error).strip().partition("\n")[0] or type(error).__name__
+        return reason(error)
     return None
+
+
+def reason(error: Exception) -> str:
+    """Return the first line of an error of the compiler that says what is wrong.
+
+    Args:
+        error: Error that was raised while something was compiled.
+    """
+    lines = [line.strip() for line in str(error).splitlines()]
+    told = [line for line in lines if line and not line.endswith("raised:")]
+    return told[0] if told else type(error).__name__

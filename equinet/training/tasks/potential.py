@@ -7,6 +7,7 @@ from typing import Any, ClassVar, cast
 
 import torch
 from jaxtyping import Float
+from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor, nn
 
 from equinet.arguments import Count, Fraction, NotNegative, Positive
@@ -28,7 +29,7 @@ from equinet.lie import random_rotations
 from equinet.models import Committee, Potential
 from equinet.training.processes import mean_over_processes
 from equinet.training.schedules import progress
-from equinet.training.tasks.compiling import obstacle_to_compiling, pays_to_compile
+from equinet.training.tasks.compiling import obstacle_to_compiling, pays_to_compile, reason
 from equinet.training.tasks.rotations import rotate_graphs
 from equinet.training.tasks.task import Evaluation, Task
 
@@ -70,7 +71,8 @@ class PotentialTask(Task):
             steps of small networks on a CPU then take two thirds to three quarters of the time.
             None compiles networks that are :attr:`~equinet.models.Potential.quick_to_compile` if
             one process trains on a CPU, ``trainer.max_time`` leaves ten minutes or more,
-            ``trainer.max_steps`` is not set, and a C++ compiler is there.
+            ``trainer.max_steps`` is not set, and a C++ compiler is there; where that compiler
+            fails, a warning says so and the networks are trained as they are.
 
     Raises:
         ValueError: :class:`~equinet.training.LossWeights` refuses a weight, a number is out of
@@ -129,6 +131,7 @@ class PotentialTask(Task):
         self.free_atoms_only = free_atoms_only
         self.random_rotations = random_rotations
         self.compiled = compiled
+        self._rehearsing = False
 
     @property
     def networks(self) -> Sequence[Potential]:
@@ -141,7 +144,7 @@ class PotentialTask(Task):
         """Compile the networks if that was asked for or pays.
 
         Raises:
-            ConfigError: The networks shall be compiled, but there is no compiler that works.
+            ConfigError: ``compiled`` is true, and there is no compiler that works.
         """
         super().on_train_start()
         wanted = self.compiled
@@ -150,20 +153,56 @@ class PotentialTask(Task):
         if not wanted:
             return
         obstacle = obstacle_to_compiling()
-        if obstacle is None:
-            _log.info(
-                "Compile  the first step takes minutes, all others less time; task.compiled=false "
-                "leaves it out"
-            )
+        if obstacle is not None:
+            self._leave_as_written(obstacle)
+            return
+        _log.info(
+            "Compile  the first step takes minutes, all others less time; task.compiled=false "
+            "leaves it out"
+        )
+        self._rehearsing = True
+        try:
             for network in self.networks:
-                network.compile()
-        elif self.compiled:
+                network.compile(on_failure=self._not_compiled)
+        # Compilers fail with errors of many classes.
+        except Exception as error:  # noqa: BLE001
+            self._not_compiled(error)
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Rehearse the first step of networks that were compiled, since all of it is compiled then.
+
+        The forward pass and the derivatives of the loss are computed and forgotten, so where a
+        compiler fails the weights and the random numbers are those of a run without it.
+
+        Raises:
+            ConfigError: ``compiled`` is true, and the compiler fails.
+        """
+        if not self._rehearsing:
+            return
+        self._rehearsing = False
+        with isolate_rng(), self.trainer.precision_plugin.train_step_context():
+            for network in self.networks:
+                loss = self.weights.loss(self.errors(batch, network))
+                try:
+                    torch.autograd.grad(loss, list(network.parameters()), allow_unused=True)
+                except Exception as error:  # noqa: BLE001 - as above
+                    self._not_compiled(error)
+
+    def _not_compiled(self, error: Exception) -> None:
+        """Evaluate all networks as written, since the compiler failed."""
+        self._rehearsing = False
+        for network in self.networks:
+            network.uncompile()
+        self._leave_as_written(reason(error))
+
+    def _leave_as_written(self, obstacle: str) -> None:
+        """Say that networks are not compiled, or refuse where they shall be."""
+        if self.compiled:
             raise ConfigError(
                 f"task.compiled=true: torch cannot compile here ({obstacle}); install a C++ "
                 "compiler, or leave out task.compiled"
             )
-        else:
-            _log.info("Compile  not possible here, so steps take longer: %s", obstacle)
+        _log.warning("Compile  not possible here, so steps take longer: %s", obstacle)
 
     def forward(self, graph: Any, network: nn.Module | None = None) -> dict[str, Tensor]:
         """Evaluate a network with the derivatives that the loss needs.
