@@ -13,7 +13,7 @@ import torch
 from equinet import zoo
 from equinet.data import Frame, MovingNeighborList, frame_from_atoms, to_graph
 from equinet.data.survey import Coverage
-from equinet.errors import BackendError, ConfigError
+from equinet.errors import BackendError, ConfigError, DataError
 from equinet.models import Potential
 
 try:
@@ -76,7 +76,8 @@ class EquinetCalculator(Calculator):
     Raises:
         ConfigError: ``dtype`` is neither of the two, or there is no such model or device.
         DataError: The model cannot be read. On evaluation: the structure has an element that the
-            model was not trained for, positions that are not finite, or a cell without volume.
+            model was not trained for, positions that are not finite, or a cell without volume; or
+            the model's energy, forces or stress are not finite.
 
     Example:
         >>> from ase.build import molecule
@@ -181,6 +182,12 @@ class EquinetCalculator(Calculator):
         graph = to_graph(frame, self._moving.near, moving=self._moving).to(self.device)
         evaluate = self.model if self._fixed is None or self.model.is_compiled else self._fixed
         found = evaluate(graph, forces=True, stress=has_stress)
+        for name in ("energy", "forces", "stress"):
+            if name in found and not bool(found[name].isfinite().all()):
+                raise DataError(
+                    f"atoms: the model's {name} is not finite, as where two atoms are at one place "
+                    "or far too close; correct the positions, or take a shorter time step"
+                )
         energy = found["energy"].item()
         self.results = {
             "energy": energy,

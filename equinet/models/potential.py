@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from equinet.arguments import Count, Positive
-from equinet.errors import BackendError, ConfigError
+from equinet.errors import BackendError, ConfigError, DataError
 from equinet.models.base import Model
 from equinet.models.reference_energies import ReferenceEnergies
 from equinet.models.species import Species
@@ -176,9 +176,11 @@ class Potential(Model):
             ``graph.pos`` and can be differentiated again while the model is in training mode.
 
         Raises:
-            DataError: The graph has an element that the model does not know.
+            DataError: The graph has an element that the model does not know, or the stress is
+                asked for of a cell without volume.
             ConfigError: The model was made inside ``torch.inference_mode()``.
-            ValueError: The stress is asked for of a model that is not conservative.
+            ValueError: The stress is asked for of a model that is not conservative, or a tensor of
+                the graph has a wrong type.
         """
         if stress and not self.conservative:
             raise ValueError(
@@ -194,11 +196,14 @@ class Potential(Model):
                 f"this {type(self).__name__} was made or loaded inside torch.inference_mode(), "
                 "where its weights cannot be differentiated; make or load it outside"
             )
+        _check_types(graph)
         species = self.species(graph.atomic_numbers)
         batch = graph.batch
         if batch is None:
-            batch = torch.zeros_like(graph.atomic_numbers)
+            batch = torch.zeros_like(species)
         cell = graph.cell.reshape(-1, 3, 3)
+        if stress:
+            _refuse_flat_cells(cell)
         pos = graph.pos
         if forces and self.conservative and not pos.requires_grad:
             pos = pos.detach().requires_grad_()
@@ -399,6 +404,32 @@ def stress_of(
     volume = torch.linalg.vecdot(a, torch.linalg.cross(b, c)).abs().reshape(-1, 1, 1)
     symmetric = (gradient + gradient.mT) / 2
     return torch.where(volume > 0, symmetric / volume.clamp(min=1e-12), 0.0)
+
+
+def _check_types(graph: Any) -> None:
+    """Refuse a graph whose tensors torch would misread: numbers of bytes or truths are masks."""
+    for name, tensor in (("pos", graph.pos), ("cell", graph.cell)):
+        if not tensor.is_floating_point():
+            raise ValueError(f"{name} must be floating-point numbers, found {tensor.dtype}")
+    for name, tensor in (("edge_index", graph.edge_index), ("batch", graph.batch)):
+        if tensor is not None and tensor.dtype not in {torch.int32, torch.int64}:
+            raise ValueError(f"{name} must be int32 or int64, found {tensor.dtype}")
+    numbers = graph.atomic_numbers
+    if numbers.is_floating_point() or numbers.dtype == torch.bool:
+        raise ValueError(f"atomic_numbers must be integers, found {numbers.dtype}")
+
+
+def _refuse_flat_cells(cell: Float[Tensor, "graph 3 3"]) -> None:
+    """Refuse the stress of a periodic structure whose cell has no volume, such as a slab's."""
+    a, b, c = cell.unbind(1)
+    is_flat = torch.linalg.vecdot(a, torch.linalg.cross(b, c)) == 0
+    flat = (is_flat & cell.any(2).any(1)).nonzero()
+    if flat.numel():
+        index = int(flat[0])
+        raise DataError(
+            f"the stress needs a cell with a volume, and that of structure {index} of the batch "
+            f"has none: {cell[index].tolist()} Å; give it a third lattice vector"
+        )
 
 
 def edge_vectors(

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Int, Integer
 from torch import Tensor, nn
 
 from equinet.elements import SYMBOLS, symbol
@@ -33,16 +33,17 @@ class Species(nn.Module):
         by_number[list(self.elements)] = torch.arange(len(self.elements))
         self.register_buffer("by_number", by_number, persistent=False)
 
-    def forward(self, atomic_numbers: Int[Tensor, " node"]) -> Int[Tensor, " node"]:
+    def forward(self, atomic_numbers: Integer[Tensor, " node"]) -> Int[Tensor, " node"]:
         """Return the species of each atom.
 
         Args:
-            atomic_numbers: Atomic numbers [N].
+            atomic_numbers: Atomic numbers [N], integers of any type.
 
         Raises:
             DataError: The model does not know an element.
         """
-        species = self.by_number[atomic_numbers.clamp(0, len(SYMBOLS))]
+        # Bytes as an index would be a mask.
+        species = self.by_number[atomic_numbers.long().clamp(0, len(SYMBOLS))]
         if bool((species < 0).any()):
             unknown = sorted(set(atomic_numbers[species < 0].tolist()))
             raise DataError(

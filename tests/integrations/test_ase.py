@@ -170,6 +170,20 @@ def test_exploded_positions_are_refused(model):
         atoms.get_forces()
 
 
+def test_results_that_are_not_finite_are_refused(model, monkeypatch):
+    calculator = EquinetCalculator(model)
+    for name in ("energy", "forces", "stress"):
+
+        def spoiled(graph, name=name, **options):
+            found = calculator.model(graph, **options)
+            return found | {name: found[name] * math.inf}
+
+        monkeypatch.setattr(calculator, "_fixed", spoiled)
+        with pytest.raises(DataError, match=f"the model's {name} is not finite, as where two atom"):
+            calculator.calculate(bulk("Cu"))
+        assert calculator.results == {}
+
+
 def test_results_follow_the_atoms(model):
     atoms = STRUCTURES["crystal"].copy()
     atoms.calc = EquinetCalculator(model)

@@ -6,6 +6,7 @@ from models.test_mace_gaunt import crystal, graph, model
 from torch import Tensor
 from torch_geometric.data import Data
 
+from equinet.errors import DataError
 from equinet.models import Potential
 from equinet.models.potential import edge_vectors
 
@@ -119,3 +120,41 @@ def test_a_left_handed_cell_of_the_same_lattice_has_the_same_stress() -> None:
     expected, found = (network(each, stress=True)["stress"] for each in (data, swapped))
     assert expected.abs().max() > 1e-3
     torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("field", "change", "message"),
+    [
+        ("pos", lambda x: x.long(), "pos must be floating-point numbers, found torch.int64"),
+        ("cell", lambda x: x.int(), "cell must be floating-point numbers, found torch.int32"),
+        ("edge_index", lambda x: x.bool(), "edge_index must be int32 or int64, found torch.bool"),
+        ("edge_index", lambda x: x.byte(), "edge_index must be int32 or int64, found torch.uint8"),
+        ("edge_index", lambda x: x.double(), "edge_index must be int32 or int64"),
+        ("batch", lambda x: x.byte(), "batch must be int32 or int64, found torch.uint8"),
+        ("atomic_numbers", lambda x: x.double(), "atomic_numbers must be integers"),
+        ("atomic_numbers", lambda x: x.bool(), "atomic_numbers must be integers"),
+    ],
+)
+def test_tensors_of_a_wrong_type_are_refused_by_name(field, change, message) -> None:
+    data = pair()
+    data[field] = change(data[field])
+    with pytest.raises(ValueError, match=message):
+        Pull(scale=1.0)(data)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int16, torch.int32])
+def test_elements_of_any_integer_type_are_no_mask(dtype) -> None:
+    network = Pull(scale=1.0)
+    numbers = torch.ones(len(network.species.by_number), dtype=dtype)
+    assert network.species(numbers).tolist() == [0] * len(numbers)
+
+
+def test_the_stress_of_a_cell_without_volume_is_refused() -> None:
+    network, slab = model(channels=2).eval(), crystal()
+    slab.cell = slab.cell.clone()
+    slab.cell[0, 2] = 0
+    with pytest.raises(DataError, match="stress needs a cell with a volume, and that of structur"):
+        network(slab, stress=True)
+    assert network(slab)["forces"].isfinite().all()
+    free = graph(slab.pos, slab.atomic_numbers)
+    assert not network(free, stress=True)["stress"].any()
