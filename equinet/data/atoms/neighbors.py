@@ -9,9 +9,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
+from equinet.data.atoms.labels import finite
 from equinet.data.atoms.search_box import search_box
 from equinet.errors import BackendError
 from equinet.neighborhood import Neighborhood
+
+_SHORTEST = 1e-3  # Å; vesin refuses cutoff radii that are much shorter
 
 
 def neighbor_list(
@@ -51,8 +54,9 @@ def neighbor_list(
     Raises:
         ValueError: ``cutoff`` is not positive and finite, ``max_neighbors`` is below 1, or
             ``tie_tolerance`` is negative or without ``max_neighbors``.
-        DataError: The structure is longer than hundreds of thousands of cutoff radii in one
-            direction, or has about a billion edges, which happens if positions are not in Å.
+        DataError: A position is NaN or infinite, or the structure is longer than hundreds of
+            thousands of cutoff radii in one direction, or has about a billion edges, which happens
+            if positions are not in Å.
         BackendError: vesin is not installed.
 
     Example:
@@ -65,12 +69,14 @@ def neighbor_list(
     vesin = _vesin()
     if not len(positions):
         return np.zeros((2, 0), dtype=np.int64), np.zeros((0, 3))
-    box = search_box(positions, cell, pbc, near.cutoff, source)
+    finite(positions, "positions", source)
+    finite(cell, "cell", source)
+    box = search_box(positions, cell, pbc, max(near.cutoff, _SHORTEST), source)
     receiver, sender, shift = vesin.NeighborList(
         cutoff=box.cutoff, full_list=True, n_threads=1
     ).compute(box.positions, box.cell, pbc, "ijS")
     edge_index = np.stack([sender, receiver]).astype(np.int64)
-    edge_shift = shift.astype(np.float64)
+    edge_shift = shift + box.moved[edge_index[1]] - box.moved[edge_index[0]]
     vectors = positions[edge_index[0]] - positions[edge_index[1]] + edge_shift @ cell
     squares = (vectors * vectors).sum(axis=1)
     # vesin keeps or drops a pair at exactly the cutoff depending on rounding; this line drops it.

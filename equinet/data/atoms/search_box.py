@@ -14,6 +14,8 @@ from jaxtyping import Bool, Float64
 from equinet.errors import DataError
 
 _MOST_EDGES = 1e9  # edges of one structure; their indices and shifts would take 40 gigabytes
+_FARTHEST = 1e6  # lattice vectors beyond which an atom is moved; vesin counts them in 32 bits
+_LONGEST = 1e100  # Å; volumes of longer cells overflow
 _MOST_CELLS = 1e5  # number of cells beyond which vesin merges them
 _WIDEST_SEARCH = 4.0  # multiple of the cutoff, with at most 64 times as many candidates as pairs
 
@@ -25,11 +27,13 @@ class SearchBox(NamedTuple):
         positions: Positions, Å, with wide gaps closed in directions that are not periodic.
         cell: Lattice vectors in rows, Å; if any direction is periodic, they span three dimensions.
         cutoff: Distance up to which pairs must be searched, Å; at least the cutoff of the graph.
+        moved: Lattice vectors by which each atom was moved towards the cell.
     """
 
     positions: Float64[np.ndarray, "atoms 3"]
     cell: Float64[np.ndarray, "3 3"]
     cutoff: float
+    moved: Float64[np.ndarray, "atoms 3"]
 
 
 def search_box(
@@ -60,15 +64,25 @@ def search_box(
         >>> box.positions[1].tolist()
         [0.0, 0.0, 10.0]
     """
+    farthest = max(np.abs(positions).max(), np.abs(cell[pbc]).max(initial=0.0))
+    if farthest > _LONGEST:
+        raise DataError(
+            f"{source}: a coordinate or lattice vector is {farthest:.3g} Å long; correct it"
+        )
     periodic = int(pbc.sum())
     axes, spanning, heights = np.eye(3), np.zeros((3, 3)), np.zeros(3)
+    moved = np.zeros_like(positions)
     if periodic:
         spanning = cell.copy()
         if periodic < 3:
             axes = np.linalg.svd(cell[pbc])[2][periodic:]  # orthogonal to all periodic vectors
             # Files have zeros instead of lattice vectors in directions that are not periodic.
             spanning[~pbc] = axes
-        heights = 1 / np.sqrt((np.linalg.inv(spanning) ** 2).sum(axis=0))
+        inverse = np.linalg.inv(spanning)
+        heights = 1 / np.sqrt((inverse**2).sum(axis=0))
+        cells = np.floor(positions @ inverse)
+        moved = np.where(pbc & (np.abs(cells) > _FARTHEST), cells, 0.0)
+        positions = positions - moved @ spanning
     if periodic < 3:
         along = positions @ axes.T
         extents = along.max(axis=0) - along.min(axis=0)
@@ -86,7 +100,7 @@ def search_box(
     else:
         volume = math.inf
     _refuse_many_edges(positions, volume, cutoff, source)
-    return SearchBox(positions, spanning, _search_cutoff(lengths, cutoff, source))
+    return SearchBox(positions, spanning, _search_cutoff(lengths, cutoff, source), moved)
 
 
 def _without_gaps(line: Float64[np.ndarray, " atoms"], widest: float) -> np.ndarray:

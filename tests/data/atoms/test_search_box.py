@@ -55,6 +55,10 @@ def test_long_cells_that_vesin_could_not_divide(shape):
         ([[0, 0, 0], [1, 1, 1]], np.diag([4.0, 4.0, 1e9]), FULL, "spans 4 × 4 × 1e\\+09 Å"),
         ([[0, 0, 0], [1, 1, 1]], np.diag([4.0, 1e6, 1e6]), FULL, "too long beside its width"),
         ([[0, 0, 0]], 1e-3 * np.eye(3), FULL, "about 5.2e\\+11 edges within 5 Å"),
+        ([[0, 0, 0], [1e308, 0, 0]], np.zeros((3, 3)), FREE, "vector is 1e\\+308 Å long"),
+        ([[0, 0, 0], [1, 0, 0]], 1e300 * np.eye(3), FULL, "vector is 1e\\+300 Å long"),
+        ([[0, 0, 0], [1, np.nan, 0]], np.eye(3), FULL, "positions hold NaN or infinity"),
+        ([[0, 0, 0], [1, np.inf, 0]], np.zeros((3, 3)), FREE, "positions hold NaN or infinity"),
         (np.zeros((40_000, 3)), np.zeros((3, 3)), FREE, "40000 atoms would have about 1.6e\\+09"),
     ],
 )
@@ -63,3 +67,23 @@ def test_absurd_structures_are_refused_by_name(positions, cell, pbc, reason):
         to_graph(frame(positions, cell, pbc), 5.0)
     with pytest.raises(DataError, match="frame 7"):
         AtomicDataset([frame(positions, cell, pbc)], 5.0)
+
+
+@pytest.mark.parametrize("pbc", [FULL, SLAB])
+@pytest.mark.parametrize("cells", [1e4, 1e7, 1e12])
+def test_atoms_many_cells_away_have_the_edges_of_their_images(pbc, cells):
+    positions = np.random.default_rng(1).integers(0, 64, (6, 3)) / 16
+    cell = np.diag([4.0, 8.0, 16.0])
+    near, shift = neighbor_list(positions, cell, pbc, 5.0)
+    away = np.zeros((6, 3))
+    away[2, 0], away[4, 1] = cells, -cells
+    edges, shifts = neighbor_list(positions + away @ cell, cell, pbc, 5.0)
+    assert len(edges[0]) == len(near[0])
+    shifts += away[edges[0]] - away[edges[1]]
+    assert {(*e, *s) for e, s in zip(edges.T, shifts, strict=True)} == {
+        (*e, *s) for e, s in zip(near.T, shift, strict=True)
+    }
+
+
+def test_a_tiny_cutoff_finds_nothing():
+    assert neighbor_list(np.zeros((1, 3)), 4 * np.eye(3), FULL, 1e-12)[0].shape == (2, 0)
