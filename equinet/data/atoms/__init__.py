@@ -26,7 +26,9 @@ from equinet.data.atoms.labels import (
     further_names,
     label_keys,
     stored_values,
+    truths,
     unread,
+    whole,
 )
 from equinet.data.atoms.moving import MovingNeighborList
 from equinet.data.atoms.neighbors import neighbor_list
@@ -93,5 +95,7 @@ __all__ = [
     "stretches",
     "structure_key",
     "to_graph",
+    "truths",
     "unread",
+    "whole",
 ]

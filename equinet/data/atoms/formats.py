@@ -10,7 +10,7 @@ import io
 import itertools
 import logging
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ import numpy as np
 from equinet.data.atoms.blocks import COMPRESSED, Block, Stretch, number_blocks, text_lines
 from equinet.data.atoms.fields import Frame
 from equinet.data.atoms.frames import ase_library, frame_from_atoms
-from equinet.data.atoms.labels import LabelKeys, LabelNames, stored_values
+from equinet.data.atoms.labels import LabelKeys, LabelNames, stored_values, whole
 from equinet.data.atoms.units import Units
 from equinet.errors import DataError
 
@@ -34,6 +34,13 @@ _PROPERTIES = re.compile(r'\bProperties\s*=\s*"?([^\s"]+)')
 # ASE refuses a frame whose stress or virial is not nine numbers. It reads them under other names.
 _TENSOR = re.compile(r"(?<![\w-])(stress|virial)(?=\s*=)")
 _OTHER_NAME = "equinet_"
+_QUOTED = re.compile(r"""("(?:\\.|[^"\\])*"|'[^']*'|\{[^}]*\}|\[[^=]*\])""")
+_KEY = re.compile(r"(?:^|\s)([^\s=]+)\s*=")
+_PBC = re.compile(r"""(?:^|\s)pbc\s*=\s*("[^"]*"|'[^']*'|\{[^}]*\}|\[[^]]*\]|\S+)""")
+_TRUTHS = {"t", "f", "true", "false", "1", "0", "", "_json"}
+_WHOLE = {"Z", "numbers", "tags"}  # columns of whole numbers
+# Names that other programs give to the lattice, which ASE does not read.
+_LATTICE = {"cell", "box", "unitcell", "supercell", "latticevectors", "cellvectors", "latt"}
 
 
 def read_frames(
@@ -263,12 +270,13 @@ def _read_extxyz(
             continue
         place = f"{path}, frame {number}"
         try:
+            _check_comment(block.lines[1], f"{place}, line {block.line + 1}")
             _check_columns(block, place)
             block.lines[1] = _TENSOR.sub(rf"{_OTHER_NAME}\1", block.lines[1])
             text = "\n".join(block.lines) + "\n"
             atoms = ase.io.read(io.StringIO(text), 0, format="extxyz")
             atoms.info = {k.removeprefix(_OTHER_NAME): v for k, v in atoms.info.items()}
-            _refuse_misspelt(atoms.info, f"{place}, line {block.line + 1}")
+            _refuse_misspelt(atoms, block.lines[1], f"{place}, line {block.line + 1}")
             yield number, atoms
         except DataError as error:
             yield number, error
@@ -277,10 +285,25 @@ def _read_extxyz(
             yield number, DataError(f"{place}, line {line}: {reason}")
 
 
-def _refuse_misspelt(left_over: Mapping[str, Any], place: str) -> None:
+def _check_comment(comment: str, place: str) -> None:
+    """Refuse keys that are there twice, and a ``pbc`` of other words: ASE takes all for true."""
+    names = _KEY.findall(_QUOTED.sub("", comment))
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise DataError(f"{place}: the key {twice[0]!r} is there twice; leave one of them out")
+    pbc = _PBC.search(comment)
+    if pbc is not None and not set(re.split(r"[\s,\"'(){}\[\]]+", pbc[1].lower())) <= _TRUTHS:
+        raise DataError(f"{place}: pbc is {pbc[1]}; write three of T and F, such as 'T T F'")
+
+
+def _refuse_misspelt(atoms: "ase.Atoms", comment: str, place: str) -> None:
     """Refuse a misspelt structural key, which ASE ignores: a crystal would become a molecule."""
-    for name in left_over:
+    may_be_crystal = not atoms.pbc.any() and _PBC.search(comment) is None
+    for name, value in atoms.info.items():
         right = {"lattice": "Lattice", "properties": "Properties", "pbc": "pbc"}.get(name.lower())
+        is_lattice = name.lower().replace("_", "").replace("-", "") in _LATTICE
+        if is_lattice and may_be_crystal and np.size(value) in {3, 6, 9}:
+            right = "Lattice"
         if right is not None:
             raise DataError(f"{place}: extxyz has no key {name!r}; write it {right!r}")
 
@@ -334,20 +357,33 @@ def _read_any(path: Path) -> Iterator[tuple[int, "ase.Atoms | DataError"]]:
         yield number + 1, DataError(f"{place}: {reason}")
 
 
-def _column_kinds(comment: str) -> str | None:
-    """Return one letter (S, I, R, L) for each column, or None if the comment names no columns."""
+def _columns(comment: str) -> list[tuple[str, str]] | None:
+    """Return name and kind (S, I, R, L) of each column, or None if the comment names no columns."""
     match = _PROPERTIES.search(comment)
     if match is None:
         return None
     fields = match.group(1).split(":")
-    kinds, widths = fields[1::3], fields[2::3]
+    names, kinds, widths = fields[::3], fields[1::3], fields[2::3]
     if len(fields) % 3 or not all(width.isdigit() for width in widths):
         return None  # ASE refuses such a comment
-    return "".join(kind * int(width) for kind, width in zip(kinds, widths, strict=True))
+    each = zip(names, kinds, widths, strict=True)
+    return [(name, kind) for name, kind, width in each for _ in range(int(width))]
+
+
+def _column_kinds(comment: str) -> str | None:
+    """Return the kinds of the columns as one word, or None if the comment names no columns."""
+    columns = _columns(comment)
+    return None if columns is None else "".join(kind for _, kind in columns)
 
 
 def _check_columns(block: Block, place: str) -> None:
+    columns = _columns(block.lines[1])
     kinds = _column_kinds(block.lines[1])
+    if columns is not None and not {"pos", "positions"} & {name for name, _ in columns}:
+        raise DataError(
+            f"{place}, line {block.line + 1}: Properties name no column 'pos'; without it all "
+            "atoms would be at the origin"
+        )
     for offset, row in enumerate(block.lines[2:], start=2):
         found = len(row.split())
         # Plain xyz may have further columns, which its comment does not name.
@@ -356,6 +392,11 @@ def _check_columns(block: Block, place: str) -> None:
             raise DataError(
                 f"{place}, line {block.line + offset}: expected {wanted} columns, found {found}"
             )
+    for at, (name, kind) in enumerate(columns or []):
+        if name in _WHOLE and kind == "R":
+            entries = [row.split()[at] for row in block.lines[2:]]
+            if all(_is_number(entry) for entry in entries):
+                whole(np.array(entries, dtype=np.float64), name, place)
 
 
 def _offending_line(block: Block, error: Exception) -> tuple[int, str]:

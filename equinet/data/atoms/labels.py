@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Bool, Float64, Int64
 
 from equinet.data.atoms.fields import LABELS
 from equinet.errors import DataError
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import ase
 
 _log = logging.getLogger(__name__)
+
+_LARGEST_WHOLE = 2.0**63
 
 _STRUCTURE = {"numbers", "positions", "tags", "initial_magmoms", "initial_charges", "unique_id"}
 
@@ -291,9 +293,9 @@ def further_labels(values: Mapping[str, Any], atoms: int, source: str) -> dict[s
         if value.shape != shape and not (value.size == 1 and shape == ()):
             raise DataError(f"{source}: {kind} {names[0]!r} has shape {value.shape}, not {shape}")
         finite(value, kind, source)
+        if field.memory.kind == "i":
+            value = whole(value, f"{kind} {names[0]!r}", source)
         array = value.astype(field.memory).reshape(shape)
-        if not np.array_equal(array, value.reshape(shape)):
-            raise DataError(f"{source}: {kind} {names[0]!r} holds numbers that are not whole")
         found[kind] = array if shape else array.item()
     return found
 
@@ -320,13 +322,17 @@ def numeric(
     """
     if key not in values:
         raise DataError(f"{source}: no {kind} named {key!r}; the frame has {listed(values)}")
+    refusal = DataError(
+        f"{source}: {kind} {key!r} is not numeric: {values[key]!r}; give another name as {kind}_key"
+    )
     try:
-        return np.array(values[key], dtype=np.float64)
+        given = np.asarray(values[key])
+        array = given.astype(np.float64)
     except (TypeError, ValueError) as error:
-        raise DataError(
-            f"{source}: {kind} {key!r} is not numeric: {values[key]!r}; give another name as "
-            f"{kind}_key"
-        ) from error
+        raise refusal from error
+    if given.dtype.kind == "b":  # would be taken for 0 or 1
+        raise refusal
+    return array
 
 
 def finite(value: Float64[np.ndarray, "..."], what: str, source: str) -> Float64[np.ndarray, "..."]:
@@ -347,6 +353,54 @@ def finite(value: Float64[np.ndarray, "..."], what: str, source: str) -> Float64
             f"{source}: {what} hold NaN or infinity{atom}; correct it, or leave the frame out"
         )
     return value
+
+
+def whole(value: Any, what: str, source: str) -> Int64[np.ndarray, "..."]:
+    """Return numbers as integers, or refuse them where one is not whole.
+
+    Args:
+        value: Array of numbers of any shape and type.
+        what: Name of the numbers in errors.
+        source: Name of the frame in errors.
+
+    Raises:
+        DataError: A number has a fractional part, is NaN, or needs more than 64 bits.
+
+    Example:
+        >>> whole(np.array([1.0, 8.0]), "numbers", "frame").tolist()
+        [1, 8]
+        >>> whole(np.array([1.7, 8.2]), "numbers", "frame")
+        Traceback (most recent call last):
+        equinet.errors.DataError: frame: numbers hold 1.7, which is not a whole number; correct it
+    """
+    given = np.asarray(value)
+    odd = ~(np.abs(given) < _LARGEST_WHOLE) | (given % 1 != 0) if given.dtype.kind == "f" else []
+    if np.any(odd):
+        raise DataError(
+            f"{source}: {what} hold {given[odd].flat[0]}, which is not a whole number; correct it"
+        )
+    return given.astype(np.int64)
+
+
+def truths(value: Any, what: str, source: str) -> Bool[np.ndarray, "..."]:
+    """Return numbers as truth values, or refuse them where one is neither 0 nor 1.
+
+    Args:
+        value: Array of numbers or truth values of any shape.
+        what: Name of the values in errors.
+        source: Name of the frame in errors.
+
+    Raises:
+        DataError: A value is neither 0 nor 1, true nor false.
+
+    Example:
+        >>> truths(np.array([1.0, 0.0]), "pbc", "frame").tolist()
+        [True, False]
+    """
+    given = np.asarray(value)
+    if not np.isin(given, (0, 1)).all():
+        raise DataError(f"{source}: {what} hold {given.tolist()}, not only true and false")
+    return given.astype(bool)
 
 
 def full_stress(

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from equinet.data.arrays import read_arrays
-from equinet.data.atoms import Frame, make_molecules, read_frames
+from equinet.data.atoms import Frame, make_molecules, read_frames, whole
 from equinet.data.cache import cache_folder, cached_file, cached_splits, fetch
 from equinet.data.loading import AtomicDataModule, Splits, split_frames
 from equinet.errors import DataError
@@ -210,7 +210,7 @@ def _read_archive(path: Path, indices: Sequence[int]) -> list[Frame]:
     names = ("coords", "energies", "forces")
     archive = read_arrays(path, "an archive of rMD17", ("nuclear_charges", *names))
     with reading(path, "an archive of rMD17"):
-        numbers = archive["nuclear_charges"].astype(np.int64)
+        numbers = whole(archive["nuclear_charges"], "nuclear_charges", str(path))
         arrays = [archive[name][indices].astype(np.float64) for name in names]
         shape = (len(indices), len(numbers), 3)
         if [array.shape for array in arrays] != [shape, shape[:1], shape]:

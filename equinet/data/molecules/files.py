@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from equinet.data.arrays import read_arrays
-from equinet.data.atoms import ase_library
+from equinet.data.atoms import ase_library, whole
 from equinet.data.molecules.molecules import Molecules
 from equinet.errors import DataError
 from equinet.files import reading
@@ -158,6 +158,7 @@ def _read_npz(path: Path, names: Sequence[str]) -> Molecules:
             f"{path}: Z {list(numbers.shape)}, R {list(positions.shape)} and N, whose sum is "
             f"{int(counts.sum())}, do not fit one another"
         )
+    numbers, counts = whole(numbers, "Z", str(path)), whole(counts, "N", str(path))
     if ((numbers < 1) | (numbers > _LARGEST)).any():
         raise DataError(f"{path}: Z must hold atomic numbers, from 1 to {_LARGEST}")
     values = {}
@@ -174,7 +175,7 @@ def _read_npz(path: Path, names: Sequence[str]) -> Molecules:
                 f"{path}: {name} has {len(array)} values for {len(counts)} molecules of "
                 f"{len(numbers)} atoms"
             )
-    starts = np.concatenate([[0], counts.astype(np.int64).cumsum()])
+    starts = np.concatenate([[0], counts.cumsum()])
     found = Molecules(numbers.astype(np.uint8), positions.astype(np.float64), starts, values)
     return _checked(found, path)
 

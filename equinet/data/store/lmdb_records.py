@@ -8,7 +8,7 @@ import json
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,9 @@ from equinet.data.atoms import (
     full_stress,
     further_labels,
     further_names,
+    truths,
     unread,
+    whole,
 )
 from equinet.data.store.lmdb_pages import check_pages
 from equinet.data.store.pickled import Value, read_data
@@ -35,8 +37,8 @@ from equinet.files import reading
 # Fields of pickled objects that are read, or that can be computed from fields that are read.
 _FIELDS = {
     *("pos", "atomic_numbers", "cell", "tags", "fixed", "sid", "fid"),
-    *("y_relaxed", "pos_relaxed", "natoms", "edge_index", "cell_offsets", "distances"),
-    *("force", "forces", "y_init", "y", "energy"),
+    *("pbc", "y_relaxed", "pos_relaxed", "natoms", "edge_index", "cell_offsets", "distances"),
+    *("y_init", "y"),
 }
 _LARGEST_ROW = 1 << 28  # bytes of an unpacked row
 
@@ -67,14 +69,14 @@ class PickledPart:
         """Read the entries without running code in the pickles.
 
         Args:
-            keys: Names of the labels; None looks for ``y_init``, ``y`` or ``energy``, and for
-                ``force`` or ``forces``.
+            keys: Names of the labels; None takes ``y_init`` or ``y`` for the energy, and looks for
+                common names of what is not there.
         """
-        keys = keys or LabelKeys()
+        names = LabelNames(keys, required=False, settle=False)
         for key, value in _values(self.path, self.keys):
             place = f"{self.path}, frame {key + 1} (key {key})"
             try:
-                yield _record_of_data(read_data(value), key + 1, place, keys)
+                yield _record_of_data(read_data(value), key + 1, place, names)
             except DataError as error:
                 reason = str(error)
                 reason = reason if reason.startswith(place) else f"{place}: {reason}"
@@ -175,47 +177,50 @@ def _values(path: Path, keys: Sequence[int]) -> Iterator[tuple[int, bytes]]:
             yield key, content
 
 
-def _record_of_data(data: Mapping[str, Value], number: int, place: str, keys: LabelKeys) -> Record:
-    for kind, key in vars(keys).items():
+def _record_of_data(
+    data: Mapping[str, Value], number: int, place: str, names: LabelNames
+) -> Record:
+    for kind, key in vars(names.given).items():
         if key is not None and key not in data:
             raise DataError(f"{place}: no {kind} named {key!r}; there are {', '.join(data)}")
+    pbc = _periodicity(data, place)
     for name in ("pos", "atomic_numbers", "cell"):
-        if name not in data:
+        if name not in data and (name != "cell" or pbc.any()):
             raise DataError(f"{place}: no {name}; there are {', '.join(data)}")
-    numbers, cell = (_array(data, name, place) for name in ("atomic_numbers", "cell"))
+    numbers = whole(_array(data, "atomic_numbers", place), "atomic_numbers", place)
+    cell = _array(data, "cell", place) if pbc.any() else np.zeros((3, 3))
     if numbers.ndim != 1 or cell.size != 9:
         raise DataError(
             f"{place}: atomic_numbers and cell have shapes {numbers.shape} and {cell.shape}"
         )
+    atoms = _scalar(data, "natoms", place)
+    if atoms is not None and atoms != len(numbers):
+        raise DataError(f"{place}: natoms is {atoms:g}, but {len(numbers)} atoms are there")
 
-    def per_atom(*names: str, vectors: bool = False) -> np.ndarray | None:
+    def per_atom(name: str | None, *, vectors: bool = False) -> np.ndarray | None:
+        if name is None or name not in data:
+            return None
         shape = (len(numbers), 3) if vectors else numbers.shape
-        for name in names:
-            if name in data:
-                return _shaped(_array(data, name, place), shape, name, place)
-        return None
+        return _shaped(_array(data, name, place), shape, name, place)
 
-    positions = _shaped(_array(data, "pos", place), (len(numbers), 3), "pos", place)
-    energies = ("y_init", "y", "energy") if keys.energy is None else (keys.energy,)
-    forces = ("force", "forces") if keys.forces is None else (keys.forces,)
+    keys = _label_keys(data, len(numbers), place, names)
     stress = None
     if keys.stress is not None:
         stress = full_stress(_array(data, keys.stress, place), keys.stress, place)
     tags, fixed = per_atom("tags"), per_atom("fixed")
+    read = {keys.energy, keys.forces, keys.stress} | further_names(data)
     frame = Frame(
-        numbers.astype(np.int64),
-        positions,
+        numbers,
+        _shaped(_array(data, "pos", place), (len(numbers), 3), "pos", place),
         cell.reshape(3, 3),
-        np.ones(3, dtype=bool),  # OC20 is periodic in all directions, but its files do not say so
-        _scalar(data, energies, place),
-        per_atom(*forces, vectors=True),
+        pbc,
+        _scalar(data, keys.energy, place),
+        per_atom(keys.forces, vectors=True),
         stress,
-        None if tags is None else tags.astype(np.int64),
-        None if fixed is None else fixed != 0,
+        None if tags is None else whole(tags, "tags", place),
+        None if fixed is None else truths(fixed, "fixed", place),
         source=place,
-        unread=tuple(
-            sorted(set(data) - _FIELDS - {*energies, *forces, keys.stress} - further_names(data))
-        ),
+        unread=tuple(sorted(set(data) - _FIELDS - read)),
         **further_labels(data, len(numbers), place),
     )
     check_frame(frame)
@@ -225,9 +230,39 @@ def _record_of_data(data: Mapping[str, Value], number: int, place: str, keys: La
         _id(data, "sid", place),
         _id(data, "fid", place),
         None,
-        _scalar(data, ("y_relaxed",), place),
+        _scalar(data, "y_relaxed", place),
         per_atom("pos_relaxed", vectors=True),
     )
+
+
+def _periodicity(data: Mapping[str, Value], place: str) -> np.ndarray:
+    """Read in which directions a structure is periodic: in all of them where no field says so.
+
+    OC20 is periodic in all directions, and its files do not say it.
+    """
+    if "pbc" not in data:
+        return np.ones(3, dtype=bool)
+    pbc = truths(_array(data, "pbc", place), "pbc", place)
+    if pbc.size != 3:
+        raise DataError(f"{place}: pbc has shape {pbc.shape}, not 3 values")
+    return pbc.reshape(3)
+
+
+def _label_keys(data: Mapping[str, Value], atoms: int, place: str, names: LabelNames) -> LabelKeys:
+    """Find the names of the labels; unless it is given, OC20's energy is ``y_init`` or ``y``."""
+    values = {
+        name: value.numpy() if isinstance(value, Tensor) else value for name, value in data.items()
+    }
+    found = names.choose(values, place, atoms=atoms)
+    own = next((name for name in ("y_init", "y") if name in data), None)
+    if own is None or names.given.energy is not None:
+        return found
+    if found.energy is not None and _scalar(data, own, place) != _scalar(data, found.energy, place):
+        raise DataError(
+            f"{place}: {own!r} and {found.energy!r} both look like energy and differ; choose one "
+            "with energy_key"
+        )
+    return replace(found, energy=own)
 
 
 def _array(data: Mapping[str, Value], name: str, place: str) -> np.ndarray:
@@ -242,8 +277,8 @@ def _id(data: Mapping[str, Value], name: str, place: str) -> int:
     """Read an id: an integer, or -1 if it is missing or a string, as in other data sets."""
     if isinstance(data.get(name), str):
         return -1
-    number = _scalar(data, (name,), place)
-    return -1 if number is None else int(number)
+    number = _scalar(data, name, place)
+    return -1 if number is None else int(whole(number, name, place))
 
 
 def _shaped(array: np.ndarray, shape: tuple[int, ...], what: str, place: str) -> np.ndarray:
@@ -252,14 +287,13 @@ def _shaped(array: np.ndarray, shape: tuple[int, ...], what: str, place: str) ->
     return array
 
 
-def _scalar(data: Mapping[str, Value], names: Sequence[str], place: str) -> float | None:
-    for name in names:
-        if name in data:
-            array = _array(data, name, place)
-            if array.size != 1:
-                raise DataError(f"{place}: {name} has shape {array.shape}, not one number")
-            return float(array.reshape(()))
-    return None
+def _scalar(data: Mapping[str, Value], name: str | None, place: str) -> float | None:
+    if name is None or name not in data:
+        return None
+    array = _array(data, name, place)
+    if array.size != 1:
+        raise DataError(f"{place}: {name} has shape {array.shape}, not one number")
+    return float(array.reshape(()))
 
 
 def _unpacked_row(value: bytes, place: str) -> Mapping[str, Any]:
@@ -278,10 +312,7 @@ def _frame_of_row(row: Mapping[str, Any], place: str, names: LabelNames) -> Fram
     for name in ("numbers", "positions"):
         if row.get(name) is None:
             raise DataError(f"{place}: the row has no {name}")
-    given_numbers = _row_array(row["numbers"], place)
-    numbers = given_numbers.astype(np.int64)
-    if not np.array_equal(numbers, given_numbers):
-        raise DataError(f"{place}: atomic numbers are not whole: {str(row['numbers'])[:60]}")
+    numbers = whole(_row_array(row["numbers"], place), "numbers", place)
     if numbers.ndim != 1:
         raise DataError(f"{place}: atomic numbers have shape {numbers.shape}, not one axis")
     count = len(numbers)
@@ -293,7 +324,7 @@ def _frame_of_row(row: Mapping[str, Any], place: str, names: LabelNames) -> Fram
 
     positions = _shaped(_row_array(row["positions"], place), (count, 3), "positions", place)
     pbc, cell, tags = given("pbc", (3,)), given("cell", (3, 3)), given("tags", (count,))
-    periodic = np.zeros(3, dtype=bool) if pbc is None else pbc.astype(bool)
+    periodic = np.zeros(3, dtype=bool) if pbc is None else truths(pbc, "pbc", place)
     values = _row_values(row, place)
     found = names.choose(values, place, atoms=count)
 
@@ -313,7 +344,7 @@ def _frame_of_row(row: Mapping[str, Any], place: str, names: LabelNames) -> Fram
         None if energy is None else float(energy),
         forces,
         None if stress is None else full_stress(stress, found.stress or "stress", place),
-        None if tags is None else tags.astype(np.int64),
+        None if tags is None else whole(tags, "tags", place),
         _fixed(row.get("constraints") or [], count, place),
         source=place,
         unread=unread(values, found),
@@ -357,7 +388,7 @@ def _fixed(constraints: Any, count: int, place: str) -> np.ndarray | None:
             return None
         fixed = np.zeros(count, dtype=bool)
         for indices in held:
-            fixed[_row_array(indices, place).astype(np.int64)] = True
+            fixed[whole(_row_array(indices, place), "constraints", place)] = True
     except (KeyError, TypeError, IndexError) as error:
         raise DataError(f"{place}: the constraints cannot be read: {constraints!r}") from error
     return fixed

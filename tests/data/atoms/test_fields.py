@@ -76,7 +76,7 @@ def test_further_labels_are_taken_in_their_types():
         ({"charges": [0.5]}, r"f, frame 1: charges 'charges' has shape \(1,\), not \(2,\)"),
         ({"charges": [0.5, np.nan]}, "f, frame 1: charges hold NaN or infinity"),
         ({"charges": ["a", "b"]}, "charges 'charges' is not numeric"),
-        ({"spin": 0.5}, "spin 'spin' holds numbers that are not whole"),
+        ({"spin": 0.5}, "spin 'spin' hold 0.5, which is not a whole number"),
         ({"charges": [1, 0], "ref-charges": [0, 1]}, "differ; leave one of them out"),
     ],
 )

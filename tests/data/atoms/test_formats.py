@@ -291,6 +291,63 @@ def test_structural_keys_in_other_letters_are_refused(write, comment):
         read_frames(path)
 
 
+PAIR = "Pb 0 0 0 0.2 0 0\nTe 3.2 0.1 0 -0.2 0 0\n"
+COLUMNS = "Properties=species:S:1:pos:R:3:force:R:3"
+
+
+@pytest.mark.parametrize("key", ["cell", "Cell", "unit_cell", "box", "lattice-vectors"])
+@pytest.mark.parametrize("value", ["6 0 0 0 6 0 0 0 6", "6 6 6", "6 6 6 90 90 90"])
+def test_a_lattice_under_another_name_is_refused_and_no_molecule(write, key, value):
+    with pytest.raises(
+        DataError, match=rf"frame 1, line 2: extxyz has no key '{key}'; write it 'L"
+    ):
+        read_frames(write(f'2\nenergy=-8.1 {key}="{value}" {COLUMNS}\n{PAIR}'))
+    free = read_frames(write(f'2\nenergy=-8.1 {key}="{value}" pbc="F F F" {COLUMNS}\n{PAIR}'))
+    assert not free[0].pbc.any(), "as the file says"
+    both = f'{key}="{value}" Lattice="5 0 0 0 5 0 0 0 5" energy=-8.1'
+    assert read_frames(write(f"2\n{both} {COLUMNS}\n{PAIR}"))[0].cell.tolist()[0] == [5, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("comment", "reason"),
+    [
+        (f"energy=-8.1 energy=-9.1 {COLUMNS}", "the key 'energy' is there twice"),
+        (f'energy=-8.1 note="a = b" note="c = d" {COLUMNS}', "the key 'note' is there twice"),
+        (f'energy=1 Lattice="6 0 0 0 6 0 0 0 6" pbc="yes yes no" {COLUMNS}', "pbc is .*T T F"),
+        (f'energy=1 Lattice="6 0 0 0 6 0 0 0 6" pbc=[2,0,0] {COLUMNS}', "pbc is .*T T F"),
+        ("energy=1 Properties=species:S:1:place:R:3:force:R:3", "no column 'pos'"),
+    ],
+)
+def test_comments_that_would_be_misread_are_refused(write, comment, reason):
+    with pytest.raises(DataError, match=rf"frame 1, line 2: .*{reason}"):
+        read_frames(write(f"2\n{comment}\n{PAIR}"))
+
+
+@pytest.mark.parametrize("pbc", ['"T F T"', '"1 0 1"', "[True, False, True]", '"true false true"'])
+def test_periodicity_in_all_spellings_of_truth(write, pbc):
+    lattice = 'Lattice="6 0 0 0 6 0 0 0 6" energy=-8.1 note="energy = 5, energy = 6"'
+    found = read_frames(write(f"2\n{lattice} pbc={pbc} {COLUMNS}\n{PAIR}"))
+    assert found[0].pbc.tolist() == [True, False, True]
+
+
+@pytest.mark.parametrize("name", ["Z", "numbers"])
+def test_elements_and_tags_are_whole_numbers(write, name):
+    rows = "{} 0 0 0 0.2 0 0 {}\n8.0 3.2 0.1 0 -0.2 0 0 2.0\n"
+    comment = f"2\nenergy=-8.1 Properties={name}:R:1:pos:R:3:force:R:3:tags:R:1\n"
+    found = read_frames(write(comment + rows.format("1.0", "1.0")))[0]
+    assert (found.numbers.tolist(), found.tags.tolist()) == ([1, 8], [1, 2])
+    with pytest.raises(DataError, match=rf"frame 1: {name} hold 1.5, which is not a whole"):
+        read_frames(write(comment + rows.format("1.5", "1.0")))
+    with pytest.raises(DataError, match=r"frame 1: tags hold 0.5, which is not a whole number"):
+        read_frames(write(comment + rows.format("1.0", "0.5")))
+
+
+@pytest.mark.parametrize("energy", ["T", "False"])
+def test_a_truth_value_is_no_energy(write, energy):
+    with pytest.raises(DataError, match="frame 1: energy 'energy' is not numeric"):
+        read_frames(write(f"2\nenergy={energy} {COLUMNS}\n{PAIR}"))
+
+
 def test_labels_are_settled_on_the_first_frame_that_has_them(write, text):
     path = write("1\n\nH 0 0 0\n1\nREF_energy=-13.6\nH 0 0 0\n" + text(2), "mixed.xyz")
     with pytest.raises(DataError, match=r"frame 3: no energy named 'REF_energy'.*but 'energy'"):

@@ -209,6 +209,9 @@ def test_aselmdb(frames, tmp_path, as_lists):
         ({"forces": [["a", 0, 0]]}, "no array of numbers"),
         ({"constraints": [{"name": "FixAtoms", "kwargs": {"indices": [99]}}]}, "constraints"),
         ({"constraints": 3}, "constraints"),
+        ({"constraints": [{"name": "FixAtoms", "kwargs": {"indices": [0.7]}}]}, "hold 0.7"),
+        ({"tags": [0.5] * 6}, "tags hold 0.5, which is not a whole number"),
+        ({"pbc": [0.5, 0, 0]}, "pbc hold .*not only true and false"),
     ],
 )
 def test_rows_that_are_wrong(frames, tmp_path, change, reason):
@@ -267,7 +270,61 @@ def test_words_in_pickled_records(tmp_path):
     named = stored(path, tmp_path / "named", options=Options(keys=keys))
     assert named[0].energy == -7.5
     assert named[0].forces.tolist() == [[1.0] * 3] * 2
-    assert stored(path, tmp_path / "unnamed").unread == {"dft": 1, "dft_forces": 1}
+    unnamed = stored(path, tmp_path / "unnamed")
+    assert unnamed.unread == {"dft": 1}
+    assert unnamed.labels == {"energy": 1, "forces": 1}, "dft_forces is a common name"
+
+
+def pickled(path, **changes):
+    """An LMDB file of one structure of two atoms, some of whose fields are other ones."""
+    known = {"pos": torch.rand(2, 3), "atomic_numbers": torch.tensor([14, 6])}
+    known |= {"cell": 5.5 * torch.eye(3)[None], "y": -1.0, "force": torch.ones(2, 3)} | changes
+    given = {name: value for name, value in known.items() if value is not None}
+    return write_lmdb(path, {0: pickle.dumps(Data(**given))})
+
+
+@pytest.mark.parametrize(
+    ("pbc", "expected"),
+    [
+        (None, [True] * 3),
+        (torch.tensor([[True, False, True]]), [True, False, True]),
+        (torch.zeros(3), [False] * 3),
+    ],
+)
+def test_pickled_records_say_how_they_are_periodic(tmp_path, pbc, expected):
+    frame = stored(pickled(tmp_path / "a.lmdb", pbc=pbc), tmp_path / "store")[0]
+    assert frame.pbc.tolist() == expected
+    assert frame.cell.any() == any(expected)
+
+
+def test_pickled_labels_under_their_common_names_are_read(tmp_path):
+    stress = torch.diag(torch.tensor([0.5, 0.25, 0.125]))[None]
+    names = {"y": None, "force": None, "REF_energy": -2.5, "dft_forces": torch.ones(2, 3)}
+    store = stored(pickled(tmp_path / "a.lmdb", stress=stress, **names), tmp_path / "store")
+    assert (store[0].energy, store[0].forces.tolist()) == (-2.5, [[1.0] * 3] * 2)
+    assert np.array_equal(store[0].stress, stress[0].numpy())
+    same = stored(pickled(tmp_path / "same.lmdb", energy=-1.0), tmp_path / "same")
+    assert same[0].energy == -1.0
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"atomic_numbers": torch.tensor([1.7, 6])}, "atomic_numbers hold 1.7"),
+        ({"tags": torch.tensor([0.5, 1])}, "tags hold 0.5, which is not a whole number"),
+        ({"fixed": torch.tensor([0.5, 1])}, "fixed hold .*not only true and false"),
+        ({"pbc": torch.tensor([2, 0, 1])}, "pbc hold .*not only true and false"),
+        ({"pbc": torch.tensor([True])}, "pbc has shape"),
+        ({"natoms": 3}, "natoms is 3, but 2 atoms are there"),
+        ({"sid": 1.5}, "sid hold 1.5"),
+        ({"energy": -2.0}, "'y' and 'energy' both look like energy and differ"),
+        ({"cell": None}, "no cell"),
+    ],
+)
+def test_pickled_values_that_contradict_are_refused(tmp_path, changes, reason):
+    path = pickled(tmp_path / "a.lmdb", **changes)
+    with pytest.raises(DataError, match=rf"a\.lmdb, frame 1 \(key 0\): .*{reason}"):
+        stored(path, tmp_path / "store")
 
 
 def test_a_row_that_unpacks_to_anything(frames, tmp_path, monkeypatch):
@@ -345,5 +402,5 @@ def test_keys_that_are_no_numbers_as_written_are_passed_over(frames, tmp_path, k
 def test_a_row_with_broken_numbers_is_refused(frames, tmp_path):
     row = ase_row(frames[0], as_lists=True) | {"numbers": [1.7] * len(frames[0])}
     path = write_lmdb(tmp_path / "a.aselmdb", {1: zlib.compress(json.dumps(row).encode())})
-    with pytest.raises(DataError, match="atomic numbers are not whole"):
+    with pytest.raises(DataError, match=r"numbers hold 1\.7, which is not a whole number"):
         stored(path, tmp_path / "store")
