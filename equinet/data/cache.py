@@ -50,6 +50,33 @@ def cache_folder(cache: str | Path | None = None) -> Path:
     return folder
 
 
+def cache_place(name: str, cache: str | Path | None = None) -> Path:
+    """Find a folder of the cache, and remove what killed processes left in it.
+
+    Another process may have completed their work, so that nothing is made again and none of what
+    makes it would remove their temporary files.
+
+    Args:
+        name: Name of the folder below the cache.
+        cache: Folder of the cache; None takes the default of :func:`cache_folder`.
+
+    Returns:
+        The folder, which may not exist.
+
+    Raises:
+        DataError: The cache folder cannot be made.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as cache:
+        ...     cache_place("nbody-v1", cache).name
+        'nbody-v1'
+    """
+    folder = cache_folder(cache) / name
+    remove_partials(folder)
+    return folder
+
+
 def git_blob_id(path: str | Path) -> str:
     r"""Compute the id by which git knows a file's content.
 
@@ -97,11 +124,11 @@ def fetch(
         OSError: There is no network, or the server refuses.
         DataError: The content has another checksum, is cut short, or is too large.
     """
+    remove_partials(path.parent)
     if path.is_file():
         return
     if not url.startswith("https://"):
         raise ValueError(f"url must start with https://, got {url!r}")
-    remove_partials(path.parent)
     with whole_file(path) as partial:
         with (
             urllib.request.urlopen(url, timeout=timeout) as answer,  # noqa: S310 - the address was checked to be https
@@ -166,7 +193,8 @@ def cached_splits(
     Raises:
         DataError: The cache folder cannot be made.
     """
-    paths = {split: cached_file(name, split, cache) for split in splits}
+    folder = cache_place(name, cache)
+    paths = {split: folder / f"{split}.extxyz" for split in splits}
     if all(path.is_file() for path in paths.values()):
         try:
             _check_splits(paths)
@@ -190,7 +218,6 @@ def _make_splits(
     made = make()
     for split, path in paths.items():
         path.parent.mkdir(parents=True, exist_ok=True)
-        remove_partials(path.parent)
         with whole_file(path) as partial:
             images = [frame_to_atoms(frame) for frame in made[split]]
             ase.io.write(partial, images, format="extxyz")

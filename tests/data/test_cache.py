@@ -1,13 +1,19 @@
 import hashlib
 import io
 import logging
+import os
+import socket
 import subprocess
 from typing import ClassVar
 from urllib.error import URLError
 
 import pytest
+import torch
+from oc20_files import slab
 
 from equinet.data import cache, fingerprint, git_blob_id, read_frames
+from equinet.data.datasets import nbody
+from equinet.data.datasets.transforms import affine_copy, cached_copies
 from equinet.errors import DataError
 
 
@@ -38,6 +44,44 @@ def test_files_appear_whole_or_not_at_all(tmp_path):
         partial.write_text("whole")
         assert not path.exists()
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+
+
+def _frames(folder):
+    frames = {"train": [slab(0)]}
+    cache.cached_splits("set-v1", lambda: frames, ("train",), folder)
+    return folder / "set-v1"
+
+
+def _copies(folder):
+    images = torch.zeros(1, 40, 40, dtype=torch.uint8)
+    cached_copies("copies-v1", affine_copy, images, copies=1, seed=1, cache=folder)
+    return folder / "copies-v1"
+
+
+def _motions(folder):
+    nbody._cached_motions({"train": 1, "val": 1, "test": 1}, folder)
+    return folder / "nbody-v1"
+
+
+def _download(folder):
+    (folder / "file").touch()
+    cache.fetch("https://nowhere.invalid", folder / "file")
+    return folder
+
+
+@pytest.mark.parametrize("make", [_frames, _copies, _motions, _download])
+def test_what_a_killed_process_left_goes_although_another_one_made_the_files(make, tmp_path):
+    ended = os.fork()
+    if ended == 0:
+        os._exit(0)
+    os.waitpid(ended, 0)
+    folder = make(tmp_path)
+    whole = sorted(folder.iterdir())
+    abandoned, other = (folder / f"x.{socket.gethostname()}.{pid}.partial" for pid in (ended, 1))
+    abandoned.touch()
+    other.touch()
+    make(tmp_path)
+    assert sorted(folder.iterdir()) == sorted([*whole, other]), "process 1 runs"
 
 
 def test_git_blob_id_is_that_of_git(write):

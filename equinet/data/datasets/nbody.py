@@ -16,7 +16,7 @@ from jaxtyping import Float64
 from torch_geometric.data import Data
 
 from equinet.data.arrays import read_array, write_array
-from equinet.data.cache import cache_folder
+from equinet.data.cache import cache_place
 from equinet.data.datasets.charged_particles import (
     FRAMES,
     PARTICLES,
@@ -27,7 +27,7 @@ from equinet.data.datasets.charged_particles import (
 from equinet.data.graph_dataset import GraphDataset
 from equinet.data.loading import GraphDataModule, GraphSets
 from equinet.errors import DataError
-from equinet.files import reading, remove_partials
+from equinet.files import reading
 
 _log = logging.getLogger(__name__)
 
@@ -209,7 +209,7 @@ def regenerate(sizes: Mapping[str, int]) -> dict[str, Motions]:
 
 
 def _cached_motions(sizes: Mapping[str, int], cache: str | Path | None) -> dict[str, Motions]:
-    folder = cache_folder(cache) / "nbody-v1"
+    folder = cache_place("nbody-v1", cache)
     path = folder / ("-".join(str(size) for size in sizes.values()) + ".npy")
     borders = np.cumsum(list(sizes.values()))
     if path.is_file():
@@ -222,7 +222,6 @@ def _cached_motions(sizes: Mapping[str, int], cache: str | Path | None) -> dict[
     made = regenerate(sizes)
     try:
         folder.mkdir(exist_ok=True)
-        remove_partials(folder)
         write_array(np.concatenate([_packed(motions) for motions in made.values()]), path)
     except OSError as error:
         raise DataError(

@@ -20,9 +20,9 @@ from torch.utils.data import DataLoader, Dataset
 from torch_geometric.data import Data
 
 from equinet.data.arrays import read_arrays
-from equinet.data.cache import cache_folder
+from equinet.data.cache import cache_place
 from equinet.errors import BackendError, DataError
-from equinet.files import remove_partials, whole_file
+from equinet.files import whole_file
 
 _log = logging.getLogger(__name__)
 
@@ -222,7 +222,7 @@ def cached_superpixels(
     """
     content = hashlib.sha256(f"{images.shape} {images.dtype} {_COMPACTNESS}\n".encode())
     content.update(images.tobytes())
-    folder = cache_folder(cache) / f"superpixels-v{_VERSION}"
+    folder = cache_place(f"superpixels-v{_VERSION}", cache)
     path = folder / f"{content.hexdigest()[:16]}-{segments}-{neighbors}.npz"
     if path.is_file():
         try:
@@ -234,7 +234,6 @@ def cached_superpixels(
     made = make_superpixels(images, segments, neighbors)
     try:
         folder.mkdir(exist_ok=True)
-        remove_partials(folder)
         with whole_file(path) as partial, partial.open("wb") as written:
             np.savez(written, **dict(zip(Superpixels.__annotations__, astuple(made), strict=True)))
     except OSError as error:

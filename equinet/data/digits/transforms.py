@@ -16,9 +16,8 @@ from jaxtyping import Float64, UInt8
 from torch import Tensor
 
 from equinet.data.arrays import read_array, write_array
-from equinet.data.cache import cache_folder
+from equinet.data.cache import cache_place
 from equinet.errors import DataError
-from equinet.files import remove_partials
 
 _log = logging.getLogger(__name__)
 
@@ -219,7 +218,7 @@ def cached_copies(
         torch.Size([3, 40, 40])
     """
     source = hashlib.sha256(images.contiguous().numpy().tobytes()).hexdigest()[:12]
-    folder = cache_folder(cache) / name
+    folder = cache_place(name, cache)
     parts: list[Tensor] = []
     for copy in range(copies):
         path = folder / f"{source}-{seed}-{copy}.npy"
@@ -230,7 +229,6 @@ def cached_copies(
             part = transform(images, copy, seed)
             try:
                 folder.mkdir(exist_ok=True)
-                remove_partials(folder)
                 write_array(part.numpy(), path)
             except OSError as error:
                 raise DataError(

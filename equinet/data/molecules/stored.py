@@ -4,7 +4,7 @@ import logging
 from pathlib import Path
 
 from equinet.data.arrays import read_array, write_array
-from equinet.data.cache import cache_folder
+from equinet.data.cache import cache_place
 from equinet.data.molecules.molecules import Molecules
 from equinet.data.molecules.qm9_tables import TABLES, TENSORS, read_tables
 from equinet.errors import DataError
@@ -13,7 +13,6 @@ from equinet.files import (
     hold,
     read_sealed_json,
     reading,
-    remove_partials,
     write_sealed_json,
 )
 
@@ -53,7 +52,7 @@ def stored_tables(root: Path, cache: str | Path | None = None) -> tuple[Molecule
                 f"{root}: there is no {name}; this folder must hold the CSV files of qm9pack"
             )
         sources[name] = [path.stat().st_size, path.stat().st_mtime_ns]
-    folder = cache_folder(cache) / _VERSION / digest_of(str(root.resolve()))[:12]
+    folder = cache_place(f"{_VERSION}/{digest_of(str(root.resolve()))[:12]}", cache)
     try:
         return _read(folder, sources)
     except FileNotFoundError:
@@ -76,7 +75,6 @@ def _converted(root: Path, folder: Path, sources: dict[str, list[int]]) -> tuple
     except (FileNotFoundError, DataError):
         pass
     molecules, checksum = read_tables(root)
-    remove_partials(folder)
     for name in _ATOMS:
         write_array(getattr(molecules, name), folder / f"{name}.npy")
     for kind, arrays in (("value", molecules.values), ("text", molecules.texts)):
