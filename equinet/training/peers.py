@@ -61,7 +61,7 @@ class Peers(Callback):
 
         Returns:
             A clause that names rank, number and machine; empty if no process is known to have
-            ended and the error does not come from a connection.
+            ended and the error does not come from a connection to another one.
         """
         deadline = time.monotonic() + (_PATIENCE if self._peers else 0.0)
         while not (ended := [peer for peer in self._peers if peer.has_ended()]):
@@ -71,12 +71,17 @@ class Peers(Callback):
         return f"{_named(ended, len(self._peers) + 1)} ended before the training did"
 
     def _elsewhere(self, error: BaseException) -> str:
-        """Name the processes on other machines if the error comes from a connection."""
+        """Name the processes that may be the cause if the error comes from a connection.
+
+        A process that closes its connections and goes on ending, or that is on another machine, is
+        not known to have ended.
+        """
         away = [peer for peer in self._peers if peer.host != socket.gethostname()]
+        suspected = away or self._peers
         is_connection = "gloo" in str(error) or type(error).__name__.startswith("Dist")
-        if not away or not is_connection:
+        if not suspected or not is_connection:
             return ""
-        return f"the connection to one of {_named(away, len(self._peers) + 1)} was lost"
+        return f"the connection to one of {_named(suspected, len(self._peers) + 1)} was lost"
 
 
 def _named(peers: Sequence[Peer], world: int) -> str:
