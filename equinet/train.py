@@ -80,11 +80,20 @@ def _refuse_data_without_task(tree: Mapping[str, Any], told: Sequence[str]) -> N
 
 def _check_own(tree: Mapping[str, Any]) -> None:
     """Check the options that belong to no constructor."""
+    for path, value in (
+        ("seed", tree["seed"]),
+        *((f"run.{name}", tree["run"][name]) for name in ("tf32", "checkpoint_minutes")),
+        ("run.log_seconds", tree["run"]["log_seconds"]),
+    ):
+        if value is None:
+            raise ConfigError(f"{path}: null is no value for it; leave it out for its default")
     configuration.check_kind(tree["seed"], int, "seed")
     if not 0 <= tree["seed"] < 2**32:
         raise ConfigError(f"seed: {tree['seed']} is not between 0 and 2**32 - 1")
     configuration.check_kind(tree.get("init"), str, "init")
     configuration.check_kind(tree.get("init_train"), str | list, "init_train")
+    if tree.get("init_train") is not None and tree.get("init") is None:
+        raise ConfigError("init_train: names parts of the model of init, which is not given")
     configuration.check_kind(tree["run"]["tf32"], bool, "run.tf32")
     configuration.check_kind(tree["run"]["probe"], Count, "run.probe")
     configuration.check_kind(tree["run"]["checkpoint_minutes"], Positive, "run.checkpoint_minutes")

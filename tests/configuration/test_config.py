@@ -156,6 +156,11 @@ def test_values_that_a_constructor_refuses_are_placed():
             "run.checkpoint_minutes=nan",
             "run.checkpoint_minutes: nan is not a finite number above 0",
         ),
+        *(
+            (f"{path}=null", f"{path}: null is no value for it")
+            for path in ("seed", "run.tf32", "run.checkpoint_minutes", "run.log_seconds")
+        ),
+        ("init_train=[readouts]", "init_train: names parts of the model of init, which is not"),
         ("run.probe=0", "run.probe: 0 is not at least 1"),
         ("data.val=nan", "data.val: nan is not a number"),
         ("data.isolated_atoms=[a,b]", "data.isolated_atoms: ['a', 'b'] is not a path"),

@@ -97,6 +97,15 @@ def test_bad_frames_are_skipped_and_reported(root, tmp_path, capsys):
     assert "SHA-256" in lines[0]
 
 
+@pytest.mark.parametrize("option", ["--closest", "--largest-force"])
+@pytest.mark.parametrize("value", ["nan", "-1", "0"])
+def test_limits_of_lint_that_mean_nothing_are_refused(tmp_path, capsys, option, value):
+    (tmp_path / "a.xyz").write_text("1\nenergy=-13.6\nH 0 0 0\n")
+    status, _, err = command(capsys, "lint", tmp_path / "a.xyz", option, value)
+    assert status == 1
+    assert f"{option[2:].replace('-', '_')} must be a finite number above 0" in err
+
+
 def test_forces_zeroed_by_a_constraint_are_noticed(tmp_path, capsys):
     frames = [slab(seed) for seed in range(2)]
     for frame in frames:

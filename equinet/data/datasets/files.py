@@ -17,6 +17,7 @@ from equinet.data.loading import (
     split_off_atoms,
 )
 from equinet.data.structures import read_structures
+from equinet.errors import ConfigError
 
 Source = str | Path | Sequence[str | Path]
 
@@ -60,6 +61,7 @@ class AtomisticFiles(AtomicDataModule):
         num_workers: Number of loading processes; 0 loads in the main process.
 
     Raises:
+        ConfigError: ``train``, ``replay`` or a test set names no file.
         DataError: A file cannot be read (see :func:`equinet.data.read_structures`), when the data
             are prepared.
 
@@ -108,6 +110,10 @@ class AtomisticFiles(AtomicDataModule):
         self.test_files = (
             dict(test) if isinstance(test, Mapping) else {} if test is None else {"test": test}
         )
+        given = {"train": train, **({} if replay is None else {"replay": replay})}
+        for name, source in {**given, **self.test_files}.items():
+            if not source:
+                raise ConfigError(f"data: {name} names no file; give the path of one")
         self._energy_key = energy_key
         self._units = Units(energy_unit, length_unit, forces_unit)
         self._read_file = functools.partial(
@@ -160,11 +166,13 @@ class AtomisticFiles(AtomicDataModule):
         return [frames[index] for index in np.sort(chosen)]
 
     def _places(self, source: Source) -> list[Path]:
-        sources = [source] if isinstance(source, str | Path) else source
-        return [self._place(path) for path in sources]
+        if isinstance(source, Sequence) and not isinstance(source, str):
+            return [self._place(path) for path in source]
+        return [self._place(source)]
 
     def _place(self, path: str | Path) -> Path:
-        return self.root / Path(path).expanduser()
+        # A configuration may name a file by a number.
+        return self.root / Path(str(path)).expanduser()
 
     def _read(self, source: Source) -> list[Frame]:
         return self._read_file(*self._places(source))

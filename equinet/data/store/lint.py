@@ -1,5 +1,6 @@
 """Check labeled frames for errors that would spoil a training."""
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -8,7 +9,7 @@ import numpy as np
 from equinet.data.atoms import Frame, neighbor_list, structure_key
 from equinet.data.store.records import Record, Refusal
 from equinet.data.survey import Survey, suspicions
-from equinet.errors import DataError
+from equinet.errors import ConfigError, DataError
 
 _REMEMBERED = 2_000_000  # frames that are compared with later ones, half a gigabyte of checksums
 _SURVEYED = 1000  # frames that are compared with one another
@@ -24,6 +25,9 @@ class Lint:
         closest: Distance of two atoms below which a frame is reported, Å.
         frames: Number of frames checked so far.
         findings: Number of findings so far.
+
+    Raises:
+        ConfigError: ``largest_force`` or ``closest`` is not a finite number above zero.
 
     Example:
         >>> import numpy as np
@@ -46,6 +50,11 @@ class Lint:
     _sample: list[Frame] = field(default_factory=list)
     _held_forces: bool = False
     _held_atoms: bool = False
+
+    def __post_init__(self) -> None:
+        for name, value in (("largest_force", self.largest_force), ("closest", self.closest)):
+            if not 0 < value < math.inf:
+                raise ConfigError(f"{name} must be a finite number above 0, found {value}")
 
     def look(self, records: Iterable[Record | Refusal]) -> Iterator[str]:
         """Check records one by one.

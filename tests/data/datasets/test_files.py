@@ -1,7 +1,7 @@
 import pytest
 
 from equinet.data import AtomisticFiles
-from equinet.errors import DataError
+from equinet.errors import ConfigError, DataError
 
 
 def test_files_under_a_root_with_other_names(tmp_path, write, text):
@@ -38,3 +38,18 @@ def test_validation_by_share_or_number_and_one_test_file(write, text):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(DataError, match=r"nowhere\.xyz: not there"):
         AtomisticFiles(root=tmp_path, train="nowhere.xyz").prepare()
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("train", {"train": []}),
+        ("train", {"train": ""}),
+        ("far", {"train": "a.xyz", "test": {"near": "b.xyz", "far": []}}),
+        ("test", {"train": "a.xyz", "test": []}),
+        ("replay", {"train": "a.xyz", "replay": []}),
+    ],
+)
+def test_a_set_without_a_file_is_named(name, options):
+    with pytest.raises(ConfigError, match=f"data: {name} names no file; give the path of one"):
+        AtomisticFiles(**options)
