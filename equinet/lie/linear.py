@@ -119,7 +119,7 @@ class LinearGroup(Group):
             determinant,
             determinant > tolerance * _determinant_size(g.detach()),
             self,
-            "a determinant above zero",
+            "a determinant above zero by more than rounding",
             "swap two columns of a reflection, drop a singular matrix",
         )
         if not self.scales:

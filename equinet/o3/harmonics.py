@@ -58,7 +58,7 @@ def spherical_harmonics(
     if vectors.dtype.itemsize < 4:
         vectors = vectors.float()
     if normalize:
-        vectors = _without_overflow(vectors)
+        vectors = without_overflow(vectors, dim=0)
         square = vectors.square().sum(0)
         is_zero = square < torch.finfo(vectors.dtype).tiny
         # Both branches of every `where` stay finite, so that no gradient of any order is NaN.
@@ -70,11 +70,16 @@ def spherical_harmonics(
     return harmonics.T.reshape(*directions.shape[:-1], (lmax + 1) ** 2).to(directions.dtype)
 
 
-def _without_overflow(vectors: Tensor) -> Tensor:
-    """Shorten vectors [3, N] whose squares are no finite numbers, by a power of two."""
+def without_overflow(vectors: Tensor, *, dim: int) -> Tensor:
+    """Shorten vectors whose squares are no finite numbers, by a power of two.
+
+    Args:
+        vectors: Vectors of any length.
+        dim: Dimension of the three components.
+    """
     exponent = math.frexp(torch.finfo(vectors.dtype).max)[1] // 2
     # Three squares of this size have a finite sum.
-    is_long = vectors.detach().abs().amax(0) > 2.0 ** (exponent - 1)
+    is_long = vectors.detach().abs().amax(dim, keepdim=True) > 2.0 ** (exponent - 1)
     return torch.where(is_long, vectors * 2.0 ** -(exponent + 1), vectors)
 
 
