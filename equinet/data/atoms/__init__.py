@@ -8,7 +8,13 @@ from equinet.data.atoms.atomic_energies import atomic_energies
 from equinet.data.atoms.blocks import Block, Stretch, number_blocks, stretches
 from equinet.data.atoms.emt import make_molecules, make_relaxations, make_surfaces
 from equinet.data.atoms.fields import FRAME_FIELDS, LABELS, Field, Frame, declared_fields
-from equinet.data.atoms.formats import atoms_of_row, check_labels, read_frames, scan_frames
+from equinet.data.atoms.formats import (
+    atoms_of_row,
+    check_labels,
+    read_atoms,
+    read_frames,
+    scan_frames,
+)
 from equinet.data.atoms.frames import (
     ase_library,
     check_frame,
@@ -89,6 +95,7 @@ __all__ = [
     "neighbor_list",
     "number_blocks",
     "pairs_that_meet",
+    "read_atoms",
     "read_frames",
     "scan_frames",
     "stored_values",

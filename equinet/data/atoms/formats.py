@@ -222,6 +222,33 @@ def scan_frames(
             yield number, units.convert(frame)
 
 
+def read_atoms(path: Path) -> Iterator["ase.Atoms"]:
+    r"""Read the structures of a file one by one as ASE atoms, with all values that they have.
+
+    Args:
+        path: File that :func:`read_frames` reads.
+
+    Yields:
+        Atoms; values of a database are in their ``info``.
+
+    Raises:
+        DataError: A structure is broken, or the file breaks off.
+        BackendError: ASE is not installed.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder, "helium.xyz")
+        ...     _ = path.write_text("1\ngap=19.8\nHe 0 0 0\n\n1\ngap=19.8\nHe 0 0 0\n")
+        ...     [float(atoms.info["gap"]) for atoms in read_atoms(path)]
+        [19.8, 19.8]
+    """
+    for _, atoms in _reader(path, None)(path):
+        if isinstance(atoms, DataError):
+            raise atoms
+        yield atoms
+
+
 def _check_some_labels(frames: Sequence[Frame], given: LabelKeys) -> None:
     """Refuse a file without any label, or without one that was asked for by name."""
     there = ", ".join(frames[0].unread)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from equinet.data.arrays import read_arrays
-from equinet.data.atoms import ase_library, whole
+from equinet.data.atoms import ase_library, read_atoms, whole
 from equinet.data.molecules.molecules import Molecules
 from equinet.errors import DataError
 from equinet.files import reading
@@ -59,6 +59,9 @@ def read_molecules(path: Path, names: Sequence[str]) -> tuple[Molecules, dict[st
         found = list(_rows(path))
     if not found:
         raise DataError(f"{path} holds no molecules")
+    for place, (numbers, _, _) in enumerate(found):
+        if numbers.min() < 1:
+            raise DataError(f"{path}, molecule {place}: atomic number 0 is no element; correct it")
     counts = np.array([len(numbers) for numbers, _, _ in found], dtype=np.int64)
     values = {name: _gathered(path, name, found, counts) for name in names}
     molecules = Molecules(
@@ -72,13 +75,7 @@ def read_molecules(path: Path, names: Sequence[str]) -> tuple[Molecules, dict[st
 
 def _rows(path: Path) -> Iterator[tuple[np.ndarray, np.ndarray, Mapping[str, Any]]]:
     """Yield atomic numbers, positions and everything else of each molecule."""
-    ase = ase_library()
-    if path.suffix == ".db":
-        with ase.db.connect(path) as database:
-            for row in database.select():
-                yield row.numbers, row.positions, {**row.data, **row.key_value_pairs}
-        return
-    for atoms in ase.io.iread(path, index=":", format="extxyz"):
+    for atoms in read_atoms(path):
         results = {} if atoms.calc is None else dict(atoms.calc.results)
         yield atoms.numbers, atoms.positions, {**atoms.arrays, **results, **atoms.info}
 
@@ -106,7 +103,7 @@ def _gathered(
                 f"{path} has no {name!r}{lacking}{did_you_mean(name, map(str, known))}; name "
                 "properties as the file does"
             )
-        parts.append(_number(path, place, name, known[name]))
+        parts.append(_numbers(f"{path}, molecule {place}", name, known[name]))
     of_atoms = [part.shape[:1] == (count,) for part, count in zip(parts, counts, strict=True)]
     shapes = {part.shape for part in parts}
     # Scalars of atoms have as many values as each molecule has atoms.
@@ -123,11 +120,13 @@ def _gathered(
     return _of_molecules(path, name, np.stack(parts))
 
 
-def _number(path: Path, place: int, name: str, value: Any) -> np.ndarray:
-    try:
-        return np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise DataError(f"{path}, molecule {place}: {name} is no number: {error}") from error
+def _numbers(place: str, name: str, value: Any) -> np.ndarray:
+    """Read numbers; truth values would become 0 and 1, and complex ones lose a part."""
+    with reading(f"{place}: {name}", "numbers"):
+        found = np.asarray(value)
+        if found.dtype.kind not in "fiu":
+            raise TypeError(f"it holds {str(value)[:60]}")
+    return found.astype(np.float64)
 
 
 def _of_molecules(path: Path, name: str, values: np.ndarray) -> np.ndarray:
@@ -165,7 +164,7 @@ def _read_npz(path: Path, names: Sequence[str]) -> Molecules:
     for name in names:
         if name not in arrays:
             raise DataError(f"{path} has no {name!r}{did_you_mean(name, arrays)}")
-        array = arrays[name].astype(np.float64)
+        array = _numbers(str(path), name, arrays[name])
         if len(array) == len(numbers) != len(counts):
             values[name] = array.reshape(len(numbers))
         elif len(array) == len(counts):

@@ -166,6 +166,10 @@ def test_molecules_that_cannot_be_used_are_named(tmp_path, spoil, message):
         ({"Z": np.full(60, 300)}, "Z must hold atomic numbers, from 1 to 118"),
         ({"dipole": np.zeros((5, 3))}, "dipole has 5 values for 12 molecules of 60 atoms"),
         ({"dipole": None}, "has no 'dipole'"),
+        ({"Z": np.full(60, 1.5)}, "Z hold 1.5, which is not a whole number"),
+        ({"dipole": np.full((12, 3), 1j)}, "dipole cannot be read as numbers: TypeError"),
+        ({"dipole": np.full((12, 3), "x")}, "dipole cannot be read as numbers: TypeError"),
+        ({"dipole": np.full((12, 3), True)}, "dipole cannot be read as numbers: TypeError"),
     ],
 )
 def test_arrays_that_do_not_fit_are_refused(tmp_path, changes, message):
@@ -195,6 +199,30 @@ def test_mistakes_are_refused_in_one_sentence(tmp_path, changes, message):
     with pytest.raises(DataError, match=message) as refused:
         MoleculeFiles(**{"train": path, "target": "energy_gap", **changes}).prepare()
     assert "\n" not in str(refused.value)
+
+
+def test_blank_lines_end_no_file(tmp_path):
+    """ASE's own reader stops at the first one without a word."""
+    path = tmp_path / "mine.xyz"
+    path.write_text("".join(f"1\ngap={index}.5\nHe 0 0 0\n\n" for index in range(5)))
+    assert read_molecules(path, ["gap"])[0].values["gap"].tolist() == [0.5, 1.5, 2.5, 3.5, 4.5]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("1\ngap=1.5\nX 0 0 0\n", "molecule 0: atomic number 0 is no element"),
+        ("1\ngap=1.5 gap=2.5\nHe 0 0 0\n", "the key 'gap' is there twice"),
+        ("1\ngap=T\nHe 0 0 0\n", "molecule 0: gap cannot be read as numbers: .* it holds True"),
+        ("1\ngap=big\nHe 0 0 0\n", "molecule 0: gap cannot be read as numbers: .* it holds big"),
+        ("2\ngap=1.5\nHe 0 0 0\n", "frame 1, line 3: the file ends after 1 of the 2 atoms"),
+        ("1\ngap=1.5\nHe 0 0 0 0\n1\ngap=2\nHe 0 x 0\n", "frame 2, line 6: 'x' is not a numb"),
+    ],
+)
+def test_broken_texts_are_refused(tmp_path, text, message):
+    (tmp_path / "mine.xyz").write_text(text)
+    with pytest.raises(DataError, match=message):
+        read_molecules(tmp_path / "mine.xyz", ["gap"])
 
 
 def test_an_empty_file_is_refused(tmp_path):
