@@ -5,8 +5,9 @@ STABLE_TORCH_LIBRARY(equinet, m) {
   // Instruction set that the CPU kernels use in this process: "baseline", "avx2" or "avx512".
   m.def("cpu_capability() -> str");
 
-  // A contiguous copy of an int64 or float64 tensor; another type is refused by the name given.
-  m.def("as_declared(Tensor input, str name, bool is_integer) -> Tensor");
+  // A contiguous copy of an int64 or float64 tensor of the given shape; another type or shape is
+  // refused by the name given.
+  m.def("as_declared(Tensor input, str name, bool is_integer, SymInt[] shape) -> Tensor");
 
   // Sums of products (and brackets) of functions on the sphere, projected on degrees: an einsum of
   // functions. See sphere_forms/plan.h for the grammar of `forms`.

@@ -25,12 +25,12 @@ def export(model: Potential, path: str | Path, *, stress: bool = False) -> None:
     number of atoms, edges and structures. Its inputs are the tensors of a graph in this order, in
     the layout of the conventions page: ``atomic_numbers`` [N], ``pos`` [N, 3], ``cell`` [G, 3, 3],
     ``batch`` [N], ``edge_index`` [2, E], ``edge_shift`` [E, 3], floating-point ones in float64 and
-    all others in int64. Their strides are free, and another type is a RuntimeError; only a package
-    without the native engine takes both for granted. It returns ``energy`` [G] in eV, ``forces``
-    [N, 3] in eV/Å and, if ``stress`` is true, ``stress`` [G, 3, 3] in eV/Å³; for a committee, the
-    spreads follow. An element that the model does not know raises a RuntimeError. The caller builds
-    the edges; the metadata of the package hold ``elements`` (atomic numbers), ``cutoff`` in Å and,
-    if the model has them, ``max_neighbors`` and ``tie_tolerance`` in Å².
+    all others in int64. Their strides are free, and another type or shape is a RuntimeError; only a
+    package without the native engine takes all of them for granted. It returns ``energy`` [G] in
+    eV, ``forces`` [N, 3] in eV/Å and, if ``stress`` is true, ``stress`` [G, 3, 3] in eV/Å³; for a
+    committee, the spreads follow. An element that the model does not know raises a RuntimeError.
+    The caller builds the edges; the metadata of the package hold ``elements`` (atomic numbers),
+    ``cutoff`` in Å and, if the model has them, ``max_neighbors`` and ``tie_tolerance`` in Å².
 
     The native engine must be loaded before the package, by ``equinet.ops.native.load()``, without
     equinet by ``torch.ops.load_library("…/equinet/ops/native/libequinet.so")``, in C++ by
@@ -128,12 +128,17 @@ class _Program(nn.Module):
         edge_shift: Tensor,
     ) -> dict[str, Tensor]:
         if self.checks_inputs:
-            # Compiled code would read other types and strides as if they were the example's.
+            # Compiled code would read other types, strides and shapes as if they were declared.
+            atoms, graphs, edges = pos.shape[0], cell.shape[0], edge_index.shape[1]
             atomic_numbers, pos, cell, batch, edge_index, edge_shift = (
-                torch.ops.equinet.as_declared(tensor, name, not tensor.is_floating_point())
-                for name, tensor in (
-                    *(("atomic_numbers", atomic_numbers), ("pos", pos), ("cell", cell)),
-                    *(("batch", batch), ("edge_index", edge_index), ("edge_shift", edge_shift)),
+                torch.ops.equinet.as_declared(tensor, name, not tensor.is_floating_point(), shape)
+                for name, tensor, shape in (
+                    ("atomic_numbers", atomic_numbers, (atoms,)),
+                    ("pos", pos, (atoms, 3)),
+                    ("cell", cell, (graphs, 3, 3)),
+                    ("batch", batch, (atoms,)),
+                    ("edge_index", edge_index, (2, edges)),
+                    ("edge_shift", edge_shift, (edges, 3)),
                 )
             )
         known = self.model.species.by_number

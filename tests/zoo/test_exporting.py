@@ -84,6 +84,15 @@ def equals_the_model(folder):
     for name, other in (("pos", torch.float32), ("edge_index", torch.int32)):
         with pytest.raises(RuntimeError):
             run(*(arguments | {name: arguments[name].to(other)}).values())
+    for name, other, said in (
+        ("pos", arguments["pos"][:, :2], r"pos must have shape \[9, 3\], found \[9, 2\]"),
+        ("edge_index", arguments["edge_index"].T, "edge_index must have shape"),
+        ("edge_shift", arguments["edge_shift"][:-1], "edge_shift must have shape"),
+        ("cell", arguments["cell"][0], "must have shape"),
+        ("batch", arguments["batch"][:-1], "must have shape"),
+    ):
+        with pytest.raises(RuntimeError, match=said):
+            run(*(arguments | {name: other}).values())
     arguments["atomic_numbers"][0] = 79
     with pytest.raises(RuntimeError, match="was not trained for; it knows H, O"):
         run(*arguments.values())

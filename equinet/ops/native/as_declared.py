@@ -1,5 +1,7 @@
 """Inputs of compiled programs, by the native op ``equinet::as_declared``."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -9,5 +11,5 @@ def register() -> None:
     torch.library.register_fake("equinet::as_declared", _allocate)
 
 
-def _allocate(tensor: Tensor, _name: str, _is_integer: bool) -> Tensor:
+def _allocate(tensor: Tensor, _name: str, _is_integer: bool, _shape: Sequence[int]) -> Tensor:
     return tensor.new_empty(tensor.shape)
