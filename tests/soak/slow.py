@@ -9,12 +9,14 @@ from pathlib import Path
 from soak.table import Row
 
 ROOT = Path(__file__).resolve().parents[2]
+TIMEOUT = 1800  # seconds for one test; compiling takes six times as long on a busy machine
 
 
 def run(folder: Path, data: Path, *, seed: int, fraction: float) -> list[Row]:
     """Run them all, whatever the fraction: each is one of its kind."""
     begun = time.monotonic()
     command = [sys.executable, "-m", "pytest", "-n", "2", "-m", "slow", "-p", "no:cacheprovider"]
+    command += ["--timeout", str(TIMEOUT)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     lines = done.stdout.strip().splitlines()
     counts = {
