@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: train test soak test-lowest audit mutants lint docs bench native clean
+.PHONY: train test soak test-lowest audit mutants lint docs bench native portable clean
 
 train: native ## train a small force field on the embedded surface set, a few minutes
 	$(RUN) -m equinet.train +experiment=oc20 trainer=cpu
@@ -55,6 +55,10 @@ mutants: native ## put small faults into the code and count how many the tests f
 
 native: $(VENV)/.installed ## compile the native engine in place, what has changed
 	$(RUN) csrc/equinet_build.py
+
+portable: $(VENV)/.installed ## compile the native engine for macOS and Windows, as a check, what has changed
+	$(RUN) -m pip install --quiet -c constraints.txt -e ".[portable]"
+	$(RUN) csrc/equinet_portable.py
 
 clean: ## remove everything that can be made again, except trained runs
 	rm -rf $(VENV) build dist *.egg-info docs/_build .pytest_cache .ruff_cache .mypy_cache

@@ -186,7 +186,9 @@ def build_cpu(torch: Torch) -> dict[str, object]:
     compiler = find_compiler()
     version = run([*compiler, "--version"], "the C++ compiler does not start").splitlines()[0]
     toolchain = Toolchain(version, torch)
-    objects = list(_cpu_objects(compiler, torch))
+    # The user's flags come first, so that they cannot override those of this module, such as -O3.
+    command = [*compiler, *shlex.split(os.environ.get("CXXFLAGS", ""))]
+    objects = list(cpu_objects(command, torch, isas()))
     make_objects(objects, toolchain)
     # An RPATH is not needed, because torch is always loaded before the library.
     command = [*compiler, "-shared", "-Wl,-z,defs", "-Wl,--as-needed"]
@@ -196,18 +198,28 @@ def build_cpu(torch: Torch) -> dict[str, object]:
     return {"compiler": version, "targets": isas()}
 
 
-def _cpu_objects(compiler: Sequence[str], torch: Torch) -> Iterator[Object]:
-    # The user's flags come first, so that they cannot override those of this module, such as -O3.
-    flags = (*shlex.split(os.environ.get("CXXFLAGS", "")), *FLAGS, *DEFINES)
+def cpu_objects(
+    compiler: Sequence[str], torch: Torch, instruction_sets: Sequence[str], system: str = ""
+) -> Iterator[Object]:
+    """Yield the objects of the CPU library.
+
+    Args:
+        compiler: Compiler and its first flags.
+        torch: Installed torch whose headers are used.
+        instruction_sets: Names among ``ISAS`` for which the kernels are compiled.
+        system: Name of another system, which its objects have in their names; "" for this one.
+    """
     # Messages contain file names, from which the folders of this machine are removed.
     places = [f"-ffile-prefix-map={ROOT}/=", f"-ffile-prefix-map={torch.folder}=torch"]
-    command = (*compiler, *flags, *places, "-isystem", str(torch.folder / "include"))
+    include = ["-isystem", str(torch.folder / "include")]
+    command = (*compiler, *FLAGS, *DEFINES, *places, *include)
+    mark = f".{system}" if system else ""
     for source in [ROOT / "csrc/schemas.cpp", *sorted((ROOT / "csrc").glob("*/*.cpp"))]:
         if not source.stem.endswith("_kernels"):
-            yield Object(object_of(source, ".o"), source, command)
+            yield Object(object_of(source, f"{mark}.o"), source, command)
             continue
-        for isa in isas():
-            path = object_of(source, f".{isa}.o")
+        for isa in instruction_sets:
+            path = object_of(source, f"{mark}.{isa}.o")
             yield Object(path, source, (*command, *ISAS[isa], f"-DEQUINET_ISA={isa}"))
 
 

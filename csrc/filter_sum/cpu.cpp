@@ -5,7 +5,6 @@
 #include <torch/csrc/stable/tensor.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <memory>
 #include <new>
 #include <stdexcept>
@@ -22,18 +21,18 @@ namespace {
 // Least number of multiplications for which it is worth to start a thread.
 constexpr int64_t WORK_PER_TASK = 1 << 17;
 
+// Memory from the aligned `new`, since Windows has no std::aligned_alloc.
+constexpr std::align_val_t ALIGNMENT{WIDEST_VECTOR};
+
 struct Free {
-  void operator()(void* memory) const { std::free(memory); }
+  void operator()(void* memory) const { ::operator delete(memory, ALIGNMENT); }
 };
 template <class T>
 using Buffer = std::unique_ptr<T[], Free>;
 
 template <class T>
 Buffer<T> aligned_buffer(int64_t count) {
-  const int64_t bytes = (count * int64_t(sizeof(T)) / WIDEST_VECTOR + 1) * WIDEST_VECTOR;
-  void* memory = std::aligned_alloc(WIDEST_VECTOR, bytes);
-  if (memory == nullptr) throw std::bad_alloc();
-  return Buffer<T>(static_cast<T*>(memory));
+  return Buffer<T>(static_cast<T*>(::operator new(count * sizeof(T), ALIGNMENT)));
 }
 
 // Reads an index and refuses numbers outside of 0 <= i < size.

@@ -79,6 +79,15 @@ class Project:
         path.write_text(FAKE.format(log=self.log, csrc=self.csrc, and_then=and_then))
         path.chmod(0o755)
 
+    def add_zig(self, and_then: str = "") -> None:
+        """Install what looks like the package ziglang."""
+        self.add_tool("zig", and_then)
+        module = self.torch.parent / "ziglang" / "__main__.py"
+        module.parent.mkdir(exist_ok=True)
+        (module.parent / "__init__.py").touch()
+        call = f"os.execv({str(self.bin / 'zig')!r}, ['zig', *sys.argv[1:]])"
+        module.write_text(f"import os, sys\n{call}\n")
+
     def add_source(self, name: str) -> None:
         """Put an empty source into the folder of an op."""
         path = self.csrc / name
