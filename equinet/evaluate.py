@@ -30,6 +30,7 @@ from equinet.data import (
     evaluation_loader,
     frame_to_atoms,
     official_3bpa_file,
+    ordered_loader,
     read_structures,
 )
 from equinet.data.survey import Coverage, Remark, repeated, report
@@ -77,7 +78,7 @@ def run(tree: Mapping[str, Any]) -> dict[str, Any]:
         DataError: The file cannot be used, or holds elements that the model was not trained for.
         EquinetError: A prediction is not finite.
     """
-    configuration.check_kind(tree["batch_size"], Count, "batch_size")
+    configuration.check_kind(tree["batch_size"], Count | None, "batch_size")
     configuration.check_kind(tree["dtype"], Literal["float32", "float64"], "dtype")
     configuration.check_kind(tree["free_atoms_only"], bool, "free_atoms_only")
     for key, kind in (
@@ -170,8 +171,9 @@ def _evaluate(
 ) -> dict[str, Any]:
     """Predict, and write the files of :func:`run` into a folder that this process holds."""
     name, file = str(tree["checkpoint"]), Path(str(tree["data"]["file"])).expanduser()
-    loader = evaluation_loader(dataset, tree["batch_size"])
-    device, start = device_named(tree["device"]), time.perf_counter()
+    device, size = device_named(tree["device"]), tree["batch_size"]
+    loader = evaluation_loader(dataset, size) if size else ordered_loader(dataset, device)
+    start = time.perf_counter()
     found = predict(model, loader, device=device, free_atoms_only=free_atoms_only)
     seconds = time.perf_counter() - start
     distribution = summarize(found.per_structure, loader)
@@ -258,6 +260,8 @@ def _load(name: str, directory: RunDirectory | None, dtype: str | None) -> Any:
             f"checkpoint: {name} is no potential but a {type(model).__name__}; the errors of its "
             "run are in metrics.json"
         )
+    # Autograd does a fifth more work for weights that may be learned.
+    model.requires_grad_(requires_grad=False)
     return model if dtype is None else model.to(_DTYPES[dtype])
 
 

@@ -24,7 +24,7 @@ ROOMS = {
     "ops": {"o3", "lie"},
     "nn": {"ops", "o3", "lie"},
     "diffusion": {"ops"},
-    "models": {"diffusion", "nn", "ops", "o3", "lie"},
+    "models": {"data", "diffusion", "nn", "ops", "o3", "lie"},
     "data": {"o3"},
     "zoo": {"models", "ops"},
     "integrations": {"zoo", "models", "data"},

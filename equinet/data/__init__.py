@@ -58,8 +58,11 @@ from equinet.data.loading import (
     ImageDataset,
     PackedBatches,
     Splits,
+    edges_at_once,
     evaluation_loader,
+    ordered_loader,
     packed_loader,
+    runs_within,
     training_loader,
 )
 from equinet.data.molecules import MoleculeGraphs, Molecules, Property, PropertyScale
@@ -111,6 +114,7 @@ __all__ = [
     "appearance",
     "atomic_energies",
     "check_archive",
+    "edges_at_once",
     "evaluation_loader",
     "fingerprint",
     "fit_reference_energies",
@@ -123,6 +127,7 @@ __all__ = [
     "nearest_energies",
     "neighbor_list",
     "official_3bpa_file",
+    "ordered_loader",
     "packed_loader",
     "pairs_that_meet",
     "read_arrays",
@@ -130,6 +135,7 @@ __all__ = [
     "read_s2ef",
     "read_structures",
     "records_of",
+    "runs_within",
     "to_graph",
     "training_loader",
 ]

@@ -3,7 +3,7 @@
 import copy
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -282,6 +282,39 @@ class Potential(Model):
             True
         """
         return None
+    def evaluate_many(self, structures: Iterable[Any]) -> list[dict[str, Any]]:
+        """Evaluate many structures, in batches that are packed by their numbers of edges.
+
+        Structures may differ in size, elements and periodicity. All threads of torch are used, see
+        :func:`torch.set_num_threads`. The model is left in evaluation mode.
+
+        Args:
+            structures: ASE atoms, or frames of :mod:`equinet.data`; their labels are ignored.
+
+        Returns:
+            Results of each structure, in the order given, by the names and in the units of ASE:
+            ``energy`` and ``free_energy`` in eV, ``forces`` [N, 3] in eV/Å, and ``stress`` [6] in
+            eV/Å³ (xx, yy, zz, yz, xz, xy) of structures that are periodic in all three directions,
+            if the model is conservative. Potentials made of others add what their calculator has
+            as attributes, such as ``energy_spread``.
+
+        Raises:
+            DataError: A structure has an element that the model does not know, two atoms at the
+                same place, positions that are not finite, or a cell without volume; elements are
+                checked before anything is evaluated.
+
+        Example:
+            >>> from ase.build import molecule
+            >>> from equinet import zoo
+            >>> model = zoo.load("mace-gaunt-3bpa")
+            >>> found = model.evaluate_many([molecule("CH4"), molecule("H2O")])
+            >>> [results["forces"].shape for results in found]
+            [(5, 3), (3, 3)]
+        """
+        # Neighbor lists and graphs, which only some callers of a model need, are slow to import.
+        from equinet.models.many import evaluate_many
+
+        return evaluate_many(self.eval(), structures)
 
     def compile(
         self,

@@ -17,6 +17,7 @@ from test_train import TINY, compose
 
 from equinet import __main__ as entry
 from equinet import evaluate, train, zoo
+from equinet.data.loading import sampling
 from equinet.data.store import convert
 from equinet.errors import ConfigError, DataError, EquinetError
 from equinet.evaluation.report import Findings
@@ -76,6 +77,26 @@ def test_predictions_and_errors_agree(evaluated, trained, tmp_path, caplog):
     assert (output / "errors.png").is_file()
 
 
+def test_batches_are_packed_by_edges_unless_their_size_is_given(
+    evaluated, trained, tmp_path, monkeypatch
+):
+    sizes = []
+
+    def counted(model, loader, **options):
+        sizes.append([batch.num_graphs for batch in loader])
+        return predict(model, loader, **options)
+
+    predict = evaluate.predict
+    monkeypatch.setattr(evaluate, "predict", counted)
+    monkeypatch.setattr(sampling, "edges_at_once", lambda _: 1)
+    file = write_clusters(tmp_path / "mine.xyz", 4, seed=5)
+    output = f"output={tmp_path / 'out'}"
+    packed = evaluated(file, trained, output)
+    given = evaluated(file, trained, output, "batch_size=3")
+    assert sizes == [[1, 1, 1, 1], [3, 1]]
+    assert packed["errors"] == pytest.approx(given["errors"], rel=1e-4)
+
+
 def test_the_report_of_an_evaluation(trained, tmp_path, monkeypatch):
     monkeypatch.setattr(evaluate, "official_3bpa_file", lambda _: "test_300K.xyz")
     file = write_clusters(tmp_path / "a<b>&.xyz", 12, seed=5)
@@ -89,7 +110,7 @@ def test_the_report_of_an_evaluation(trained, tmp_path, monkeypatch):
     for words in (
         f"{metrics['errors']['forces_rmse']:.2f}",
         *(f"evaluated on {file}", "The model was trained on", f"{file.name}: 12 structures: "),
-        *("Luo et al. 2024", "batch_size=32"),
+        *("Luo et al. 2024", "batch_size=null"),
         metrics["per_structure"]["forces_rmse"]["worst_source"],
     ):
         assert words in text, words

@@ -5,9 +5,11 @@ from equinet.data.loading.images import ImageBatch, ImageDataModule, ImageDatase
 from equinet.data.loading.isolated_atoms import read_isolated_atoms, split_off_atoms
 from equinet.data.loading.module import DataModule, GraphDataModule, GraphSets
 from equinet.data.loading.packing import PackedBatches
+from equinet.data.loading.runs import edges_at_once, runs_within
 from equinet.data.loading.sampling import (
     EpochSampler,
     evaluation_loader,
+    ordered_loader,
     packed_loader,
     training_loader,
 )
@@ -25,9 +27,12 @@ __all__ = [
     "ImageSets",
     "PackedBatches",
     "Splits",
+    "edges_at_once",
     "evaluation_loader",
+    "ordered_loader",
     "packed_loader",
     "read_isolated_atoms",
+    "runs_within",
     "split_frames",
     "split_indices",
     "split_off_atoms",

@@ -7,9 +7,11 @@ import torch
 from torch.utils.data import Sampler
 from torch_geometric.loader import DataLoader
 
+from equinet.data.atoms import AtomicDataset
 from equinet.data.graph_dataset import GraphDataset
 from equinet.data.loading.descriptors import allow_descriptors
 from equinet.data.loading.packing import PackedBatches
+from equinet.data.loading.runs import edges_at_once, runs_within
 
 _CHUNK = 1 << 16
 
@@ -141,6 +143,28 @@ def evaluation_loader(
         num_workers=num_workers,
         persistent_workers=num_workers > 0,
     )
+
+
+def ordered_loader(dataset: AtomicDataset, device: torch.device | str) -> DataLoader:
+    """Make a loader of batches in the order of the data set, packed by their numbers of edges.
+
+    Args:
+        dataset: Data set in memory.
+        device: Device that evaluates the batches, whose size is the fastest there, see
+            :func:`edges_at_once`.
+
+    Returns:
+        A loader of PyG batches.
+
+    Example:
+        >>> from ase.build import molecule
+        >>> dataset = AtomicDataset([molecule(name) for name in ("H2O", "CH4", "NH3")], 5.0)
+        >>> [batch.num_graphs for batch in ordered_loader(dataset, "cpu")]
+        [3]
+    """
+    counts = [graph.num_edges for graph in dataset]
+    batches = list(runs_within(range(len(counts)), counts.__getitem__, edges_at_once(device)))
+    return DataLoader(dataset, batch_sampler=batches)
 
 
 def _mix(seed: int, epoch: int) -> int:
