@@ -29,7 +29,7 @@ ROOMS = {
     "zoo": {"models", "ops"},
     "integrations": {"zoo", "models", "data"},
     "testing": {"ops", "o3", "lie"},
-    "bench": {"ops", "o3", "testing"},
+    "bench": {"data", "integrations", "models", "ops", "o3", "testing"},
     "configuration": {"zoo"},
     "evaluation": {"models", "data", "diffusion", "ops", "o3"},
     "training": {
@@ -49,7 +49,7 @@ CONFINED = {
     "lightning": {"training", "train.py"},
     "hydra": {"configuration", "train.py"},
     "omegaconf": {"configuration"},
-    "ase": {"data", "integrations"},
+    "ase": {"bench", "data", "integrations"},
     "e3nn": {"o3", "bench"},
 }
 

@@ -1,4 +1,7 @@
-"""``python -m equinet bench``: time the ops on every backend and in other libraries."""
+"""``python -m equinet bench``: time the ops on every backend and in other libraries.
+
+``--model`` times a whole potential instead, see :mod:`equinet.command_line.bench_model`.
+"""
 
 import argparse
 import json
@@ -8,12 +11,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from equinet.command_line import bench_model
 from equinet.errors import ConfigError
 
 if TYPE_CHECKING:
     from equinet.bench import Growth, Result, Series
 
-_BUSY = 0.5
 _STAMP = ("time", "command", "commit", "dirty", "versions")
 _OWN_SIZES = {"lmax": (1, 2, 3, 4, 5, 6, 7, 8, 10), "batch": 256, "channels": 32}
 _LEGEND = (
@@ -30,7 +33,19 @@ def add_parser(verbs: Any) -> None:
         help="time the operations on this machine",
         description="Time forward, backward and double backward of each operation by degree, on "
         "every backend, on e3nn and, if it is installed, on cuEquivariance, and compare with the "
-        "measured limits of this machine. Write bench.json and bench.png.",
+        "measured limits of this machine. Write bench.json and bench.png. With --model, time steps "
+        "of energies and forces of a potential by the number of atoms, beside a MACE of the same "
+        "widths in mace-torch and symmetrix-xl, if the variable MACE_PYTHON names a Python that "
+        "has them. Write bench_model.json and bench_model.png.",
+    )
+    parser.add_argument(
+        "--model", metavar="NAME", help="name from the zoo, run directory or model folder to time"
+    )
+    parser.add_argument(
+        "--atoms",
+        nargs="+",
+        type=int,
+        help="numbers of atoms for --model (default: 100 1000 10000)",
     )
     parser.add_argument("--ops", nargs="+", metavar="OP", help="names of ops (default: all)")
     parser.add_argument(
@@ -75,15 +90,15 @@ def run(arguments: argparse.Namespace) -> Iterator[str]:
     from equinet.configuration import hardware
 
     _check(arguments, environment.devices())
+    if arguments.model is not None:
+        yield from bench_model.run(arguments)
+        return
     machine = hardware() | {"load_before": round(environment.load_of_others(), 2)}
-    title = f"{_sizes(arguments)}, {arguments.dtype}, {_where(arguments.device, machine)}"
+    place = environment.name_of(arguments.device, machine)
+    title = f"{_sizes(arguments)}, {arguments.dtype}, {place}"
     yield title
     yield from textwrap.wrap(_LEGEND, 100)
-    if machine["load_before"] > _BUSY:
-        yield (
-            f"WARNING: other programs kept {100 * machine['load_before']:.0f} % of the cores busy "
-            "over the last minute; do not trust these times"
-        )
+    yield from environment.warn_of_load(machine["load_before"])
     results: list[Result] = []
     for series in _series(arguments):
         yield ""
@@ -179,6 +194,7 @@ def make_record(
 
 def _check(arguments: argparse.Namespace, devices: list[str]) -> None:
     """Refuse arguments that cannot be run, and fill in the sizes that were not given."""
+    _check_kind(arguments)
     for name, default in _OWN_SIZES.items():
         value = getattr(arguments, name)
         if value is not None and arguments.sizes == "published":
@@ -200,6 +216,16 @@ def _check(arguments: argparse.Namespace, devices: list[str]) -> None:
         raise ConfigError(
             f"--out {arguments.out} cannot be made ({error.strerror}); give another folder"
         ) from error
+
+
+def _check_kind(arguments: argparse.Namespace) -> None:
+    """Refuse options of operations beside ``--model``, and those of models without it."""
+    if arguments.model is None and arguments.atoms:
+        raise ConfigError("--atoms has a meaning with --model alone; leave it out")
+    given = [name for name in ("ops", *_OWN_SIZES, "only") if getattr(arguments, name)]
+    if arguments.model is not None and given:
+        raise ConfigError(f"--{given[0]} has no meaning with --model; leave it out")
+    arguments.atoms = arguments.atoms or bench_model.ATOMS
 
 
 def _check_names(arguments: argparse.Namespace) -> None:
@@ -235,12 +261,6 @@ def _sizes(arguments: argparse.Namespace) -> str:
     if arguments.sizes == "published":
         return "published sizes"
     return f"{arguments.batch} × {arguments.channels} channels"
-
-
-def _where(device: str, machine: dict[str, Any]) -> str:
-    if device == "cuda":
-        return str(machine["gpus"][0])
-    return f"{machine['cpu']}, {machine['threads']} threads"
 
 
 def _head(series: "Series") -> Iterator[str]:

@@ -1,10 +1,13 @@
 """Describe this machine and the packages that are installed on it."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib import metadata
+from typing import Any
 
 import torch
+
+_BUSY = 0.5  # fraction of the cores, above which times are disturbed
 
 REQUIRED = (
     "torch",
@@ -70,3 +73,28 @@ def warnings(environment: Mapping[str, str]) -> list[str]:
             "this process; unset it (importing mace-torch sets it)"
         )
     return found
+
+
+def name_of(device: str, machine: Mapping[str, Any]) -> str:
+    """Name the GPU, or the processor and its threads.
+
+    Args:
+        device: Type of the device, "cpu" or "cuda".
+        machine: Description of the machine, from :func:`equinet.configuration.hardware`.
+    """
+    if device == "cuda":
+        return str(machine["gpus"][0])
+    return f"{machine['cpu']}, {machine['threads']} threads"
+
+
+def warn_of_load(load: float) -> Iterator[str]:
+    """Yield a line if other programs disturb times.
+
+    Args:
+        load: Fraction of the cores that other programs keep busy, from :func:`load_of_others`.
+    """
+    if load > _BUSY:
+        yield (
+            f"WARNING: other programs kept {100 * load:.0f} % of the cores busy over the last "
+            "minute; do not trust these times"
+        )
