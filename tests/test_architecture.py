@@ -29,7 +29,7 @@ ROOMS = {
     "zoo": {"models", "ops"},
     "integrations": {"zoo", "models", "data"},
     "testing": {"ops", "o3", "lie"},
-    "bench": {"data", "integrations", "models", "ops", "o3", "testing"},
+    "bench": {"data", "models", "ops", "o3", "testing"},
     "configuration": {"zoo"},
     "evaluation": {"models", "data", "diffusion", "ops", "o3"},
     "training": {

@@ -43,12 +43,12 @@ def _constant(model: "Potential") -> Iterator[None]:
     """Take the weights for constants, without which autograd does a fifth more work."""
     learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
     for parameter in learned:
-        parameter.requires_grad_(requires_grad=False)
+        parameter.requires_grad = False
     try:
         yield
     finally:
         for parameter in learned:
-            parameter.requires_grad_()
+            parameter.requires_grad = True
 
 
 def _frames(structures: Iterable[Any]) -> list[Frame]:

@@ -282,6 +282,7 @@ class Potential(Model):
             True
         """
         return None
+
     def evaluate_many(self, structures: Iterable[Any]) -> list[dict[str, Any]]:
         """Evaluate many structures, in batches that are packed by their numbers of edges.
 

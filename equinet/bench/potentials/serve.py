@@ -6,6 +6,7 @@ the peak of memory back, ``["step"]`` displaces its atoms by 0.02 Å and evaluat
 answered by one line.
 """
 
+import importlib
 import json
 import os
 import sys
@@ -26,9 +27,9 @@ _PACKAGES = {
 
 def equinet(model: str, device: str) -> Any:
     """Return the calculator of a model of equinet."""
-    from equinet.integrations.ase import EquinetCalculator
-
-    return EquinetCalculator(model, device=device)
+    # Other libraries' Pythons run this file without equinet.
+    calculators = importlib.import_module("equinet.integrations.ase")
+    return calculators.EquinetCalculator(model, device=device)
 
 
 def mace(widths: dict[str, Any], device: str) -> Any:

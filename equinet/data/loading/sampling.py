@@ -162,7 +162,7 @@ def ordered_loader(dataset: AtomicDataset, device: torch.device | str) -> DataLo
         >>> [batch.num_graphs for batch in ordered_loader(dataset, "cpu")]
         [3]
     """
-    counts = [graph.num_edges for graph in dataset]
+    counts = [dataset[index].num_edges for index in range(len(dataset))]
     batches = list(runs_within(range(len(counts)), counts.__getitem__, edges_at_once(device)))
     return DataLoader(dataset, batch_sampler=batches)
 
