@@ -19,7 +19,7 @@ struct HarmonicRecurrence {
 
   explicit HarmonicRecurrence(int lmax)
       : lmax(lmax), a((lmax + 1) * (lmax + 2) / 2), b(a.size()), start(lmax + 1) {
-    double sectoral = std::sqrt(1 / (4 * M_PI));
+    double sectoral = std::sqrt(1 / (4 * std::acos(-1.0)));
     for (int m = 0; m <= lmax; ++m) {
       if (m > 0) sectoral *= std::sqrt((2.0 * m + 1) / (2.0 * m));
       start[m] = T(m > 0 ? std::sqrt(2.0) * sectoral : sectoral);

@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> Iterator[str]:
         arguments: Parsed and checked command line, see :mod:`equinet.command_line.bench`.
 
     Raises:
-        ConfigError: There is no such model, it is no potential, or a size is not positive.
+        ConfigError: No model has the name, the model is not a potential, or a size is below one.
         BackendError: ``MACE_PYTHON`` names no Python that starts, or a library does not start.
     """
     from equinet import zoo

@@ -14,7 +14,10 @@ from equinet.elements import symbol
 from equinet.errors import DataError
 
 if TYPE_CHECKING:
-    from equinet.models.potential import Potential
+    from equinet.models.potential import Evaluation, Potential
+
+# To prepare the fixed form of a potential takes about as long as to evaluate this many molecules.
+_FEW = 50
 
 _OF_ATOMS = {"forces", "forces_spread"}
 _VOIGT = ([0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1])  # xx, yy, zz, yz, xz, xy
@@ -32,9 +35,11 @@ def evaluate_many(model: "Potential", structures: Iterable[Any]) -> list[dict[st
     device = next(model.parameters()).device
     graphs = (to_graph(frame, model.neighborhood) for frame in frames)
     results: list[dict[str, Any]] = []
+    prepared = model.fixed() if len(frames) > _FEW and not model.is_compiled else None
+    evaluate = model if prepared is None else prepared
     with _constant(model):
         for run in runs_within(graphs, lambda graph: graph.num_edges, edges_at_once(device)):
-            results += _evaluate(model, run, device)
+            results += _evaluate(model, evaluate, run, device)
     return results
 
 
@@ -80,12 +85,12 @@ def _refuse_unknown(frames: Sequence[Frame], model: "Potential") -> None:
 
 
 def _evaluate(
-    model: "Potential", graphs: Sequence[Data], device: torch.device
+    model: "Potential", evaluate: "Evaluation", graphs: Sequence[Data], device: torch.device
 ) -> list[dict[str, Any]]:
     """Evaluate one batch; return the results of each structure."""
     is_bulk = [bool(graph.pbc.all()) and model.conservative for graph in graphs]
     with torch.no_grad():  # models that differentiate their energy enable gradients themselves
-        found = model(Batch.from_data_list(graphs).to(device), stress=any(is_bulk))
+        found = evaluate(Batch.from_data_list(graphs).to(device), stress=any(is_bulk))
     arrays = {name: value.detach().cpu().numpy() for name, value in found.items()}
     ends = np.cumsum([graph.num_nodes for graph in graphs])[:-1]
     rows = {

@@ -47,7 +47,7 @@ class FixedMACEGaunt:
         model: Potential of the class :class:`equinet.models.MACEGaunt`, whose weights are copied.
 
     Example:
-        >>> from equinet.ops import native
+        >>> from equinet.models import MACEGaunt
         >>> model = MACEGaunt(
         ...     elements=[1], cutoff=4.0, reference_energies=[-13.6], average_neighbors=1.0
         ... )
@@ -61,6 +61,7 @@ class FixedMACEGaunt:
     """
 
     def __init__(self, model: Any) -> None:
+        native.load()  # every call needs its ops
         self.dtype = model.dtype
         self.lmax = model.lmax_filter
         self.embedding = model.embedding.detach().squeeze(1).clone()

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from equinet.arguments import Positive
+from equinet.ops.native import load
 from equinet.ops.native import radial_spline as native
 
 # Intervals to begin with, and those at which even double precision is reached.
@@ -46,6 +47,7 @@ class RadialSpline:
     def __init__(
         self, functions: Function, cutoff: Positive, dtype: torch.dtype = torch.float32
     ) -> None:
+        load()
         intervals = _FEWEST
         rows, error = _interpolate(functions, cutoff, intervals)
         while error > max(4 * torch.finfo(dtype).eps, _LEAST_ERROR) and intervals < _MOST:
