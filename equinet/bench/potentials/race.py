@@ -17,7 +17,7 @@ _WARM_UP = 3  # steps; TorchScript specializes its code during the first ones
 _FEWEST, _MOST = 3, 15  # rounds
 _SECONDS = 5.0  # time of the rounds for each library at each size, where the fewest take less
 _PATIENCE = 60.0  # seconds of a step, beyond which a library is left out at larger sizes
-_FRACTION = 0.6  # of the free memory that a size may need
+_FRACTION = 0.6  # largest part of the free memory that a size may need
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,10 @@ class Point:
         quartiles: Lower and upper quartile of the times, ms.
         rounds: Number of steps that were timed.
         peak_bytes: Peak of memory above that of the loaded model, bytes.
+
+    Example:
+        >>> Point("equinet", 1000, 30.0, 250.0, (240.0, 260.0), 9, 10_000_000).us_per_atom
+        250.0
     """
 
     library: str
@@ -71,6 +75,10 @@ def race_sizes(
         An iterator over the points of each size, and over sentences that say which library is left
         out from there on: it took more than a minute for a step, or would need more than 60 % of
         the free memory, or stopped.
+
+    Example:
+        >>> list(race_sizes([], [1, 8], Neighborhood(5.0), [100]))
+        []
     """
     running = list(workers)
     last: dict[str, Point] = {}

@@ -113,7 +113,7 @@ def main(library: str, model: str, device: str) -> None:
         device: Device, ``cpu`` or ``cuda``.
     """
     answers = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # what libraries print must not mix with the answers
+    os.dup2(2, 1)  # keeps what libraries print out of the answers
     import ase.io
 
     given = model if library == "equinet" else json.loads(model)

@@ -29,8 +29,8 @@ def structure_of(elements: Sequence[int], atoms: int) -> "ase.Atoms":
 
     Example:
         >>> box = structure_of([1, 6, 7, 8], 100)
-        >>> len(box), bool(box.pbc.all()), round(box.get_volume() / len(box), 1)
-        (96, True, 10.5)
+        >>> len(box), bool(box.pbc.all()), round(float(box.get_volume()) / len(box), 1)
+        (108, True, 10.5)
     """
     from ase.build import molecule
 

@@ -1,4 +1,4 @@
-"""Sizes of a network that other libraries build likewise."""
+"""Sizes of a network from which other libraries build one of the same widths."""
 
 import inspect
 from typing import Any

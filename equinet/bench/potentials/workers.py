@@ -55,6 +55,14 @@ class Worker:
 
     Raises:
         BackendError: The process ends, also while it works; its last words are on standard error.
+
+    Example:
+        >>> import sys, tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> worker = Worker("equinet", sys.executable, "mace-gaunt-3bpa", "cpu", folder)
+        >>> worker.close()
+        >>> "torch" in worker.versions
+        True
     """
 
     def __init__(self, library: str, python: str, model: str, device: str, folder: Path) -> None:
