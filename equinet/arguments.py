@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import torch
-
 from equinet.names import did_you_mean
 
 
@@ -179,6 +177,19 @@ def takes_none(parameter: inspect.Parameter) -> bool:
     return type(None) in {annotation, *typing.get_args(annotation)}
 
 
+def is_checked(annotation: Any) -> bool:
+    """Tell whether :func:`refusal` refuses some values; it accepts everything for odd annotations.
+
+    Args:
+        annotation: Annotation of an argument.
+
+    Example:
+        >>> is_checked(float | None), is_checked(Any)
+        (True, False)
+    """
+    return bool(_members(annotation))
+
+
 def described(annotation: Any) -> str:
     """Name the values that an annotation allows, in words for users.
 
@@ -205,7 +216,7 @@ def _words(members: Sequence[Any]) -> str:
     return " or ".join([*found, "null"] if type(None) in members else found)
 
 
-_KINDS: Mapping[Any, str] = {
+KINDS: Mapping[Any, str] = {
     bool: "true or false",
     int: "a whole number",
     float: "a number",
@@ -217,6 +228,7 @@ _KINDS: Mapping[Any, str] = {
     dict: "a mapping",
     Mapping: "a mapping",
 }
+"""Words for the types of values."""
 _TEXT = (str, int, float, Path)  # YAML reads a name such as 1234 as a number
 
 
@@ -230,7 +242,12 @@ def _alternatives(annotation: Any) -> tuple[Any, ...]:
 
 def _members(annotation: Any) -> list[Any]:
     """List the alternatives that can be checked; empty if the annotation has any other."""
-    members = [m for m in _alternatives(annotation) if m not in {type(None), torch.Tensor}]
+    # The name alone, since importing torch takes longer than all else that a typing mistake needs.
+    members = [
+        member
+        for member in _alternatives(annotation)
+        if member is not type(None) and getattr(member, "__qualname__", "") != "Tensor"
+    ]
     return members if all(_word(m) or _choices(m) for m in members) else []
 
 
@@ -247,7 +264,7 @@ def _choices(member: Any) -> tuple[Any, ...]:
 
 
 def _word(member: Any) -> str:
-    return _KINDS.get(_base(member)[0], "")
+    return KINDS.get(_base(member)[0], "")
 
 
 def _fits(value: object, member: Any) -> bool:

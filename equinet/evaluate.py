@@ -54,6 +54,17 @@ from equinet.training import Predictions, predict, table
 
 _log = logging.getLogger("equinet.evaluate")
 
+OPTIONS: Mapping[str, Any] = {
+    "batch_size": Count | None,
+    "dtype": Literal["float32", "float64"],
+    "free_atoms_only": bool,
+    "data.allow_zero_forces": bool,
+    "data.energy_unit": EnergyUnit,
+    "data.length_unit": LengthUnit,
+    "data.forces_unit": ForcesUnit,
+}
+"""Options of the command that must have values of some kind."""
+
 _NEGLIGIBLE = 1e-3  # eV; a smaller difference of an isolated atom is not worth a word
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
@@ -78,16 +89,9 @@ def run(tree: Mapping[str, Any]) -> dict[str, Any]:
         DataError: The file cannot be used, or holds elements that the model was not trained for.
         EquinetError: A prediction is not finite.
     """
-    configuration.check_kind(tree["batch_size"], Count | None, "batch_size")
-    configuration.check_kind(tree["dtype"], Literal["float32", "float64"], "dtype")
-    configuration.check_kind(tree["free_atoms_only"], bool, "free_atoms_only")
-    for key, kind in (
-        ("allow_zero_forces", bool),
-        ("energy_unit", EnergyUnit),
-        ("length_unit", LengthUnit),
-        ("forces_unit", ForcesUnit),
-    ):
-        configuration.check_kind(tree["data"][key], kind, f"data.{key}")
+    for key, kind in OPTIONS.items():
+        group, _, name = key.rpartition(".")
+        configuration.check_kind((tree[group] if group else tree)[name], kind, key)
     given = tree["data"]["file"]
     if isinstance(given, Sequence) and not isinstance(given, str):
         return _evaluate_each(tree, [Path(str(file)).expanduser() for file in given])

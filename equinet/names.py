@@ -25,7 +25,10 @@ def nearest(
         >>> nearest("chanels", ["layers", "channels"])
         ['channels']
     """
-    return difflib.get_close_matches(name, list(options), most, likeness)
+    # Small letters are compared, and each option is returned as it is written.
+    spelled = {option.lower(): option for option in options}
+    found = difflib.get_close_matches(name.lower(), list(spelled), most, likeness)
+    return [spelled[each] for each in found]
 
 
 def did_you_mean(name: str, options: Iterable[str]) -> str:

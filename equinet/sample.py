@@ -52,6 +52,17 @@ _log = logging.getLogger("equinet.sample")
 
 _Many = Annotated[int, Range("from 1 to 1000000", least=1, most=1_000_000)]
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
+OPTIONS: Mapping[str, Any] = {
+    "n": _Many,
+    "seed": int,
+    "steps": Count,
+    "churn": NotNegative,
+    "highest_noise": Positive,
+    "lowest_noise": Positive,
+    "batch_size": Count,
+}
+"""Options of the command that must have values of some kind."""
+
 _COMPARED = 10_000  # molecules of the data that are surveyed
 _DRAWN = 25  # molecules on the contact sheet
 
@@ -89,16 +100,7 @@ def run(tree: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _check(tree: Mapping[str, Any]) -> None:
-    kinds: Mapping[str, Any] = {
-        "n": _Many,
-        "seed": int,
-        "steps": Count,
-        "churn": NotNegative,
-        "highest_noise": Positive,
-        "lowest_noise": Positive,
-        "batch_size": Count,
-    }
-    for name, kind in kinds.items():
+    for name, kind in OPTIONS.items():
         configuration.check_kind(tree[name], kind, name)
     if tree["dtype"] is not None and tree["dtype"] not in _DTYPES:
         raise ConfigError(f"dtype must be float32, float64 or null, found {tree['dtype']!r}")

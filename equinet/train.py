@@ -1,15 +1,11 @@
 """Train a model: ``python -m equinet.train +experiment=NAME [data.root=DIR] [any.key=value]``."""
 
-import contextlib
 import io
 import logging
-import math
 import os
-import re
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,9 +24,16 @@ from equinet.files import write_bytes
 
 _log = logging.getLogger(__name__)
 
-_UNITS = {"d": 86400, "h": 3600, "min": 60, "m": 60, "s": 1}
-_LONGEST = 86400 * 36500  # seconds
-_TIMES = r"(?:(\d+(?:\.\d+)?)(d|h|min|m|s))"
+OPTIONS: Mapping[str, Any] = {
+    "seed": int,
+    "init": str,
+    "init_train": str | list,
+    "run.tf32": bool,
+    "run.probe": Count,
+    "run.checkpoint_minutes": Positive,
+    "run.log_seconds": NotNegative,
+}
+"""Options of the command, which belong to no class, with the values they take."""
 
 
 def check(tree: Mapping[str, Any]) -> None:
@@ -87,17 +90,13 @@ def _check_own(tree: Mapping[str, Any]) -> None:
     ):
         if value is None:
             raise ConfigError(f"{path}: null is no value for it; leave it out for its default")
-    configuration.check_kind(tree["seed"], int, "seed")
+    for key, kind in OPTIONS.items():
+        group, _, name = key.rpartition(".")
+        configuration.check_kind((tree[group] if group else tree).get(name), kind, key)
     if not 0 <= tree["seed"] < 2**32:
         raise ConfigError(f"seed: {tree['seed']} is not between 0 and 2**32 - 1")
-    configuration.check_kind(tree.get("init"), str, "init")
-    configuration.check_kind(tree.get("init_train"), str | list, "init_train")
     if tree.get("init_train") is not None and tree.get("init") is None:
         raise ConfigError("init_train: names parts of the model of init, which is not given")
-    configuration.check_kind(tree["run"]["tf32"], bool, "run.tf32")
-    configuration.check_kind(tree["run"]["probe"], Count, "run.probe")
-    configuration.check_kind(tree["run"]["checkpoint_minutes"], Positive, "run.checkpoint_minutes")
-    configuration.check_kind(tree["run"]["log_seconds"], NotNegative, "run.log_seconds")
 
 
 def _check_target(node: object, path: str) -> None:
@@ -125,44 +124,7 @@ def _check_trainer(settings: Mapping[str, Any]) -> None:
         raise ConfigError(
             "trainer.accelerator: there is no GPU that torch can use here; say trainer=cpu"
         )
-    duration(settings.get("max_time"))
-
-
-def duration(value: object) -> timedelta | None:
-    """Read the time that a training may take.
-
-    Args:
-        value: Number of seconds; or a text such as ``90s``, ``30m``, ``30min``, ``2h``, ``1h30m``,
-            ``HH:MM:SS`` or ``DD:HH:MM:SS``; None for no limit.
-
-    Returns:
-        The time; None for no limit.
-
-    Raises:
-        ConfigError: The value is none of these, or is not above zero.
-
-    Example:
-        >>> str(duration("30m")), str(duration(1800)), str(duration("02:00:00"))
-        ('0:30:00', '0:30:00', '2:00:00')
-    """
-    if value is None:
-        return None
-    text = str(value).strip()
-    seconds = math.nan
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        seconds = float(value)
-    elif re.fullmatch(r"\d+(?:\.\d+)?", text):
-        seconds = float(text)
-    elif re.fullmatch(f"{_TIMES}+", text):
-        seconds = sum(float(number) * _UNITS[unit] for number, unit in re.findall(_TIMES, text))
-    elif re.fullmatch(r"(?:\d+:)?\d+:\d+:\d+", text):
-        places = zip(reversed(text.split(":")), (1, 60, 3600, 86400), strict=False)
-        seconds = sum(int(number) * size for number, size in places)
-    if not 0 < seconds < _LONGEST:
-        raise ConfigError(
-            f"trainer.max_time: {value!r} is no time; write 90s, 30m, 2h, HH:MM:SS or DD:HH:MM:SS"
-        )
-    return timedelta(seconds=seconds)
+    configuration.duration(settings.get("max_time"))
 
 
 def run(tree: Mapping[str, Any], typed: Sequence[str] = ()) -> dict[str, Any]:
@@ -299,7 +261,9 @@ def _make_trainer(
     settings = dict(settings)
     try:
         # The times in metrics.csv and the cosine schedule read this timer, with or without a limit.
-        timer = Timer(duration=duration(settings.pop("max_time", None)), verbose=False)
+        timer = Timer(
+            duration=configuration.duration(settings.pop("max_time", None)), verbose=False
+        )
         return configuration.instantiate(
             settings,
             "trainer",
@@ -342,14 +306,8 @@ def job(tree: dict[str, Any]) -> None:
         )
     for console in logging.getLogger("lightning.pytorch").handlers:
         console.setLevel(logging.ERROR)  # other messages of Lightning go to train.log
-    try:
-        tree["run"]["dir"] = str(chosen)
-        run(tree, HydraConfig.get().overrides.task)
-    finally:
-        # Hydra made the directory, which stays empty after a mistake in the configuration or a
-        # probe. Another process may have removed it already.
-        with contextlib.suppress(OSError):
-            chosen.rmdir()
+    tree["run"]["dir"] = str(chosen)
+    run(tree, HydraConfig.get().overrides.task)
 
 
 def main() -> None:

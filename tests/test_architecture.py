@@ -15,7 +15,7 @@ FOLDERS = sorted({path.parent for path in FILES})
 
 # What each room, and each module beside the rooms, may import of the house.
 GROUND = {
-    *("arguments", "errors", "elements", "files", "neighborhood", "names", "plugins"),
+    *("arguments", "errors", "elements", "files", "neighborhood", "names", "plugins", "plain_json"),
     "__version__",
 }
 ROOMS = {

@@ -12,6 +12,11 @@ def test_the_most_similar_name_is_suggested():
     assert did_you_mean("something else", options) == ""
 
 
+def test_capitals_do_not_hide_a_similar_name():
+    assert nearest("ev", ["eV", "Hartree"]) == ["eV"]
+    assert nearest("HARTREE", ["eV", "Hartree"]) == ["Hartree"]
+
+
 def test_a_name_stands_for_its_option_or_is_refused():
     options = {"mean": 1, "max": 2}
     assert named("max", options, "pooling") == 2

@@ -7,10 +7,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from equinet.errors import DataError
+from equinet.configuration import mistake, option_table
+from equinet.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
-    from equinet.data import Frame, LabelKeys
+    from equinet.data import Frame, LabelKeys, Units
     from equinet.data.store import FrameStore
 
 _SOURCE = (
@@ -48,6 +49,7 @@ def add_parser(verbs: Any) -> None:
         help="difference of squared lengths, Å², up to which edges count as equally long",
     )
     _add_keys(convert)
+    _add_units(convert)
     convert.add_argument(
         "--precision",
         choices=("float64", "float32"),
@@ -58,6 +60,7 @@ def add_parser(verbs: Any) -> None:
     convert.set_defaults(run=convert_source)
     info = actions.add_parser("info", help="describe the content of a store or source")
     info.add_argument("sources", type=Path, nargs="+", help=f"stores, or {_SOURCE}")
+    _add_units(info)
     info.set_defaults(run=show_info)
     lint = actions.add_parser("lint", help="list frames that would spoil a training")
     lint.add_argument("sources", type=Path, nargs="+", help=f"stores, or {_SOURCE}")
@@ -74,6 +77,7 @@ def add_parser(verbs: Any) -> None:
         help="list frames with atoms closer than this, Å (default: 0.5)",
     )
     _add_keys(lint)
+    _add_units(lint)
     lint.set_defaults(run=lint_source)
 
 
@@ -92,6 +96,27 @@ def _keys(arguments: argparse.Namespace) -> "LabelKeys":
     return LabelKeys(arguments.energy_key, arguments.forces_key, arguments.stress_key)
 
 
+def _add_units(parser: argparse.ArgumentParser) -> None:
+    for name, own in (("energy", "eV"), ("length", "angstrom"), ("forces", "energy per length")):
+        parser.add_argument(
+            f"--{name}-unit",
+            metavar="UNIT",
+            help=f"unit of the {name} in the source, which is converted (default: {own})",
+        )
+
+
+def _units(arguments: argparse.Namespace) -> "Units":
+    given = {name: getattr(arguments, f"{name}_unit") for name in ("energy", "length", "forces")}
+    for name, unit in given.items():
+        # The table answers before the slow import below.
+        allowed = option_table()["equinet.evaluate"][f"data.{name}_unit"]
+        if reason := mistake(unit, allowed):
+            raise ConfigError(f"--{name}-unit: {reason}")
+    from equinet.data import Units
+
+    return Units(**{name: unit for name, unit in given.items() if unit is not None})
+
+
 def convert_source(arguments: argparse.Namespace) -> Iterator[str]:
     """Convert a source, or each split in a folder, and yield lines on progress and results.
 
@@ -101,9 +126,10 @@ def convert_source(arguments: argparse.Namespace) -> Iterator[str]:
     Raises:
         EquinetError: A frame cannot be used, or the source cannot be read.
     """
+    units = _units(arguments)
     for name, source in _sources(arguments.source).items():
         store = arguments.store / name if name else arguments.store
-        yield from _convert(source, store, arguments)
+        yield from _convert(source, store, arguments, units)
 
 
 def show_info(arguments: argparse.Namespace) -> Iterator[str]:
@@ -115,9 +141,10 @@ def show_info(arguments: argparse.Namespace) -> Iterator[str]:
     Raises:
         EquinetError: The store or source cannot be read.
     """
+    sources, units = _each_of(arguments.sources), _units(arguments)
     from equinet.data.store import FrameStore, find_parts, is_store
 
-    for number, source in enumerate(_each_of(arguments.sources)):
+    for number, source in enumerate(sources):
         if number:
             yield ""
         if is_store(source):
@@ -127,16 +154,17 @@ def show_info(arguments: argparse.Namespace) -> Iterator[str]:
         kind = type(parts[0]).__name__.removesuffix("Part")
         yield f"{source}: {len(parts)} parts of kind {kind}, not converted yet"
         yield f"  first                    {parts[0].name}"
-        yield from _survey(f"first {_SURVEYED} frames at most", _first_frames(source))
+        found = _first_frames(source, units)
+        yield from _survey(f"first {_SURVEYED} frames at most", found, units)
 
 
-def _first_frames(source: Path) -> "list[Frame]":
+def _first_frames(source: Path, units: "Units") -> "list[Frame]":
     """Read the frames of a source that can be used, up to a number."""
     from equinet.data import LabelKeys, records_of
     from equinet.data.store import Record
 
     frames: list[Frame] = []
-    for record in records_of(source, LabelKeys()):
+    for record in records_of(source, LabelKeys(), units):
         if isinstance(record, Record):
             frames.append(record.frame)
         if len(frames) == _SURVEYED:
@@ -144,12 +172,12 @@ def _first_frames(source: Path) -> "list[Frame]":
     return frames
 
 
-def _survey(name: str, frames: "Sequence[Frame]") -> Iterator[str]:
+def _survey(name: str, frames: "Sequence[Frame]", units: "Units | None" = None) -> Iterator[str]:
     """Yield what the frames are, and what is implausible about them."""
     from equinet.data.survey import report
 
     if len(frames):
-        yield from (remark.text for remark in report({name: frames}))
+        yield from (remark.text for remark in report({name: frames}, units))
 
 
 def lint_source(arguments: argparse.Namespace) -> Iterator[str]:
@@ -162,16 +190,17 @@ def lint_source(arguments: argparse.Namespace) -> Iterator[str]:
         DataError: There were findings, which sets the exit code of the command.
         EquinetError: The source cannot be read.
     """
+    sources, units = _each_of(arguments.sources), _units(arguments)
     from equinet.data import records_of
     from equinet.data.store import Lint
 
     total = 0
-    for source in _each_of(arguments.sources):
+    for source in sources:
         lint = Lint(arguments.largest_force, arguments.closest)
         for damage in _damage(source):
             lint.findings += 1
             yield damage
-        yield from lint.look(records_of(source, _keys(arguments)))
+        yield from lint.look(records_of(source, _keys(arguments), units))
         yield from lint.conclude()
         yield f"{source}: {_count(lint.frames, 'frame')}, {_count(lint.findings, 'finding')}"
         total += lint.findings
@@ -186,6 +215,11 @@ def _count(number: int, what: str) -> str:
 
 def _sources(source: Path) -> dict[str, Path]:
     """Return the splits of a folder of splits by name; any other source under an empty name."""
+    if not source.exists():
+        raise DataError(
+            f"{source}: not there; name a store, a folder or tar of S2EF pairs, an LMDB file or a "
+            "file of frames"
+        )
     from equinet.data.store import find_splits, is_store, s2ef_pairs
 
     if source.is_dir() and not is_store(source) and not s2ef_pairs(source):
@@ -199,7 +233,9 @@ def _each_of(sources: Sequence[Path]) -> list[Path]:
     return [each for source in sources for each in _sources(source).values()]
 
 
-def _convert(source: Path, store: Path, arguments: argparse.Namespace) -> Iterator[str]:
+def _convert(
+    source: Path, store: Path, arguments: argparse.Namespace, units: "Units"
+) -> Iterator[str]:
     from equinet.data.store import FrameStore, Options, convert
 
     options = Options(
@@ -208,6 +244,7 @@ def _convert(source: Path, store: Path, arguments: argparse.Namespace) -> Iterat
         arguments.max_neighbors,
         arguments.tie_tolerance,
         _keys(arguments),
+        units,
     )
     processes = arguments.processes or len(os.sched_getaffinity(0))
     start = shown = time.monotonic()

@@ -10,6 +10,7 @@ from equinet.configuration.config import (
     check_kind,
     complete,
     instantiate,
+    is_open_ended,
     load_choice,
     load_yaml,
     locate,
@@ -19,6 +20,7 @@ from equinet.configuration.config import (
     taken,
     told_by_data,
 )
+from equinet.configuration.duration import duration
 from equinet.configuration.hardware import device_named, hardware
 from equinet.configuration.hydra_command import command, compose, process_rank
 from equinet.configuration.run_directory import (
@@ -30,12 +32,16 @@ from equinet.configuration.run_directory import (
     write_json,
 )
 from equinet.configuration.stamp import make_stamp
-from equinet.configuration.targets import SET_BY_PROGRAM
+from equinet.configuration.table_of_options import OPEN, OPTION_TABLE, mistake, option_table
+from equinet.configuration.targets import SET_BY_PROGRAM, all_targets
 
 __all__ = [
     "CONFIG_DIR",
+    "OPEN",
+    "OPTION_TABLE",
     "SET_BY_PROGRAM",
     "RunDirectory",
+    "all_targets",
     "check",
     "check_kind",
     "close_log",
@@ -43,14 +49,18 @@ __all__ = [
     "complete",
     "compose",
     "device_named",
+    "duration",
     "find_run",
     "hardware",
     "instantiate",
+    "is_open_ended",
     "load_choice",
     "load_yaml",
     "locate",
     "make_stamp",
+    "mistake",
     "open_log",
+    "option_table",
     "options",
     "plain",
     "process_rank",

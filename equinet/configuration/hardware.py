@@ -3,11 +3,12 @@
 import os
 import platform
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from equinet.errors import ConfigError
+
+if TYPE_CHECKING:
+    import torch
 
 
 def hardware() -> dict[str, Any]:
@@ -17,6 +18,8 @@ def hardware() -> dict[str, Any]:
         >>> sorted(hardware())
         ['cores', 'cpu', 'gpus', 'instructions', 'platform', 'threads']
     """
+    import torch
+
     return {
         "cpu": _cpu_name(),
         "instructions": torch.backends.cpu.get_cpu_capability(),
@@ -27,7 +30,7 @@ def hardware() -> dict[str, Any]:
     }
 
 
-def device_named(name: str) -> torch.device:
+def device_named(name: str) -> "torch.device":
     """Return the device that an option names.
 
     Args:
@@ -41,6 +44,8 @@ def device_named(name: str) -> torch.device:
         >>> device_named("cpu")
         device(type='cpu')
     """
+    import torch
+
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

@@ -5,12 +5,14 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import hydra
 from hydra._internal.utils import get_args_parser
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, MissingConfigException
@@ -20,6 +22,8 @@ from tqdm import tqdm
 
 from equinet.configuration import config, help_page
 from equinet.configuration.config import CONFIG_DIR, first_line
+from equinet.configuration.early import check_early
+from equinet.configuration.table_of_options import OPEN, option_table
 from equinet.errors import ConfigError, EquinetError
 from equinet.names import did_you_mean
 
@@ -62,14 +66,14 @@ class Request:
     known: tuple[str, ...]
     removed: tuple[str, ...]
 
-    def tree(self, composed: Any) -> dict[str, Any]:
-        """Turn what Hydra composed into a plain configuration with all of its options.
+    def plain(self, composed: Any) -> dict[str, Any]:
+        """Turn what Hydra composed into a plain configuration.
 
         Args:
             composed: Configuration as Hydra composes it.
 
         Raises:
-            ConfigError: A mandatory value is missing, or a target is not allowed.
+            ConfigError: A mandatory value is missing.
         """
         if self.name == "train" and "data.train" in OmegaConf.missing_keys(composed):
             raise ConfigError(
@@ -77,10 +81,20 @@ class Request:
                 f"name an experiment: +experiment=..., one of {_files('experiment')}"
             )
         tree = config.plain(composed)
-        if self.name != "train":
-            return tree
-        tree |= {each: None for each in OPTIONAL if each in self.removed or each not in tree}
-        return config.complete(tree)
+        if self.name == "train":
+            tree |= {each: None for each in OPTIONAL if each in self.removed or each not in tree}
+        return tree
+
+    def complete(self, tree: Mapping[str, Any]) -> dict[str, Any]:
+        """Add the options that a plain configuration leaves at their defaults.
+
+        Args:
+            tree: Configuration of :meth:`plain`.
+
+        Raises:
+            ConfigError: A target is not allowed.
+        """
+        return config.complete(tree) if self.name == "train" else dict(tree)
 
 
 def compose(name: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
@@ -104,7 +118,7 @@ def compose(name: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
     request = understand(name, overrides)
     with hydra.initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
         composed = hydra.compose(name, list(request.overrides))
-    return request.tree(composed)
+    return request.complete(request.plain(composed))
 
 
 def understand(name: str, words: Sequence[str], folder: Path | None = None) -> Request:
@@ -150,7 +164,8 @@ def understand(name: str, words: Sequence[str], folder: Path | None = None) -> R
 def _parse(words: Sequence[str]) -> list[Override]:
     for word in words:
         if "=" not in word and not word.startswith("~"):
-            raise ConfigError(f"{word!r} is no option; write KEY=VALUE, or --help for all keys")
+            wanted = f"data.train={word}" if Path(word).exists() else "KEY=VALUE"
+            raise ConfigError(f"{word!r} is no option; write {wanted}, or --help for all keys")
     return OverridesParser.create().parse_overrides([*words])
 
 
@@ -237,12 +252,20 @@ def _is_option(node: Mapping[str, Any], path: Sequence[str], name: str) -> bool:
     if node.get("_target_") is None or name in {"_target_", "_partial_"}:
         return False
     place = ".".join(path)
-    target = config.locate(node["_target_"], f"{place}._target_")
-    if name in config.options(target) or config.is_open_ended(target):
+    names = _options_of(node["_target_"], place)
+    if name in names or OPEN in names:
         return True
-    known = [f"{place}.{each}" for each in config.options(target)]
+    known = [f"{place}.{each}" for each in names]
     hint = did_you_mean(f"{place}.{name}", known) or f"; there are {', '.join(known)}"
     raise ConfigError(f"there is no key {f'{place}.{name}'!r}{hint}")
+
+
+def _options_of(target: object, place: str) -> list[str]:
+    """List the options of a class, and :data:`OPEN` if it takes others too."""
+    if target in option_table():
+        return list(option_table()[str(target)])
+    found = config.locate(target, f"{place}._target_")
+    return [*config.options(found), *([OPEN] if config.is_open_ended(found) else [])]
 
 
 def _put(tree: dict[str, Any], key: str, value: Any) -> None:
@@ -260,8 +283,7 @@ def _known(tree: Mapping[str, Any]) -> list[str]:
     found = keys(tree)
     for group, node in tree.items():
         if isinstance(node, Mapping) and node.get("_target_") is not None:
-            target = config.locate(node["_target_"], f"{group}._target_")
-            found += [f"{group}.{name}" for name in config.options(target)]
+            found += [f"{group}.{name}" for name in _options_of(node["_target_"], group)]
     return list(dict.fromkeys(found))
 
 
@@ -363,9 +385,14 @@ def command(
             started = True
             sys.argv = typed
             try:
-                job(request.tree(composed))
+                tree = request.plain(composed)
+                check_early(name, tree)
+                job(request.complete(tree))
             except (EquinetError, KeyboardInterrupt) as error:
                 stopped.append(error)
+            finally:
+                if name == "train":
+                    _remove_if_empty(HydraConfig.get().runtime.output_dir)
 
         flags = [word for word in words if word not in given.overrides]
         sys.argv = [typed[0], *flags, *request.overrides]
@@ -385,6 +412,13 @@ def command(
         sys.argv = typed
     sys.stderr.write(f"equinet.{name}: {sentence}\n")
     return code
+
+
+def _remove_if_empty(directory: str) -> None:
+    """Remove the run directory that Hydra made, after a mistake or a probe, which write nothing."""
+    # Another process may have removed it already.
+    with suppress(OSError):
+        Path(directory).rmdir()
 
 
 def _overrides(words: Sequence[str]) -> list[str]:

@@ -21,7 +21,7 @@ from equinet.files import (
     write_sealed_json,
     writing,
 )
-from equinet.zoo import to_json
+from equinet.plain_json import to_json
 
 _log = logging.getLogger(__name__)
 

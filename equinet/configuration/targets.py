@@ -224,6 +224,16 @@ def names(group: str) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
+def all_targets() -> dict[str, type[Any]]:
+    """Import all classes that come with equinet or are listed by name, by their dotted names.
+
+    Example:
+        >>> all_targets()["torch.optim.AdamW"].__name__
+        'AdamW'
+    """
+    return {name: _load(name) for group in GROUPS for name in names(group)}
+
+
 def bases_of(group: str) -> tuple[type[Any], ...]:
     """Return the base classes of a group's classes; empty where only listed names are allowed.
 

@@ -41,7 +41,7 @@ def read_structures(
         some forces, but not every frame has them.
 
     Raises:
-        ConfigError: Names are given for the labels of a store.
+        ConfigError: Names are given for the labels of a store, or other units.
         DataError: A source does not exist, holds no frames or no labels, or a frame of it cannot be
             used.
 
@@ -69,23 +69,26 @@ def read_structures(
             )
         if not files:
             keys = LabelKeys(energy_key, forces_key, stress_key)
-            found = [_usable(record) for record in records_of(source, keys)]
+            found = [_usable(record) for record in records_of(source, keys, units)]
             if not found:
                 raise DataError(f"{source}: there are no frames; name a source that holds some")
             check_labels(found, source, keys)
-            frames += [frame if units is None else units.convert(frame) for frame in found]
+            frames += found
     return frames
 
 
-def records_of(source: Path, keys: LabelKeys) -> Iterator[Record | Refusal]:
+def records_of(
+    source: Path, keys: LabelKeys, units: Units | None = None
+) -> Iterator[Record | Refusal]:
     r"""Read the structures of a source one by one, and go on after those that cannot be used.
 
     Args:
         source: Path that :func:`read_structures` takes.
         keys: Names of the labels.
+        units: Units of the source, which are converted; None for Å, eV, eV/Å and eV/Å³.
 
     Raises:
-        ConfigError: Names are given for the labels of a store.
+        ConfigError: Names are given for the labels of a store, or other units.
         DataError: The source does not exist.
 
     Example:
@@ -102,12 +105,21 @@ def records_of(source: Path, keys: LabelKeys) -> Iterator[Record | Refusal]:
                 f"{source}: a store names its labels itself; leave out the names of energy, forces "
                 "and stress, or convert its source with them"
             )
+        if units is not None and not units.are_own:
+            raise ConfigError(
+                f"{source}: a store is in Å, eV and eV/Å; leave out the units, or convert its "
+                "source with them"
+            )
         store = FrameStore(source)
         for index in range(len(store)):
             yield store.record(index)
         return
     for part in find_parts(source):
-        yield from part.records(keys)
+        for record in part.records(keys):
+            if isinstance(record, Record) and units is not None:
+                yield record.converted(units)
+            else:
+                yield record
 
 
 def _usable(record: Record | Refusal) -> Frame:

@@ -4,10 +4,10 @@ Loading a model unpickles nothing and runs no code from a file: its class must b
 :mod:`equinet.models` or of a registered package, and its weights must have the SHA-256 in the card.
 """
 
-from equinet.zoo.card import load_card, to_json
+from equinet.zoo.card import load_card
 from equinet.zoo.exporting import export
 from equinet.zoo.finite import not_finite
-from equinet.zoo.index import Entry
+from equinet.zoo.index import Entry, find
 from equinet.zoo.index import entries as list  # noqa: A004 - zoo.list() is the public name
 from equinet.zoo.mace import import_mace
 from equinet.zoo.saving import load, save
@@ -15,11 +15,11 @@ from equinet.zoo.saving import load, save
 __all__ = [
     "Entry",
     "export",
+    "find",
     "import_mace",
     "list",
     "load",
     "load_card",
     "not_finite",
     "save",
-    "to_json",
 ]

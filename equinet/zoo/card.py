@@ -1,18 +1,17 @@
 """Model cards: JSON descriptions of saved models."""
 
 import json
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 import equinet
 from equinet.errors import DataError
 from equinet.files import digest_of, reading
 from equinet.models import Model, Potential, name_of_model
+from equinet.plain_json import to_json
 from equinet.zoo.index import find
 
 SCHEMA = 1
@@ -125,34 +124,3 @@ def make_card(model: Model, dtype: torch.dtype, added: Mapping[str, Any]) -> dic
         "sha256": "",
         **further,
     }
-
-
-def to_json(value: Any, place: str) -> Any:
-    """Turn a value into plain JSON: tuples become lists, scalars Python numbers, NaN null.
-
-    Args:
-        value: Value made of mappings, sequences, scalars of any library, paths and strings.
-        place: Name of the value, for the message.
-
-    Raises:
-        ValueError: A part of the value has no JSON form.
-
-    Example:
-        >>> to_json({"errors": (torch.tensor(0.5), float("nan"))}, "metrics")
-        {'errors': [0.5, None]}
-    """
-    if isinstance(value, Mapping):
-        return {str(key): to_json(item, f"{place}[{key!r}]") for key, item in value.items()}
-    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
-        return [to_json(item, f"{place}[{i}]") for i, item in enumerate(value)]
-    if isinstance(value, Path):
-        return str(value)
-    if hasattr(value, "tolist"):  # arrays and scalars of numpy and torch
-        return to_json(
-            value.detach().tolist() if isinstance(value, Tensor) else value.tolist(), place
-        )
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if value is None or isinstance(value, str | bool | int | float):
-        return value
-    raise ValueError(f"{place} must be made of numbers, strings and lists, found {type(value)}")

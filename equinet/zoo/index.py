@@ -66,6 +66,10 @@ def find(name_or_path: str | Path) -> Path:
     Raises:
         ConfigError: There is no such folder or name.
         DataError: The folder holds no model.
+
+    Example:
+        >>> find("mace-gaunt-3bpa").name
+        'mace-gaunt-3bpa'
     """
     path = Path(name_or_path)
     if path.is_file():

@@ -12,8 +12,7 @@ from typing import Any
 
 import yaml
 
-from equinet.configuration import hardware
-from equinet.train import duration
+from equinet.configuration import duration, hardware
 
 SPLITS = ("val", "test_300K", "1200K_probe")
 METRICS = ("energy_rmse", "forces_rmse")

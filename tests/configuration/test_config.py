@@ -8,7 +8,7 @@ import torch
 from omegaconf import OmegaConf
 
 from equinet import train
-from equinet.configuration import config, hydra_command
+from equinet.configuration import config, duration, hydra_command
 from equinet.errors import ConfigError
 
 NAMES = {
@@ -238,7 +238,7 @@ def test_choices_are_checked_before_anything_is_read(words, sentence):
 def test_the_time_of_a_training_is_read_as_people_write_it(word, seconds):
     tree = compose("data=3bpa", f"trainer.max_time={word}")
     train.check(tree)
-    found = train.duration(tree["trainer"]["max_time"])
+    found = duration(tree["trainer"]["max_time"])
     assert (found and found.total_seconds()) == seconds
 
 

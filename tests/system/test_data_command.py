@@ -140,3 +140,78 @@ def test_several_sources_are_described_and_checked_in_one_call(root, capsys):
     assert status == 1
     assert lines[0] == f"{places[0]}: 1 frame, 0 findings"
     assert err == f"equinet: {places[0]}, {places[1]}: 4 findings, listed above\n"
+
+
+HARTREE, BOHR = 27.211386245988, 0.529177210903
+WATER = """3
+Properties=species:S:1:pos:R:3:forces:R:3 energy={energy}
+O 0 0 0 {force} 0 0
+H {x} 0 0 -{force} 0 0
+H 0 {x} 0 0 0 0
+"""
+
+
+@pytest.fixture
+def water(tmp_path):
+    """One file in Hartree and bohr, and one with the same structure in eV and Å."""
+    atomic, own = tmp_path / "atomic.xyz", tmp_path / "own.xyz"
+    atomic.write_text(WATER.format(energy=-76.4, force=0.01, x=1.8))
+    converted = {"energy": -76.4 * HARTREE, "force": 0.01 * HARTREE / BOHR, "x": 1.8 * BOHR}
+    own.write_text(WATER.format(**converted))
+    return atomic, own
+
+
+def test_units_of_a_source_are_converted_into_the_store(water, tmp_path, capsys):
+    atomic, own = water
+    units = ("--energy-unit", "Hartree", "--length-unit", "bohr")
+    assert command(capsys, "convert", atomic, tmp_path / "a", *units)[0] == 0
+    assert command(capsys, "convert", own, tmp_path / "b")[0] == 0
+    first, second = FrameStore(tmp_path / "a")[0], FrameStore(tmp_path / "b")[0]
+    assert first.energy == pytest.approx(second.energy, rel=1e-12)
+    assert first.positions == pytest.approx(second.positions, rel=1e-12)
+    assert first.forces == pytest.approx(second.forces, rel=1e-12)
+    assert first.energy == pytest.approx(-76.4 * HARTREE)
+    # The same store without the units would be another one.
+    status, _, err = command(capsys, "convert", atomic, tmp_path / "a")
+    assert status == 1
+    assert "with other options" in err
+
+
+def test_info_and_lint_look_at_converted_structures(water, tmp_path, capsys):
+    atomic, own = water
+    units = ("--energy-unit", "Hartree", "--length-unit", "bohr")
+    told = command(capsys, "info", atomic, *units)[1]
+    assert "read as energies in Hartree, lengths in bohr, forces in Hartree/bohr" in told[2]
+    assert told[3:] == command(capsys, "info", own)[1][2:]
+    # 1.8 bohr are 0.95 Å, and the largest force is 0.514 eV/Å.
+    close = ("--closest", "1.0", "--largest-force", "0.5")
+    found = command(capsys, "lint", atomic, *units, *close)[1]
+    assert [line.partition("frame 1")[2] for line in found] == [
+        line.partition("frame 1")[2] for line in command(capsys, "lint", own, *close)[1]
+    ]
+    assert any("0.95 Å apart" in line for line in found)
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("--energy-unit", "kcal"), "--energy-unit: 'kcal' is not one of eV, Hartree"),
+        (("--energy-unit", "hartree"), "did you mean 'Hartree'?"),
+        (("--length-unit", "Bohr"), "did you mean 'bohr'?"),
+        (("--forces-unit", "eV/A"), "--forces-unit: 'eV/A' is not one of eV/angstrom"),
+    ],
+)
+@pytest.mark.parametrize("action", ["info", "lint", "convert"])
+def test_an_unknown_unit_is_refused(water, tmp_path, capsys, action, words, sentence):
+    places = (water[0], tmp_path / "store") if action == "convert" else (water[0],)
+    status, _, err = command(capsys, action, *places, *words)
+    assert status == 1
+    assert sentence in err
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_store_has_no_other_units(water, tmp_path, capsys):
+    command(capsys, "convert", water[1], tmp_path / "store")
+    status, _, err = command(capsys, "lint", tmp_path / "store", "--energy-unit", "Hartree")
+    assert status == 1
+    assert "a store is in Å, eV and eV/Å; leave out the units" in err

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from equinet import __version__
-from equinet.data.atoms import LabelKeys
+from equinet.data.atoms import LabelKeys, Units
 from equinet.data.store.layout import (
     FORMAT,
     HEADER,
@@ -65,6 +65,7 @@ class Options:
         tie_tolerance: Difference of squared lengths, Å², up to which edges count as equally long
             (see :class:`equinet.neighborhood.Neighborhood`); None keeps exactly ``max_neighbors``.
         keys: Names of the labels in the source; None in it looks for common names.
+        units: Units of the source, which is stored in Å, eV, eV/Å and eV/Å³.
 
     Raises:
         DataError: A value is out of range, or ``max_neighbors`` is given without a cutoff.
@@ -79,6 +80,7 @@ class Options:
     max_neighbors: int | None = None
     tie_tolerance: float | None = None
     keys: LabelKeys = field(default_factory=LabelKeys)
+    units: Units = field(default_factory=Units)
 
     def __post_init__(self) -> None:
         if self.precision not in {"float64", "float32"}:
@@ -111,6 +113,8 @@ class Options:
             described["tie_tolerance"] = self.tie_tolerance
         if self.keys != LabelKeys():
             described["keys"] = vars(self.keys)
+        if not self.units.are_own:
+            described["units"] = vars(self.units)
         return described
 
 
@@ -362,7 +366,11 @@ def _convert_part(
     refused: list[dict[str, Any]] = []
     near = options.neighborhood
     for found in part.records(options.keys):
-        record = found if isinstance(found, Refusal) else _storable(found, part.name, near, edges)
+        record = (
+            found
+            if isinstance(found, Refusal)
+            else _storable(found.converted(options.units), part.name, near, edges)
+        )
         if isinstance(record, Record):
             records.append(record)
             continue

@@ -1,12 +1,12 @@
 """Output of the readers: frames with ids and reference energies, or reasons for refusal."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import numpy as np
 from jaxtyping import Float64
 
-from equinet.data.atoms import Field, Frame
+from equinet.data.atoms import ANGSTROM_PER, EV_PER, Field, Frame, Units
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +40,28 @@ class Record:
         Float64[np.ndarray, "atoms 3"] | None,
         Field(11, "coordinate", (3,), per_atom=True, unit="Å"),
     ] = None
+
+    def converted(self, units: Units) -> "Record":
+        """Convert a record in these units into Å, eV, eV/Å and eV/Å³.
+
+        Args:
+            units: Units of the numbers in this record.
+
+        Example:
+            >>> import numpy as np
+            >>> frame = Frame(np.ones(1, int), np.ones((1, 3)), np.eye(3), np.zeros(3, bool))
+            >>> Record(frame, 1, relaxed_energy=1.0).converted(Units("Rydberg")).relaxed_energy
+            13.605693122994
+        """
+        energy, length = EV_PER[units.energy], ANGSTROM_PER[units.length]
+        factors = {
+            "reference_energy": energy,
+            "relaxed_energy": energy,
+            "relaxed_positions": length,
+        }
+        there = {name: getattr(self, name) for name in factors if getattr(self, name) is not None}
+        scaled = {name: value * factors[name] for name, value in there.items()}
+        return replace(self, frame=units.convert(self.frame), **scaled)
 
 
 @dataclass(frozen=True)
