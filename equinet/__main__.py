@@ -21,6 +21,8 @@ _COMPOSED = {
     "evaluate": "measure a model's errors: equinet evaluate CHECKPOINT FILE [KEY=VALUE] ...",
     "sample": "make molecules from noise: equinet sample CHECKPOINT [n=1000] [KEY=VALUE] ...",
 }
+# The shell calls this verb, see equinet.command_line.completion; nobody types it.
+_COMPLETE = "complete"
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -49,6 +51,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         for a mistake in the configuration, 130 when interrupted.
     """
     words = sys.argv[1:] if argv is None else list(argv)
+    if words[:1] == [_COMPLETE]:
+        return _complete()
     if words and words[0] in _COMPOSED:
         return _compose(words[0], words[1:])
     arguments = build_parser().parse_args(words)
@@ -64,6 +68,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         # The reader has ended, as `| head` does; otherwise the interpreter fails when it flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+def _complete() -> int:
+    """Print what may stand at the end of the line that the shell is editing."""
+    completion = importlib.import_module("equinet.command_line.completion")
+    line = os.environ.get("COMP_LINE", "")[: int(os.environ.get("COMP_POINT", "-1"))]
+    found = completion.candidates(line, build_parser(), [*_COMPOSED])
+    sys.stdout.writelines(f"{word}\n" for word in completion.after_break(found, line))
     return 0
 
 

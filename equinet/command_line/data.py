@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from equinet.configuration import mistake, option_table
 from equinet.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -106,6 +105,8 @@ def _add_units(parser: argparse.ArgumentParser) -> None:
 
 
 def _units(arguments: argparse.Namespace) -> "Units":
+    from equinet.configuration import mistake, option_table
+
     given = {name: getattr(arguments, f"{name}_unit") for name in ("energy", "length", "forces")}
     for name, unit in given.items():
         # The table answers before the slow import below.

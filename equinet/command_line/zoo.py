@@ -1,4 +1,4 @@
-"""``python -m equinet zoo``: list, describe, verify, export, join and import trained models."""
+"""``python -m equinet zoo``: list, describe, verify, export, join, import and share models."""
 
 import argparse
 from collections.abc import Callable, Iterator, Mapping
@@ -15,9 +15,9 @@ _SHOWN_APART = ("schema", "class", "arguments", "units", "dtype", "parameters")
 
 
 def add_parser(verbs: Any) -> None:
-    """Add the actions of ``zoo``, from ``list`` to ``import``."""
+    """Add the actions of ``zoo``, from ``list`` to ``pull``."""
     parser = verbs.add_parser(
-        "zoo", help="list, describe, verify, export, join, import trained models"
+        "zoo", help="list, describe, verify, export, join, import, share trained models"
     )
     actions = parser.add_subparsers(metavar="ACTION", required=True)
     listing = actions.add_parser("list", help="list the models that come with equinet")
@@ -59,6 +59,17 @@ def add_parser(verbs: Any) -> None:
         "--out", type=Path, help="model folder to write (default: the name without its ending)"
     )
     imported.set_defaults(run=import_model)
+    push = actions.add_parser("push", help="copy a model into a folder that can be shared")
+    push.add_argument("model", help=_MODEL)
+    push.add_argument("folder", type=Path, help="folder to write, to be uploaded as it is")
+    push.set_defaults(run=push_model)
+    pull = actions.add_parser("pull", help="take a shared model from a folder or the web")
+    pull.add_argument(
+        "source", help="model folder, or https://huggingface.co/OWNER/MODEL/resolve/main and alike"
+    )
+    pull.add_argument("--out", type=Path, required=True, help="model folder to write")
+    pull.add_argument("--sha256", help="checksum that the weights must have (default: any)")
+    pull.set_defaults(run=pull_model)
 
 
 def show_list(_: argparse.Namespace) -> Iterator[str]:
@@ -190,6 +201,38 @@ def import_model(arguments: argparse.Namespace) -> Iterator[str]:
     yield f"{arguments.file}: reading, without running anything in it ..."
     model, origin = zoo.import_mace(arguments.file, head=arguments.head)
     yield from _save(model, out, origin)
+
+
+def push_model(arguments: argparse.Namespace) -> Iterator[str]:
+    """Copy a model into a folder that can be shared, and yield lines on the result.
+
+    Args:
+        arguments: Parsed command line.
+
+    Raises:
+        EquinetError: There is no such model, it is damaged, or the folder is there already.
+    """
+    from equinet import zoo
+
+    folder = zoo.push(arguments.model, arguments.folder)
+    yield f"{folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}"
+    yield f"SHA-256 of the weights: {zoo.load_card(folder)['sha256']}"
+
+
+def pull_model(arguments: argparse.Namespace) -> Iterator[str]:
+    """Take a shared model, and yield lines on the result.
+
+    Args:
+        arguments: Parsed command line.
+
+    Raises:
+        EquinetError: The model cannot be read, is damaged or another one, or the folder is there.
+    """
+    from equinet import zoo
+
+    folder = zoo.pull(arguments.source, arguments.out, sha256=arguments.sha256)
+    yield f"{folder}: whole, {_headline(zoo.load_card(folder))}"
+    yield f"Next: python -m equinet.evaluate checkpoint={folder} data.file=FILE"
 
 
 def _members(names: list[str], out: Path) -> tuple[list["Potential"], list[dict[str, Any]]]:

@@ -11,6 +11,7 @@ from equinet.zoo.index import Entry, find
 from equinet.zoo.index import entries as list  # noqa: A004 - zoo.list() is the public name
 from equinet.zoo.mace import import_mace
 from equinet.zoo.saving import load, save
+from equinet.zoo.sharing import pull, push
 
 __all__ = [
     "Entry",
@@ -21,5 +22,7 @@ __all__ = [
     "load",
     "load_card",
     "not_finite",
+    "pull",
+    "push",
     "save",
 ]

@@ -49,6 +49,8 @@ def command(monkeypatch, tmp_path):
     def run(*arguments: str, job=_nothing, name: str = "evaluate") -> int:
         monkeypatch.setattr(sys, "argv", [name, *arguments])
         monkeypatch.chdir(tmp_path)
+        (tmp_path / "model").mkdir(exist_ok=True)
+        (tmp_path / "file.xyz").touch()
         monkeypatch.setattr(hydra_command.logging, "captureWarnings", _keep_warnings)
         return hydra_command.command(name, job)
 
@@ -174,15 +176,18 @@ def test_hydra_builds_nothing_that_a_file_names(command, capsys, tmp_path, node,
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 
 
-def test_an_evaluation_takes_model_and_file_without_keys(command):
+def test_an_evaluation_takes_model_and_file_without_keys(command, tmp_path):
     seen = []
-    assert command("runs/mine", "it's.xyz", "dtype=float64", job=seen.append) == 0
-    assert (seen[-1]["checkpoint"], seen[-1]["data"]["file"]) == ("runs/mine", "it's.xyz")
+    (tmp_path / "it's.xyz").touch()
+    assert command("model", "it's.xyz", "dtype=float64", job=seen.append) == 0
+    assert (seen[-1]["checkpoint"], seen[-1]["data"]["file"]) == ("model", "it's.xyz")
 
 
 def test_a_word_that_is_no_option_is_named(command, capsys):
     assert command("data=3bpa", "fast", name="train") == 2
     assert "'fast' is no option; write KEY=VALUE" in capsys.readouterr().err
+    assert command("file.xyz", name="train") == 2
+    assert "'file.xyz' is no option; write data.train=file.xyz" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
