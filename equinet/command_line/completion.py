@@ -45,7 +45,7 @@ def after_break(words: Sequence[str], line: str) -> list[str]:
     """Leave out what stands before the last ``=`` of the line, where bash begins a word anew.
 
     Args:
-        words: Whole words.
+        words: Whole words, as :func:`candidates` lists them.
         line: Command line up to the cursor.
 
     Example:
