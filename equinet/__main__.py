@@ -21,7 +21,7 @@ _COMPOSED = {
     "evaluate": "measure a model's errors: equinet evaluate CHECKPOINT FILE [KEY=VALUE] ...",
     "sample": "make molecules from noise: equinet sample CHECKPOINT [n=1000] [KEY=VALUE] ...",
 }
-# The shell calls this verb, see equinet.command_line.completion; nobody types it.
+# The shell calls this verb, see equinet.command_line.completion.
 _COMPLETE = "complete"
 
 
