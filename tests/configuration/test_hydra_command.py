@@ -173,7 +173,7 @@ def test_hydra_builds_nothing_that_a_file_names(command, capsys, tmp_path, node,
     said = capsys.readouterr().err
     assert "allowed" in said
     assert said.count("\n") == 1
-    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+    assert {path.name for path in tmp_path.iterdir()} == {"mine", "model", "file.xyz"}
 
 
 def test_an_evaluation_takes_model_and_file_without_keys(command, tmp_path):

@@ -123,7 +123,7 @@ def main(library: str, model: str, device: str) -> None:
     for line in sys.stdin:
         action, *words = json.loads(line)
         if action == "structure":
-            atoms = ase.io.read(words[0])
+            atoms: Any = ase.io.read(words[0], "0")
             atoms.calc, first = calculator, atoms.positions.copy()
             memory.forget()
             answers.write("{}\n")

@@ -230,5 +230,5 @@ def test_a_committee_has_the_precision_of_its_model(make_model):
 def test_a_committee_needs_members(make_model):
     with pytest.raises(ValueError, match="members must be at least 1, found 0"):
         PotentialTask(model=make_model(), optimizer=torch.optim.SGD, members=0)
-    with pytest.raises(ValueError, match="found Committee; train it alone"):
+    with pytest.raises(ValueError, match="found Committee"):
         PotentialTask(model=Committee.like(make_model(), 2), optimizer=torch.optim.SGD, members=2)
