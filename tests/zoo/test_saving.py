@@ -180,9 +180,7 @@ def test_a_card_cannot_ask_for_a_model_far_beyond_its_weights(folder, changes):
     card = json.loads((folder / "card.json").read_text())
     edit_card(folder, arguments={**card["arguments"], **changes})
     start = time.process_time()
-    with pytest.raises(
-        DataError, match="does not take: .*(the file of weights could|far more)"
-    ):
+    with pytest.raises(DataError, match=r"does not take: .*(the file of weights could|far more)"):
         zoo.load(folder)
     assert time.process_time() - start < 30
 

@@ -11,6 +11,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,11 @@ def symmetrix(widths: dict[str, Any], _: str) -> Any:
     return Symmetrix(_saved_mace(widths), dtype="float32", streamed_edges="non-compiled")
 
 
-LIBRARIES = {"equinet": equinet, "mace-torch": mace, "symmetrix-xl": symmetrix}
+LIBRARIES: dict[str, Callable[[Any, str], Any]] = {
+    "equinet": equinet,
+    "mace-torch": mace,
+    "symmetrix-xl": symmetrix,
+}
 
 
 def _saved_mace(widths: dict[str, Any]) -> str:
