@@ -1,5 +1,6 @@
 """Splines in place of radial networks, which at fixed weights are functions of the distance."""
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -23,8 +24,8 @@ Function = Callable[[Float[Tensor, " distance"]], Float[Tensor, "distance value"
 class RadialSpline:
     r"""Piecewise polynomial of degree 5 through the values, slopes and curvatures of functions.
 
-    It is twice continuously differentiable. The number of intervals is doubled until values and
-    slopes in the middle of every interval agree with the functions to the precision of ``dtype``.
+    It is twice continuously differentiable. Intervals are halved until values and slopes in the
+    middle of every interval agree with the functions to the precision of ``dtype``.
 
     Args:
         functions: Map from distances [D], Å, float64, to values [D, K] of K functions, which
@@ -50,8 +51,11 @@ class RadialSpline:
         load()
         intervals = _FEWEST
         rows, error = _interpolate(functions, cutoff, intervals)
-        while error > max(4 * torch.finfo(dtype).eps, _LEAST_ERROR) and intervals < _MOST:
-            intervals *= 2
+        tolerance = max(4 * torch.finfo(dtype).eps, _LEAST_ERROR)
+        while error > tolerance and intervals < _MOST:
+            # The error falls with the sixth power of the length of an interval.
+            doublings = math.ceil(math.log2(error / tolerance) / 6)
+            intervals = min(_MOST, intervals * 2**doublings)
             rows, error = _interpolate(functions, cutoff, intervals)
         self.rows = rows.to(dtype)
         """Value, slope and curvature at every knot, [3 (intervals + 1), K]."""
