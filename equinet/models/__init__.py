@@ -12,7 +12,7 @@ from equinet.models.images import DenseGroupResNet, GroupResNet
 from equinet.models.mace import MACE
 from equinet.models.mace_gaunt import MACEGaunt
 from equinet.models.ponita_potential import PonitaPotential
-from equinet.models.potential import Evaluation, Potential, edge_vectors, fastest, stress_of
+from equinet.models.potential import Evaluation, Potential, fastest
 from equinet.models.properties import PropertyModel
 
 __all__ = [
@@ -32,11 +32,9 @@ __all__ = [
     "Potential",
     "PropertyModel",
     "all_models",
-    "edge_vectors",
     "extended",
     "fastest",
     "find_model",
     "most_alike",
     "name_of_model",
-    "stress_of",
 ]

@@ -11,9 +11,16 @@ from torch import Tensor, nn
 
 from equinet.arguments import Count, Positive, WholeNumber
 from equinet.models.fixed import FixedMACEGaunt, FixedPotential, is_covered
-from equinet.models.potential import Evaluation, Potential, edge_harmonics
+from equinet.models.potential import Evaluation, Potential
 from equinet.models.readouts import energy_readouts, layer_degrees
-from equinet.nn import BesselBasis, DegreeLinear, GauntConv, GauntManyBody, RadialNetwork
+from equinet.nn import (
+    BesselBasis,
+    DegreeLinear,
+    GauntConv,
+    GauntManyBody,
+    RadialNetwork,
+    edge_harmonics,
+)
 from equinet.ops import Backend
 
 

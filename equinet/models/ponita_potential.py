@@ -9,8 +9,8 @@ from torch import Tensor
 
 from equinet.arguments import Count, Positive, WholeNumber
 from equinet.models.graphs import Bundle, Grid, Inputs, Ponita
-from equinet.models.potential import Potential, edge_vectors
-from equinet.nn import DepthwiseConv
+from equinet.models.potential import Potential
+from equinet.nn import DepthwiseConv, edge_vectors
 from equinet.nn.orientation import scale_parameter
 
 

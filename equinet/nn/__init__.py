@@ -1,6 +1,7 @@
 """Layers: one family a file. Gaunt layers act on coefficients ``[..., (lmax+1)², channels]``."""
 
 from equinet.nn.drop_path import DropPath
+from equinet.nn.edges import edge_harmonics, edge_vectors, stress_of
 from equinet.nn.escn import (
     EdgeFrames,
     EdgeGrid,
@@ -128,10 +129,13 @@ __all__ = [
     "angle_invariants",
     "axial_invariants",
     "edge_frames",
+    "edge_harmonics",
     "edge_lengths",
+    "edge_vectors",
     "has_pseudo_half",
     "lift_graph",
     "pair_invariants",
     "polynomial_envelope",
     "pose_invariants",
+    "stress_of",
 ]

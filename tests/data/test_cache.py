@@ -9,11 +9,11 @@ from urllib.error import URLError
 
 import pytest
 import torch
-from equinet.data.datasets.transforms import affine_copy, cached_copies
 from oc20_files import slab
 
 from equinet.data import cache, fingerprint, git_blob_id, read_frames
 from equinet.data.datasets import nbody
+from equinet.data.digits.transforms import affine_copy, cached_copies
 from equinet.errors import DataError
 
 

@@ -44,7 +44,8 @@ def test_units_are_converted_wherever_structures_come_from(folder, tmp_path):
     list(convert(folder, tmp_path / "store", processes=1))
     expected = [units.convert(frame) for frame in read_structures(folder)]
     same(read_structures(folder, units=units), expected)
-    same(read_structures(tmp_path / "store", units=units), expected)
+    with pytest.raises(ConfigError, match="leave out the units"):
+        read_structures(tmp_path / "store", units=units)
 
 
 def test_released_pairs_are_read(tmp_path):

@@ -8,7 +8,7 @@ from torch_geometric.data import Data
 
 from equinet.errors import DataError
 from equinet.models import Potential
-from equinet.models.potential import edge_vectors
+from equinet.nn import edge_vectors
 
 CELLS = torch.tensor(
     [[[4.0, 1.0, 0.0], [0.0, 5.0, 2.0], [3.0, 0.0, 6.0]], [[7.0, 0.0, 0.0]] * 3],

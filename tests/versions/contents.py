@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import torch
 from damaged_files import frame_values, made_anew, stored
-from equinet.data.datasets.transforms import affine_copy, cached_copies
 from oc20_files import slab, write_pair
 from springs import harmonic_frames
 from torch_geometric.data import Batch, Data
@@ -23,7 +22,9 @@ from equinet import train, zoo
 from equinet.configuration import compose, load_yaml
 from equinet.data import frame_to_atoms
 from equinet.data.cache import cached_splits
-from equinet.data.datasets import nbody, rmd17, superpixels
+from equinet.data.datasets import nbody, rmd17
+from equinet.data.digits import superpixels
+from equinet.data.digits.transforms import affine_copy, cached_copies
 from equinet.data.store import convert
 from equinet.models import Committee, Fallback, PropertyModel
 from equinet.models.catalog import all_models

@@ -10,7 +10,8 @@ from versions.contents import KINDS, MODELS, answer, resume
 
 import equinet
 from equinet import zoo
-from equinet.data.datasets import nbody, superpixels
+from equinet.data.datasets import nbody
+from equinet.data.digits import superpixels
 from equinet.models.catalog import all_models
 
 HERE = Path(__file__).parent

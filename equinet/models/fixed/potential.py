@@ -8,7 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from equinet.models.potential import Potential, edge_vectors, stress_of
+from equinet.models.potential import Potential
+from equinet.nn import edge_vectors, stress_of
 
 Network = Callable[..., tuple[Tensor, Tensor | None]]
 

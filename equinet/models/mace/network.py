@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from equinet.arguments import Count, Positive, Range, WholeNumber
 from equinet.models.mace.interaction import Interaction
 from equinet.models.mace.pairs import AgnesiTransform, PairRepulsion
-from equinet.models.potential import Potential, edge_harmonics
+from equinet.models.potential import Potential
 from equinet.models.readouts import energy_readouts, layer_degrees
-from equinet.nn import BesselBasis
+from equinet.nn import BesselBasis, edge_harmonics
 
 
 class MACE(Potential):
