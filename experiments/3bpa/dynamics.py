@@ -66,11 +66,20 @@ def run(atoms: ase.Atoms, options: argparse.Namespace, seed: int) -> dict[str, A
         whole += 1
     seconds = time.perf_counter() - begun
     return {
+        "metric": "time until a bond breaks",
+        "value": round(whole * _LOOK, 1),
+        "unit": "ps",
         "seed": seed,
-        "whole_ps": round(whole * _LOOK, 1),
         "mean_temperature_K": round(float(np.mean(temperatures)), 1),
         "ms_a_step": round(1e3 * seconds / (len(temperatures) * steps), 2),
     }
+
+
+def git(*arguments: str) -> str:
+    """Return what git answers."""
+    command = ["git", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603 - fixed
+    return done.stdout.strip()
 
 
 def main() -> None:
@@ -85,25 +94,27 @@ def main() -> None:
     reader.add_argument("--out", type=Path, required=True, help="JSON file to write")
     options = reader.parse_args()
     torch.set_num_threads(1)
-    command = ["git", "rev-parse", "--short", "HEAD"]
-    commit = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603 - fixed
-    record: dict[str, Any] = {
+    common = {
         "model": options.model,
         "temperature_K": options.temperature,
         "picoseconds": options.picoseconds,
         "femtoseconds": options.femtoseconds,
         "thermostat": "Langevin, friction 0.01/fs",
+        "command": "python experiments/3bpa/dynamics.py --data PATH/train_300K.xyz "
+        f"--temperature {options.temperature:g} --picoseconds {options.picoseconds:g} "
+        f"--femtoseconds {options.femtoseconds:g} --seeds {options.seeds}",
         "hardware": hardware(),
         "date": time.strftime("%Y-%m-%d"),
-        "commit": commit.stdout.strip(),
-        "runs": [],
+        "commit": git("rev-parse", "HEAD"),
+        "dirty": bool(git("status", "--porcelain")),
     }
+    entries = []
     for seed in range(options.seeds):
         atoms = read(options.data, "0")
         atoms.calc = EquinetCalculator(options.model)
-        record["runs"].append(run(atoms, options, seed))
-        print(record["runs"][-1], flush=True)
-        options.out.write_text(json.dumps(record, indent=1) + "\n")
+        entries.append({**run(atoms, options, seed), **common})
+        print(entries[-1]["value"], entries[-1]["unit"], flush=True)
+        options.out.write_text(json.dumps(entries, indent=1) + "\n")
 
 
 if __name__ == "__main__":
