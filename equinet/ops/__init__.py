@@ -5,6 +5,7 @@ from equinet.ops.aligned import aligned_convolution
 from equinet.ops.backends import OPS, Backend, available_backends, resolve_backend
 from equinet.ops.bracket import bracket_product
 from equinet.ops.convolution import gaunt_convolution
+from equinet.ops.fiber import fiber_convolution
 from equinet.ops.monomials import monomial_sum
 from equinet.ops.operands import working_dtype
 from equinet.ops.orientation import orientation_convolution
@@ -18,6 +19,7 @@ __all__ = [
     "aligned_convolution",
     "available_backends",
     "bracket_product",
+    "fiber_convolution",
     "gaunt_convolution",
     "gaunt_powers",
     "gaunt_product",

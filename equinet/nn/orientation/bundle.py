@@ -16,7 +16,7 @@ from equinet.nn.orientation.invariants import angle_invariants
 from equinet.nn.orientation.kernel_basis import KernelBasis
 from equinet.nn.radial import RadialNetwork
 from equinet.o3 import OrientationGrid, zonal_polynomials
-from equinet.ops import orientation_convolution, segment_sum
+from equinet.ops import fiber_convolution, orientation_convolution, segment_sum
 
 
 class FiberBundleConv(DepthwiseConv):
@@ -142,4 +142,4 @@ class FiberBundleConv(DepthwiseConv):
             basis = self.fiber_basis(angle_invariants(first, second).to(x.dtype))
             kernel = self.fiber_map(basis)
         kernel = kernel * self.weights.to(x.dtype).unsqueeze(-1)
-        return torch.einsum("opc,npc->noc", kernel, x)
+        return fiber_convolution(x, kernel)

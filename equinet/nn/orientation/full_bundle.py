@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from equinet.nn.orientation.depthwise import DepthwiseConv, balance
 from equinet.o3 import OrientationGrid
-from equinet.ops import segment_sum
+from equinet.ops import fiber_convolution, segment_sum
 
 
 class FullBundleConv(DepthwiseConv):
@@ -86,4 +86,4 @@ class FullBundleConv(DepthwiseConv):
 
     def _over_own_fiber(self, x: Tensor, own_basis: Tensor) -> Tensor:
         kernel = self.own(own_basis) * self.weights.to(x.dtype).unsqueeze(-1)
-        return torch.einsum("opc,npc->noc", kernel, x)
+        return fiber_convolution(x, kernel)
