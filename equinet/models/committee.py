@@ -97,6 +97,12 @@ class Committee(Potential):
         """Symmetry of the members, which is the same for all."""
         return self.potentials[0].symmetry
 
+    @property
+    def message_passes(self) -> int | None:
+        """Largest number of the members; None if that of one is unknown."""
+        found = [member.message_passes for member in self.potentials]
+        return None if None in found else max(each for each in found if each is not None)
+
     def calibrate(self, graph: Any) -> None:
         """Calibrate every member, see :meth:`equinet.models.Potential.calibrate`.
 

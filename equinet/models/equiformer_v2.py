@@ -179,6 +179,11 @@ class EquiformerV2(Potential):
         )
         self.force = None if self.conservative else attention(out_channels=1)
 
+    @property
+    def message_passes(self) -> int | None:
+        """Number of edges in a row: one for the embedding, each block and a force head."""
+        return 1 + len(self.blocks) + (self.force is not None)
+
     def atomic_energies(
         self,
         species: Int[Tensor, " node"],

@@ -131,6 +131,11 @@ class MACEGaunt(Potential):
         )
         self.readouts = energy_readouts(layers, channels, readout_hidden)
 
+    @property
+    def message_passes(self) -> int | None:
+        """Number of edges in a row along which an energy reaches: one for each layer."""
+        return len(self.interactions)
+
     def atomic_energies(
         self,
         species: Int[Tensor, " node"],

@@ -86,6 +86,7 @@ class PonitaPotential(Potential):
             max_neighbors=max_neighbors,
             tie_tolerance=tie_tolerance,
         )
+        self.mode = mode
         self.network = Ponita(
             in_scalars=len(self.elements),
             out_scalars=1,
@@ -106,6 +107,11 @@ class PonitaPotential(Potential):
         """Symmetries of the grid [G, 3, 3]; None, for all of O(3), where there is no grid."""
         space = self.network.space
         return space.grid.symmetry if isinstance(space, Bundle) else None
+
+    @property
+    def message_passes(self) -> int | None:
+        """Number of edges in a row: one for each block, and one more between orientations."""
+        return len(self.network.blocks) + (self.mode == "lifted")
 
     def atomic_energies(
         self,

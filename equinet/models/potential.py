@@ -147,6 +147,15 @@ class Potential(Model):
         """
         return None
 
+    @property
+    def message_passes(self) -> int | None:
+        """Number of edges in a row along which an atom's energy or direct force reaches.
+
+        The energy of an atom depends on atoms no farther away than this number times ``cutoff``.
+        None where it is unknown, or where the results depend on the structure as a whole.
+        """
+        return None
+
     def calibrate(self, graph: Any) -> None:
         """Rescale layers on a batch before training, if a network needs it.
 

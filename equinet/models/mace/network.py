@@ -131,6 +131,11 @@ class MACE(Potential):
         # The published network reads a single layer out linearly.
         self.readouts = energy_readouts(layers, channels, readout_hidden if layers > 1 else None)
 
+    @property
+    def message_passes(self) -> int | None:
+        """Number of edges in a row along which an energy reaches: one for each layer."""
+        return len(self.interactions)
+
     def atomic_energies(
         self,
         species: Int[Tensor, " node"],
