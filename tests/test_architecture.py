@@ -26,7 +26,7 @@ ROOMS = {
     "diffusion": {"ops"},
     "models": {"data", "diffusion", "nn", "ops", "o3", "lie"},
     "data": {"o3"},
-    "zoo": {"models", "ops"},
+    "zoo": {"models", "ops", "data", "diffusion"},
     "integrations": {"zoo", "models", "data"},
     "testing": {"ops", "o3", "lie"},
     "bench": {"data", "models", "ops", "o3", "testing"},

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from equinet.errors import ConfigError
+from equinet.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from equinet.models import Potential
@@ -116,8 +116,14 @@ def verify_models(arguments: argparse.Namespace) -> Iterator[str]:
     from equinet import zoo
 
     for model in arguments.models or [entry.name for entry in zoo.list()]:
-        zoo.load(model)
-        yield f"{model}: whole, {_headline(zoo.load_card(model))}"
+        loaded, card = zoo.load(model), zoo.load_card(model)
+        line = f"{model}: whole, {_headline(card)}"
+        if "example" in card:
+            try:
+                line += f"; {zoo.check(loaded, card['example'])}"
+            except DataError as error:
+                raise DataError(f"{model}: {error}") from error
+        yield line
 
 
 def export_model(arguments: argparse.Namespace) -> Iterator[str]:

@@ -12,9 +12,11 @@ from equinet.zoo.index import entries as list  # noqa: A004 - zoo.list() is the 
 from equinet.zoo.mace import import_mace
 from equinet.zoo.saving import load, save
 from equinet.zoo.sharing import pull, push
+from equinet.zoo.worked_example import check, work_out
 
 __all__ = [
     "Entry",
+    "check",
     "export",
     "find",
     "import_mace",
@@ -25,4 +27,5 @@ __all__ = [
     "pull",
     "push",
     "save",
+    "work_out",
 ]
