@@ -42,4 +42,16 @@ STABLE_TORCH_LIBRARY(equinet, m) {
   // harmonics.
   m.def("edge_harmonics(Tensor vectors, SymInt lmax) -> (Tensor, Tensor)");
   m.def("edge_gradient(Tensor vectors, Tensor by_length, Tensor by_harmonics) -> Tensor");
+
+  // A layer of message passing at fixed weights, and its gradient; interaction/cpu.cpp explains the
+  // lists of weights. Results and what the gradient needs again: features, radial weights, samples
+  // and densities; and the gradients by lengths, harmonics and, if asked for, the features read.
+  m.def(
+      "interaction(Tensor seen, Tensor lengths, Tensor harmonics, Tensor sender, Tensor receiver, "
+      "Tensor species, Tensor[] weights, float spacing, Tensor[] filter_grid, "
+      "Tensor[] power_grid) -> Tensor[]");
+  m.def(
+      "interaction_gradient(Tensor gradient, Tensor[] tape, Tensor lengths, Tensor harmonics, "
+      "Tensor sender, Tensor receiver, Tensor species, Tensor[] weights, float spacing, "
+      "Tensor[] filter_grid, Tensor[] power_grid, bool by_seen) -> Tensor[]");
 }

@@ -5,14 +5,12 @@
 #include <torch/csrc/stable/tensor.h>
 
 #include <algorithm>
-#include <memory>
-#include <new>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
-#include "../common/vectors.h"
-#include "call.h"
+#include "../common/buffer.h"
+#include "cpu.h"
 #include "cpu_kernels.h"
 
 namespace equinet {
@@ -20,40 +18,6 @@ namespace {
 
 // Least number of multiplications for which it is worth to start a thread.
 constexpr int64_t WORK_PER_TASK = 1 << 17;
-
-// Memory from the aligned `new`, since Windows has no std::aligned_alloc.
-constexpr std::align_val_t ALIGNMENT{WIDEST_VECTOR};
-
-struct Free {
-  void operator()(void* memory) const { ::operator delete(memory, ALIGNMENT); }
-};
-template <class T>
-using Buffer = std::unique_ptr<T[], Free>;
-
-template <class T>
-Buffer<T> aligned_buffer(int64_t count) {
-  return Buffer<T>(static_cast<T*>(::operator new(count * sizeof(T), ALIGNMENT)));
-}
-
-// Reads an index and refuses numbers outside of 0 <= i < size.
-std::vector<int64_t> read_index(const char* name, const Tensor& index, int64_t size) {
-  const int64_t edges = index.size(0);
-  std::vector<int64_t> values(edges);
-  const Tensor contiguous = torch::stable::contiguous(index);
-  if (contiguous.scalar_type() == ScalarType::Int) {
-    std::copy_n(data_of<int32_t>(contiguous), edges, values.begin());
-  } else {
-    std::copy_n(data_of<int64_t>(contiguous), edges, values.begin());
-  }
-  for (int64_t e = 0; e < edges; ++e) {
-    if (values[e] < 0 || values[e] >= size) {
-      throw std::out_of_range(std::string(name) + "[" + std::to_string(e) + "] is " +
-                              std::to_string(values[e]) + ", but there are " +
-                              std::to_string(size) + " nodes");
-    }
-  }
-  return values;
-}
 
 // Edges sorted by target; edges with the same target keep their order.
 struct SortedEdges {
@@ -165,6 +129,25 @@ void correlate(FilterCorrelationCall& call, const std::vector<int64_t>& source,
 }
 
 }  // namespace
+
+std::vector<int64_t> read_index(const char* name, const Tensor& index, int64_t size) {
+  const int64_t edges = index.size(0);
+  std::vector<int64_t> values(edges);
+  const Tensor contiguous = torch::stable::contiguous(index);
+  if (contiguous.scalar_type() == ScalarType::Int) {
+    std::copy_n(data_of<int32_t>(contiguous), edges, values.begin());
+  } else {
+    std::copy_n(data_of<int64_t>(contiguous), edges, values.begin());
+  }
+  for (int64_t e = 0; e < edges; ++e) {
+    if (values[e] < 0 || values[e] >= size) {
+      throw std::out_of_range(std::string(name) + "[" + std::to_string(e) + "] is " +
+                              std::to_string(values[e]) + ", but there are " +
+                              std::to_string(size) + " nodes");
+    }
+  }
+  return values;
+}
 
 Tensor filter_sum(const Tensor& harmonics, const Tensor& radial,
                   const OptionalTensor& other_harmonics, const OptionalTensor& other_radial,

@@ -6,7 +6,7 @@
 
 #include <algorithm>
 
-#include "../filter_sum/call.h"
+#include "cpu.h"
 #include "cpu_kernels.h"
 
 namespace equinet {

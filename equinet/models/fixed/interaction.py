@@ -1,8 +1,4 @@
-"""A layer of MACEGaunt at fixed weights: evaluated, and differentiated by hand.
-
-Features are stored component by component, [lm, N, C], so that a map of channels is one matrix
-product for each component.
-"""
+"""A layer of MACEGaunt at fixed weights: evaluated, and differentiated by hand."""
 
 import copy
 import math
@@ -16,30 +12,8 @@ from torch import Tensor, nn
 from equinet.models.fixed.edges import Edges
 from equinet.models.fixed.pieces import Piece
 from equinet.models.fixed.radial_spline import RadialSpline
-from equinet.o3 import antipodal_quadrature, degree_index, spherical_harmonics
-from equinet.ops.native import filter_sum as convolution
-from equinet.ops.native import forms
-from equinet.ops.native import sphere_forms as sphere
-
-
-class Grid:
-    """Points on the sphere at which a convolution multiplies features and filters.
-
-    Args:
-        lmax: Highest degree of the features.
-        lmax_filter: Highest degree of filters and results.
-        dtype: Floating-point type of the matrices.
-    """
-
-    def __init__(self, lmax: int, lmax_filter: int, dtype: torch.dtype) -> None:
-        points, weights = antipodal_quadrature(lmax + 2 * lmax_filter)
-        filters = spherical_harmonics(lmax_filter, points)
-        self.sample = spherical_harmonics(lmax, points).to(dtype)
-        """Matrix [P, lm] from coefficients of features to samples."""
-        self.project = (filters * weights.unsqueeze(1)).T.to(dtype).contiguous()
-        """Matrix [lm, P] from samples of results to coefficients."""
-        self.half = filters[: len(points) // 2].to(dtype).contiguous()
-        """Harmonics of the filter at the first of each pair of opposite points."""
+from equinet.o3 import antipodal_quadrature, spherical_harmonics
+from equinet.ops.native import interaction as native
 
 
 @dataclass(frozen=True)
@@ -49,18 +23,12 @@ class Tape:
     Attributes:
         piece: Atoms that were evaluated.
         edges: Edges between them.
-        radial: Radial weights [E, lmax_filter + 1, C].
-        samples: Features of the senders, as the convolution reads them.
-        density: Densities [lm, N, C].
-        power_weights: Weights of the powers for each atom [N, order, lm, C].
+        tensors: What the native op has kept.
     """
 
     piece: Piece
     edges: Edges
-    radial: Tensor
-    samples: Tensor
-    density: Tensor
-    power_weights: Tensor
+    tensors: list[Tensor]
 
 
 class FixedInteraction:
@@ -77,58 +45,50 @@ class FixedInteraction:
 
     def __init__(self, layer: Any, basis: nn.Module, cutoff: float, dtype: torch.dtype) -> None:
         layer = copy.deepcopy(layer).double().requires_grad_(requires_grad=False)
-        product = layer.convolution
+        product, powers, residual = layer.convolution, layer.many_body, layer.residual
+        lmax, lmax_filter = layer.up.lmax, product.lmax_filter
         a, b, c = product.even()
-        self.lmax_filter: int = product.lmax_filter
-        self.lmax_out: int = layer.many_body.lmax_out
-        self.order: int = layer.many_body.correlation
-        self.grid = Grid(layer.up.lmax, self.lmax_filter, dtype) if layer.up.lmax else None
         # Constant functions only scale the filter.
-        scale = 1.0 if self.grid else 1 / math.sqrt(4 * math.pi)
-
-        def matrices(weight: Tensor, lmax: int) -> Tensor:
-            return weight[degree_index(lmax)].to(dtype).contiguous()
-
-        up = layer.up.weight * layer.up.gain * a.unsqueeze(1) * scale
-        down = layer.density.weight * layer.density.gain * c.unsqueeze(2)
-        self.up = matrices(up, layer.up.lmax)
-        self.down = matrices(down, self.lmax_filter)
+        scale = 1.0 if lmax else 1 / math.sqrt(4 * math.pi)
         # The mean of messages and residual features has variance one.
-        self.update = matrices(
-            layer.update.weight * layer.update.gain / math.sqrt(2), self.lmax_out
-        )
-        residual = layer.residual
-        matrix = residual.weight * residual.gain / math.sqrt(2)
-        kinds = matrix.unflatten(1, (residual.kinds, -1)).unbind(1)
-        self.residual = [matrices(kind, residual.lmax) for kind in kinds]
-        powers = layer.many_body.weight * layer.many_body.gain
-        self.power_weights = powers[:, :, degree_index(self.lmax_out)].to(dtype).contiguous()
-        self.forms = ",".join("a" * power for power in range(2, self.order + 1))
-        outputs = tuple(range(self.order - 1))
-        self.gradient = forms.differentiate(self.forms, 1, (0,), outputs) if outputs else None
+        half = 1 / math.sqrt(2)
+        matrices = [
+            layer.up.weight * layer.up.gain * a.unsqueeze(1) * scale,
+            layer.density.weight * layer.density.gain * c.unsqueeze(2),
+            layer.update.weight * layer.update.gain * half,
+            (residual.weight * residual.gain * half)
+            .unflatten(1, (residual.kinds, -1))
+            .transpose(0, 1),
+        ]
         radial = copy.deepcopy(basis).double()
-        self.spline = RadialSpline(
+        spline = RadialSpline(
             lambda d: layer.radial(radial(d), b * product.gain).flatten(1), cutoff, dtype
         )
+        self.lmax_out: int = powers.lmax_out
+        self.spacing = spline.spacing
+        factors = powers.weight * powers.gain
+
+        def weights(mixers: list[Tensor]) -> list[Tensor]:
+            return [spline.rows, *(_plain(each, dtype) for each in (*mixers, factors))]
+
+        self.weights = weights(matrices)
+        self.transposed = weights([each.mT for each in matrices])
+        self.filter_grid: list[Tensor] = []
+        if lmax:
+            self.filter_grid = _grid(lmax, lmax_filter, lmax + 2 * lmax_filter, dtype)
+        self.power_grid: list[Tensor] = []
+        if powers.correlation > 1:
+            degree = powers.correlation * lmax_filter + self.lmax_out
+            self.power_grid = _grid(lmax_filter, self.lmax_out, degree, dtype)[:2]
 
     def evaluate(
         self, seen: Float[Tensor, "lm_in seen channel"], piece: Piece, edges: Edges
     ) -> tuple[Float[Tensor, "lm_out node channel"], Tape]:
         """Return new features of the atoms of a piece from the features that the piece reads."""
-        radial = self.spline.values(edges.lengths).unflatten(1, (self.lmax_filter + 1, -1))
-        samples = torch.bmm(seen, self.up).transpose(0, 1)
-        if self.grid:
-            samples = torch.matmul(self.grid.sample, samples)
-        half = self.grid.half if self.grid else None
-        summed = convolution.filter_sum(
-            edges.harmonics, radial, samples, half, edges.sender, edges.receiver, piece.size
+        features, *kept = native.evaluate(
+            seen, *self._operands(piece, edges, self.weights)
         )
-        if self.grid:
-            summed = torch.matmul(self.grid.project, summed)
-        density = torch.bmm(summed.transpose(0, 1), self.down)
-        weights = self.power_weights[piece.species]
-        tape = Tape(piece, edges, radial, samples, density, weights)
-        return self._update(self._powers(density, weights), seen, piece), tape
+        return features, Tape(piece, edges, kept)
 
     def differentiate(
         self, tape: Tape, gradient: Float[Tensor, "lm_out node channel"], *, by_seen: bool
@@ -138,58 +98,45 @@ class FixedInteraction:
         Float[Tensor, "lm_in seen channel"] | None,
     ]:
         """Return the gradients by lengths, harmonics and, if asked for, the features read."""
-        piece, edges = tape.piece, tape.edges
-        density = self._density_gradient(tape, torch.bmm(gradient, self.update.mT))
-        summed = torch.bmm(density, self.down.mT).transpose(0, 1)
-        half = self.grid.half if self.grid else None
-        if self.grid:
-            summed = torch.matmul(self.grid.project.T, summed)
-        by_harmonics, by_radial = convolution.filter_correlation(
-            edges.harmonics, tape.radial, tape.samples, summed, half, edges.sender, edges.receiver
+        operands = self._operands(tape.piece, tape.edges, self.transposed)
+        found = native.gradient(gradient, tape.tensors, *operands, by_seen=by_seen)
+        return found[0], found[1], found[2] if by_seen else None
+
+    def _operands(self, piece: Piece, edges: Edges, weights: list[Tensor]) -> tuple[Any, ...]:
+        return (
+            edges.lengths,
+            edges.harmonics,
+            edges.sender,
+            edges.receiver,
+            piece.species,
+            weights,
+            self.spacing,
+            self.filter_grid,
+            self.power_grid,
         )
-        by_length = self.spline.slopes(edges.lengths, by_radial.flatten(1))
-        if not by_seen:
-            return by_length, by_harmonics, None
-        samples = convolution.filter_sum(
-            edges.harmonics, tape.radial, summed, half, edges.receiver, edges.sender, piece.reads
-        )
-        if self.grid:
-            samples = torch.matmul(self.grid.sample.T, samples)
-        seen = torch.bmm(samples.transpose(0, 1), self.up.mT)
-        kept = len(self.residual[0])
-        for kind, atoms in piece.kinds:
-            seen[:kept, atoms] += torch.bmm(gradient[:kept, atoms], self.residual[kind].mT)
-        return by_length, by_harmonics, seen
 
-    def _powers(self, density: Tensor, weights: Tensor) -> Tensor:
-        """Add the powers of densities [lm, N, C], weighted: [lm_out, N, C]."""
-        first = density[: (self.lmax_out + 1) ** 2].transpose(0, 1)
-        total = first * weights[:, 0]
-        if self.order > 1:
-            lmax = [self.lmax_out] * (self.order - 1)
-            powers = sphere.sphere_forms([density.transpose(0, 1)], self.forms, lmax)
-            for number, power in enumerate(powers, start=1):
-                total.addcmul_(power, weights[:, number])
-        return total.transpose(0, 1)
 
-    def _density_gradient(self, tape: Tape, gradient: Tensor) -> Tensor:
-        """Return the gradient [lm, N, C] by densities from that by sums of powers."""
-        powers = gradient.transpose(0, 1).unsqueeze(1) * tape.power_weights
-        kept = powers.shape[2]
-        if self.gradient is None:
-            density = torch.zeros_like(tape.density)
-        else:
-            known = [tape.density.transpose(0, 1), *powers.unbind(1)[1:]]
-            operands = [known[number] for number in self.gradient.operands]
-            (found,) = sphere.sphere_forms(operands, self.gradient.forms, [self.lmax_filter])
-            density = found.transpose(0, 1)
-        density[:kept] += powers[:, 0].transpose(0, 1)
-        return density
+def _plain(weight: Tensor, dtype: torch.dtype) -> Tensor:
+    return weight.to(dtype).contiguous()
 
-    def _update(self, messages: Tensor, seen: Tensor, piece: Piece) -> Tensor:
-        """Mix the channels of messages [lm_out, N, C] and add the residual features."""
-        updated = torch.bmm(messages, self.update)
-        kept = len(self.residual[0])
-        for kind, atoms in piece.kinds:
-            updated[:kept, atoms] += torch.bmm(seen[:kept, atoms], self.residual[kind])
-        return updated
+
+def _grid(lmax: int, lmax_out: int, degree: int, dtype: torch.dtype) -> list[Tensor]:
+    """Return matrices between coefficients and samples at points that integrate up to a degree.
+
+    Args:
+        lmax: Highest degree of the functions that are sampled.
+        lmax_out: Highest degree of the functions on which samples are projected.
+        degree: Polynomial degree that the points integrate exactly.
+        dtype: Floating-point type of the matrices.
+
+    Returns:
+        Matrix [P, lm] to samples, matrix [lm_out, P] from samples, and the harmonics [P / 2, lm_out]
+        at the first of each pair of opposite points.
+    """
+    points, weights = antipodal_quadrature(degree)
+    harmonics = spherical_harmonics(lmax_out, points)
+    return [
+        _plain(spherical_harmonics(lmax, points), dtype),
+        _plain((harmonics * weights.unsqueeze(1)).T, dtype),
+        _plain(harmonics[: len(points) // 2], dtype),
+    ]

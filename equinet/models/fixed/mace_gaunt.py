@@ -36,7 +36,7 @@ def is_covered(model: Any) -> bool:
         and next(model.parameters()).device.type == "cpu"
         and all(layer.many_body.lmax_out <= model.lmax_filter for layer in layers)
         and all(layer.convolution.backend in ("auto", "native") for layer in layers)
-        and not native.load()
+        and not native.unavailable("interaction")
     )
 
 
@@ -98,11 +98,9 @@ class FixedMACEGaunt:
         """
         vectors = vectors.to(self.dtype)
         if len(species) <= PIECE:
-            piece, order = whole(species, edge_index)
-            found, slopes = _WholeRun(self, piece, vectors).run(gradient=gradient)
-        else:
-            pieces, order = split(species, edge_index, places(), PIECE)
-            found, slopes = _PieceRun(self, pieces, vectors).run(gradient=gradient)
+            return _WholeRun(self, whole(species, edge_index), vectors).run(gradient=gradient)
+        pieces, order = split(species, edge_index, places(), PIECE)
+        found, slopes = _PieceRun(self, pieces, vectors).run(gradient=gradient)
         energies = torch.empty_like(found)
         energies[order] = found
         return energies, slopes

@@ -1,8 +1,7 @@
 """Pieces of a system: atoms that are evaluated together, and the atoms that they read.
 
-Atoms are numbered anew: sorted by species in a small system, which is one piece, and along a path
-through space in a large one. There, the features that one atom reads are mostly those that the atom
-before has read, which lie in the cache still.
+The atoms of a large system are numbered anew, along a path through space. There, the features that
+one atom reads are mostly those that the atom before has read, which lie in the cache still.
 """
 
 import itertools
@@ -24,7 +23,6 @@ class Piece:
     Attributes:
         atoms: Numbers of the atoms, N of them.
         species: Species [N] of the atoms.
-        kinds: Each species that occurs, with the places of its atoms in the piece.
         others: Numbers [S - N] of the atoms outside of the piece that send to it; None if there
             are none because the piece is the whole system.
         edges: Numbers [E] of the edges that end at the atoms; None for all edges.
@@ -34,7 +32,6 @@ class Piece:
 
     atoms: slice
     species: Int[Tensor, " node"]
-    kinds: list[tuple[int, slice | Tensor]]
     others: Int[Tensor, " other"] | None
     edges: Int[Tensor, " edge"] | None
     sender: Int[Tensor, " edge"]
@@ -65,27 +62,15 @@ class Piece:
             features.index_add_(1, self.others, seen[:, self.size :])
 
 
-def whole(
-    species: Int[Tensor, " node"], edge_index: Int[Tensor, "2 edge"]
-) -> tuple[Piece, Int[Tensor, " node"]]:
+def whole(species: Int[Tensor, " node"], edge_index: Int[Tensor, "2 edge"]) -> Piece:
     """Take a system as one piece.
 
     Args:
         species: Species [N] of the atoms.
         edge_index: Senders and receivers [2, E].
-
-    Returns:
-        The piece, and the old numbers [N] of the atoms in their new order.
     """
-    kinds = species.numpy()
-    order = np.argsort(kinds, kind="stable")
-    place = np.empty(len(order), dtype=np.int32)
-    place[order] = np.arange(len(order), dtype=np.int32)
-    sender, receiver = torch.from_numpy(place[edge_index.numpy()]).unbind(0)
-    old = torch.from_numpy(order)
-    atoms = slice(0, len(order))
-    runs = _runs(kinds[order])
-    return Piece(atoms, species[old], runs, None, None, sender, receiver), old
+    sender, receiver = edge_index
+    return Piece(slice(0, len(species)), species, None, None, sender, receiver)
 
 
 def split(
@@ -122,14 +107,10 @@ def split(
         others = np.unique(senders[(senders < start) | (senders >= stop)])
         place[start:stop] = np.arange(stop - start, dtype=np.int32)
         place[others] = np.arange(stop - start, stop - start + len(others), dtype=np.int32)
-        own = kinds[order[start:stop]]
         pieces.append(
             Piece(
                 atoms=slice(int(start), int(stop)),
-                species=torch.from_numpy(own),
-                kinds=[
-                    (int(k), torch.from_numpy(np.flatnonzero(own == k))) for k in np.unique(own)
-                ],
+                species=torch.from_numpy(kinds[order[start:stop]]),
                 others=torch.from_numpy(others),
                 edges=torch.from_numpy(edges),
                 sender=torch.from_numpy(place[senders]),
@@ -156,12 +137,3 @@ def _path(places: np.ndarray) -> np.ndarray:
         order = np.argpartition(inside[:, axis], middle)
         parts += [part[order[:middle]], part[order[middle:]]]
     return np.concatenate(done)
-
-
-def _runs(kinds: np.ndarray) -> list[tuple[int, slice | Tensor]]:
-    """List the values in a sorted array, and where each is."""
-    starts = np.flatnonzero(np.diff(kinds, prepend=-1)).tolist()
-    stops = [*starts[1:], len(kinds)]
-    return [
-        (int(kinds[start]), slice(start, stop)) for start, stop in zip(starts, stops, strict=True)
-    ]

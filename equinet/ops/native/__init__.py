@@ -24,6 +24,7 @@ __all__ = [
     "edge_harmonics",
     "filter_sum",
     "forms",
+    "interaction",
     "load",
     "load_cuda",
     "radial_spline",
