@@ -43,15 +43,20 @@ STABLE_TORCH_LIBRARY(equinet, m) {
   m.def("edge_harmonics(Tensor vectors, SymInt lmax) -> (Tensor, Tensor)");
   m.def("edge_gradient(Tensor vectors, Tensor by_length, Tensor by_harmonics) -> Tensor");
 
-  // A layer of message passing at fixed weights, and its gradient; interaction/cpu.cpp explains the
-  // lists of weights. Results and what the gradient needs again: features, radial weights, samples
-  // and densities; and the gradients by lengths, harmonics and, if asked for, the features read.
+  // A layer of message passing at fixed weights, and its gradient. Results are the features and
+  // what the gradient needs again, and the gradients by lengths, harmonics and, if asked for, the
+  // features read; interaction/cpu.h explains the weights.
   m.def(
-      "interaction(Tensor seen, Tensor lengths, Tensor harmonics, Tensor sender, Tensor receiver, "
-      "Tensor species, Tensor[] weights, float spacing, Tensor[] filter_grid, "
-      "Tensor[] power_grid) -> Tensor[]");
+      "interaction(Tensor features, Tensor lengths, Tensor harmonics, Tensor sender, "
+      "Tensor receiver, Tensor species, Tensor[] weights, float cutoff) -> Tensor[]");
   m.def(
       "interaction_gradient(Tensor gradient, Tensor[] tape, Tensor lengths, Tensor harmonics, "
-      "Tensor sender, Tensor receiver, Tensor species, Tensor[] weights, float spacing, "
-      "Tensor[] filter_grid, Tensor[] power_grid, bool by_seen) -> Tensor[]");
+      "Tensor sender, Tensor receiver, Tensor species, Tensor[] weights, float cutoff, "
+      "bool by_seen) -> Tensor[]");
+
+  // Energies of atoms and, if asked for, forces and virial, by a network of such layers.
+  m.def(
+      "gaunt_network(Tensor positions, Tensor cells, Tensor batch, Tensor sender, "
+      "Tensor receiver, Tensor shifts, Tensor species, Tensor embedding, Tensor[] weights, "
+      "Tensor[] readouts, float cutoff, bool gradient) -> Tensor[]");
 }

@@ -11,7 +11,7 @@
 #include <algorithm>
 #include <limits>
 
-#include "../filter_sum/call.h"
+#include "cpu.h"
 #include "recurrence.h"
 
 namespace equinet {
@@ -92,7 +92,7 @@ void check_vectors(const Tensor& vectors) {
 std::tuple<Tensor, Tensor> edge_harmonics(const Tensor& given, int64_t lmax) {
   check_vectors(given);
   check(lmax >= 0, "lmax must be at least 0, found ", lmax);
-  const Tensor vectors = torch::stable::contiguous(given);
+  const Tensor vectors = as_contiguous(given);
   Tensor lengths = new_tensor(vectors, {vectors.size(0)});
   Tensor harmonics = new_tensor(vectors, {vectors.size(0), (lmax + 1) * (lmax + 1)});
   if (vectors.scalar_type() == ScalarType::Float) {
@@ -105,9 +105,9 @@ std::tuple<Tensor, Tensor> edge_harmonics(const Tensor& given, int64_t lmax) {
 
 Tensor edge_gradient(const Tensor& given, const Tensor& by_length, const Tensor& by_harmonics) {
   check_vectors(given);
-  const Tensor vectors = torch::stable::contiguous(given);
-  const OptionalTensor length(torch::stable::contiguous(by_length));
-  const OptionalTensor harmonics(torch::stable::contiguous(by_harmonics));
+  const Tensor vectors = as_contiguous(given);
+  const OptionalTensor length(as_contiguous(by_length));
+  const OptionalTensor harmonics(as_contiguous(by_harmonics));
   check_alike(vectors, {&length, &harmonics});
   check_shape("by_length", *length, {vectors.size(0)});
   const int64_t degrees = degrees_in(*harmonics);

@@ -94,8 +94,14 @@ inline void check_alike(const Tensor& first, std::initializer_list<const Optiona
   }
 }
 
-inline OptionalTensor contiguous(const OptionalTensor& x) {
-  return x ? OptionalTensor(torch::stable::contiguous(*x)) : x;
+// The tensor itself where it is contiguous; torch::stable::contiguous would take a microsecond to
+// find that out.
+inline Tensor as_contiguous(const Tensor& x) {
+  return x.is_contiguous() ? x : torch::stable::contiguous(x);
+}
+
+inline OptionalTensor as_contiguous(const OptionalTensor& x) {
+  return x ? OptionalTensor(as_contiguous(*x)) : x;
 }
 
 // A call of filter_sum whose operands have been checked; all tensors but the indices are contiguous.
@@ -112,8 +118,8 @@ struct FilterSumCall {
       : filters(other_harmonics ? 2 : 1),
         harmonics{first_harmonics, other_harmonics},
         radial{first_radial, other_radial},
-        table(contiguous(given_table)),
-        samples(torch::stable::contiguous(given_samples)) {
+        table(as_contiguous(given_table)),
+        samples(as_contiguous(given_samples)) {
     check(other_harmonics.has_value() == other_radial.has_value(),
           "other_harmonics and other_radial must be given together");
     check(samples.dim() == 3, "samples must have shape [nodes, points, channels], found ", samples);
@@ -122,8 +128,8 @@ struct FilterSumCall {
     for (int q = 0; q < filters; ++q) {
       check_shape("harmonics", *harmonics[q], {sizes.edges, sizes.components()});
       check_shape("radial", *radial[q], {sizes.edges, sizes.degrees, sizes.channels});
-      harmonics[q] = contiguous(harmonics[q]);
-      radial[q] = contiguous(radial[q]);
+      harmonics[q] = as_contiguous(harmonics[q]);
+      radial[q] = as_contiguous(radial[q]);
     }
     check_samples("samples", samples, spreads() ? 1 : sizes.points(), sizes.channels);
     check_alike(samples, {&harmonics[0], &radial[0], &harmonics[1], &radial[1], &table});
@@ -150,11 +156,11 @@ struct FilterCorrelationCall {
                         const OptionalTensor& given_table, const Tensor& given_source,
                         const Tensor& given_target)
       : sizes{given_source.size(0), 0, 0, 0},
-        harmonics(contiguous(given_harmonics)),
-        radial(contiguous(given_radial)),
-        table(contiguous(given_table)),
-        u(torch::stable::contiguous(given_u)),
-        v(torch::stable::contiguous(given_v)),
+        harmonics(as_contiguous(given_harmonics)),
+        radial(as_contiguous(given_radial)),
+        table(as_contiguous(given_table)),
+        u(as_contiguous(given_u)),
+        v(as_contiguous(given_v)),
         source(given_source),
         target(given_target) {
     check(u.dim() == 3, "u must have shape [nodes, points, channels], found ", u);

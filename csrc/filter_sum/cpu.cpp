@@ -133,11 +133,11 @@ void correlate(FilterCorrelationCall& call, const std::vector<int64_t>& source,
 std::vector<int64_t> read_index(const char* name, const Tensor& index, int64_t size) {
   const int64_t edges = index.size(0);
   std::vector<int64_t> values(edges);
-  const Tensor contiguous = torch::stable::contiguous(index);
-  if (contiguous.scalar_type() == ScalarType::Int) {
-    std::copy_n(data_of<int32_t>(contiguous), edges, values.begin());
+  const Tensor plain = as_contiguous(index);
+  if (plain.scalar_type() == ScalarType::Int) {
+    std::copy_n(data_of<int32_t>(plain), edges, values.begin());
   } else {
-    std::copy_n(data_of<int64_t>(contiguous), edges, values.begin());
+    std::copy_n(data_of<int64_t>(plain), edges, values.begin());
   }
   for (int64_t e = 0; e < edges; ++e) {
     if (values[e] < 0 || values[e] >= size) {

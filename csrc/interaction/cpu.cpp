@@ -1,12 +1,7 @@
 // equinet::interaction and equinet::interaction_gradient on the CPU: a whole layer of message
 // passing whose weights are fixed, and its gradient, in one call each.
-//
-// The weights are, in this order, `rows` of the radial splines, matrices `up`, `down` and `update`
-// [l, in, out] that mix channels before and after the convolution and after the powers, `residual`
-// [species, l, in, out] for the features read, and `powers` [species, power, l, channels]. The
-// gradient takes the matrices transposed. `filter_grid` has the matrices from coefficients to
-// samples and back, and the harmonics of the filter at half of the points; `power_grid` has two such
-// matrices. They are empty where features are of degree 0, and where there are no powers.
+
+#include "cpu.h"
 
 #include <torch/csrc/stable/library.h>
 
@@ -23,75 +18,72 @@ namespace {
 // Least number of multiplications for which it is worth to start a thread.
 constexpr int64_t WORK_PER_TASK = 1 << 20;
 
-using Tensors = std::vector<Tensor>;
+int64_t square(int64_t degrees) { return degrees * degrees; }
 
 // Operands of both ops, checked; all tensors but the indices are contiguous.
 struct InteractionCall {
   Tensor lengths, harmonics, sender, receiver;
-  Tensors weights, filter_grid, power_grid;
+  Tensors weights;
   std::vector<int64_t> species;
+  int64_t seen, atoms, edges, degrees, channels, inner, lm_in, lm_out, kept, kinds, order;
   double spacing;
-  int64_t seen, atoms, edges, degrees, lm_in, lm_out, lm_kept, inner, channels, kinds, order;
 
-  // `features` are those that are read, or the gradient by the result.
   InteractionCall(const Tensor& given_lengths, const Tensor& given_harmonics,
                   const Tensor& given_sender, const Tensor& given_receiver,
-                  const Tensor& given_species, const Tensors& given_weights, double given_spacing,
-                  const Tensors& given_filter_grid, const Tensors& given_power_grid,
-                  bool is_transposed, int64_t given_seen)
+                  const Tensor& given_species, const Tensors& given_weights, double cutoff,
+                  int64_t given_seen)
       : lengths(given_lengths),
-        harmonics(torch::stable::contiguous(given_harmonics)),
+        harmonics(as_contiguous(given_harmonics)),
         sender(given_sender),
         receiver(given_receiver),
-        spacing(given_spacing),
         seen(given_seen),
         atoms(given_species.numel()),
-        edges(given_lengths.numel()) {
-    check(given_weights.size() == 6, "weights must be six tensors");
-    check(given_filter_grid.empty() || given_filter_grid.size() == 3,
-          "filter_grid must be empty or three tensors");
-    check(given_power_grid.empty() || given_power_grid.size() == 2,
-          "power_grid must be empty or two tensors");
+        edges(given_lengths.numel()),
+        degrees(degrees_in(harmonics)) {
+    check(given_weights.size() == LAYER_WEIGHTS, "a layer must have ", int64_t{LAYER_WEIGHTS},
+          " weights, found ", int64_t(given_weights.size()));
     for (const Tensor& each : given_weights) weights.push_back(contiguous_like(each));
-    for (const Tensor& each : given_filter_grid) filter_grid.push_back(contiguous_like(each));
-    for (const Tensor& each : given_power_grid) power_grid.push_back(contiguous_like(each));
-    degrees = degrees_in(harmonics);
-    const int first = is_transposed ? 2 : 1, second = is_transposed ? 1 : 2;
-    for (int i = 1; i < 4; ++i) {
-      check(weights[i].dim() == 3, "matrices must have shape [l, in, out], found ", weights[i]);
+    for (const int place : {UP, DOWN, UPDATE}) {
+      check(weights[place].dim() == 3, "matrices must have shape [l, in, out], found ",
+            weights[place]);
     }
-    check(weights[4].dim() == 4, "residual must have four dimensions, found ", weights[4]);
-    check(weights[5].dim() == 4, "powers must have four dimensions, found ", weights[5]);
-    channels = weights[1].size(first);
-    inner = weights[1].size(second);
-    lm_in = square(weights[1].size(0));
-    lm_out = square(weights[3].size(0));
-    lm_kept = square(weights[4].size(1));
-    kinds = weights[4].size(0);
-    order = weights[5].size(1);
-    check_weights(is_transposed);
+    for (const int place : {RESIDUAL, POWERS}) {
+      check(weights[place].dim() == 4, "weights of species must have four dimensions, found ",
+            weights[place]);
+    }
+    channels = weights[UP].size(1);
+    inner = weights[UP].size(2);
+    lm_in = square(weights[UP].size(0));
+    lm_out = square(weights[UPDATE].size(0));
+    kinds = weights[RESIDUAL].size(0);
+    kept = weights[RESIDUAL].size(1);
+    order = weights[POWERS].size(1);
+    check_weights();
+    spacing = cutoff / double(weights[ROWS].size(0) / 3 - 1);
     species = read_index("species", given_species, kinds);
     check(seen >= atoms, "the features of ", seen, " atoms are read for ", atoms, " atoms");
     check_shape("harmonics", harmonics, {edges, square(degrees)});
   }
 
-  static int64_t square(int64_t degrees) { return degrees * degrees; }
-
-  // Checks that an operand is of the type of the harmonics.
+  // A contiguous operand, which must be of the type of the harmonics.
   Tensor contiguous_like(const Tensor& x) const {
     const OptionalTensor other(x);
     check_alike(harmonics, {&other});
-    return torch::stable::contiguous(x);
+    return as_contiguous(x);
   }
 
-  int64_t sum_rows() const { return filter_grid.empty() ? square(degrees) : points(filter_grid); }
-  int64_t sample_rows() const { return filter_grid.empty() ? 1 : points(filter_grid); }
+  bool has_grid() const { return weights[FILTER_GRID].numel() > 0; }
+  int64_t sum_rows() const { return has_grid() ? weights[FILTER_GRID].size(0) : square(degrees); }
+  int64_t sample_rows() const { return has_grid() ? weights[FILTER_GRID].size(0) : 1; }
   OptionalTensor table() const {
-    return filter_grid.empty() ? OptionalTensor() : OptionalTensor(filter_grid[2]);
+    return has_grid() ? OptionalTensor(weights[FILTER_GRID + 2]) : OptionalTensor();
   }
 
   template <class T>
-  InteractionJob<T> job() const {
+  InteractionJob<T> job(bool is_gradient) const {
+    const auto matrices = [&](int place) {
+      return data_of<T>(weights[is_gradient ? TRANSPOSED + place - UP : place]);
+    };
     InteractionJob<T> job = {};
     job.atoms = atoms;
     job.seen = seen;
@@ -100,54 +92,66 @@ struct InteractionCall {
     job.lm_in = lm_in;
     job.lm_filter = square(degrees);
     job.lm_out = lm_out;
-    job.lm_kept = lm_kept;
+    job.lm_kept = square(kept);
     job.kinds = kinds;
     job.order = order;
     job.species = species.data();
-    job.up = data_of<T>(weights[1]);
-    job.down = data_of<T>(weights[2]);
-    job.update = data_of<T>(weights[3]);
-    job.residual = data_of<T>(weights[4]);
-    job.powers = data_of<T>(weights[5]);
-    job.filter_grid = grid_of<T>(filter_grid);
-    job.power_grid = grid_of<T>(power_grid);
+    job.up = matrices(UP);
+    job.down = matrices(DOWN);
+    job.update = matrices(UPDATE);
+    job.residual = matrices(RESIDUAL);
+    job.powers = data_of<T>(weights[POWERS]);
+    job.filter_grid = grid<T>(FILTER_GRID);
+    job.power_grid = grid<T>(POWER_GRID);
     return job;
   }
 
  private:
-  static int64_t points(const Tensors& grid) { return grid[0].size(0); }
-
   template <class T>
-  static SampleGrid<T> grid_of(const Tensors& grid) {
-    if (grid.empty()) return {nullptr, nullptr, 0};
-    return {data_of<T>(grid[0]), data_of<T>(grid[1]), points(grid)};
+  SampleGrid<T> grid(int place) const {
+    if (weights[place].numel() == 0) return {nullptr, nullptr, 0};
+    return {data_of<T>(weights[place]), data_of<T>(weights[place + 1]), weights[place].size(0)};
   }
 
-  void check_weights(bool is_transposed) const {
-    const int64_t in = is_transposed ? inner : channels, out = is_transposed ? channels : inner;
-    const int64_t out_degrees = weights[3].size(0), kept = weights[4].size(1);
-    check_shape("rows", weights[0], {weights[0].size(0), degrees * inner});
-    check_shape("up", weights[1], {weights[1].size(0), in, out});
-    check_shape("down", weights[2], {degrees, out, in});
-    check_shape("update", weights[3], {out_degrees, channels, channels});
-    check_shape("residual", weights[4], {kinds, kept, channels, channels});
-    check_shape("powers", weights[5], {kinds, order, out_degrees, channels});
-    check(lm_in > 0 && kept > 0 && order > 0 && out_degrees > 0, "weights must not be empty");
+  void check_weights() const {
+    const int64_t in_degrees = weights[UP].size(0), out_degrees = weights[UPDATE].size(0);
+    check_shape("rows", weights[ROWS], {weights[ROWS].size(0), degrees * inner});
+    check_matrices("up", UP, {in_degrees}, channels, inner);
+    check_matrices("down", DOWN, {degrees}, inner, channels);
+    check_matrices("update", UPDATE, {out_degrees}, channels, channels);
+    check_matrices("residual", RESIDUAL, {kinds, kept}, channels, channels);
+    check_shape("powers", weights[POWERS], {kinds, order, out_degrees, channels});
+    check(lm_in > 0 && lm_out > 0 && kept > 0 && order > 0, "weights must not be empty");
     check(out_degrees <= degrees, "the result has more degrees than the filter");
-    check(kept <= out_degrees && square(kept) <= lm_in, "residual has too many degrees");
-    check(filter_grid.empty() == (lm_in == 1), "filter_grid must be given above degree 0 alone");
-    check(power_grid.empty() == (order == 1), "power_grid must be given for powers alone");
-    check_grid(filter_grid, lm_in, square(degrees));
-    check_grid(power_grid, square(degrees), lm_out);
+    check(kept <= in_degrees && kept <= out_degrees, "residual has too many degrees");
+    check(has_grid() == (lm_in > 1), "the grid of the filter is for features above degree 0");
+    check((weights[POWER_GRID].numel() > 0) == (order > 1), "the grid of the powers is for powers");
+    check_grid(FILTER_GRID, lm_in, square(degrees));
+    check_grid(POWER_GRID, square(degrees), lm_out);
+    if (has_grid()) {
+      check(2 * weights[FILTER_GRID + 2].size(0) == weights[FILTER_GRID].size(0),
+            "the table must have half of the points");
+    }
   }
 
-  static void check_grid(const Tensors& grid, int64_t from, int64_t to) {
-    if (grid.empty()) return;
-    check_shape("the matrix to samples", grid[0], {grid[0].size(0), from});
-    check_shape("the matrix from samples", grid[1], {to, grid[0].size(0)});
-    if (grid.size() == 3) {
-      check(2 * grid[2].size(0) == points(grid), "the table must have half of the points");
+  // Checks matrices [..., in, out] and their transposes.
+  void check_matrices(const char* name, int place, std::vector<int64_t> shape, int64_t in,
+                      int64_t out) const {
+    for (const auto& [each, first, last] :
+         {std::tuple(place, in, out), std::tuple(TRANSPOSED + place - UP, out, in)}) {
+      std::vector<int64_t> wanted = shape;
+      wanted.insert(wanted.end(), {first, last});
+      const auto sizes = weights[each].sizes();
+      check(std::equal(sizes.begin(), sizes.end(), wanted.begin(), wanted.end()), name,
+            " must have shape ", wanted, ", found ", weights[each]);
     }
+  }
+
+  void check_grid(int place, int64_t from, int64_t to) const {
+    if (weights[place].numel() == 0) return;
+    const int64_t points = weights[place].size(0);
+    check_shape("the matrix to samples", weights[place], {points, from});
+    check_shape("the matrix from samples", weights[place + 1], {to, points});
   }
 };
 
@@ -173,14 +177,14 @@ void run(const InteractionJob<T>& job, const InteractionData<T>& data, int64_t a
 
 template <class T>
 Tensors evaluate(const InteractionCall& call, const Tensor& features) {
-  const InteractionJob<T> job = call.job<T>();
+  const InteractionJob<T> job = call.job<T>(false);
   InteractionData<T> data = {};
   const Tensor samples = new_tensor(features, {call.seen, call.sample_rows(), call.inner});
   data.features = data_of<T>(features);
   data.new_samples = mutable_data<T>(samples);
   run(job, data, call.seen, EQUINET_BEST(sample_features<T>));
   const Tensor radial =
-      torch::stable::view(radial_spline(call.lengths, call.weights[0], call.spacing),
+      torch::stable::view(radial_spline(call.lengths, call.weights[ROWS], call.spacing),
                           {call.edges, call.degrees, call.inner});
   const Tensor sums = filter_sum(call.harmonics, radial, {}, {}, samples, call.table(),
                                  call.sender, call.receiver, call.atoms);
@@ -193,11 +197,10 @@ Tensors evaluate(const InteractionCall& call, const Tensor& features) {
   return {results, radial, samples, density};
 }
 
-// `tape` is what the evaluation has returned behind its result.
 template <class T>
 Tensors differentiate(const InteractionCall& call, const Tensor& gradient, const Tensors& tape,
                       bool by_seen) {
-  const InteractionJob<T> job = call.job<T>();
+  const InteractionJob<T> job = call.job<T>(true);
   InteractionData<T> data = {};
   const Tensor &radial = tape[0], &samples = tape[1], &density = tape[2];
   const Tensor sums = new_tensor(gradient, {call.atoms, call.sum_rows(), call.inner});
@@ -208,7 +211,7 @@ Tensors differentiate(const InteractionCall& call, const Tensor& gradient, const
   const auto [by_harmonics, by_radial] = filter_correlation(
       call.harmonics, radial, samples, sums, call.table(), call.sender, call.receiver);
   const Tensor by_length =
-      radial_spline_slope(call.lengths, call.weights[0], call.spacing,
+      radial_spline_slope(call.lengths, call.weights[ROWS], call.spacing,
                           torch::stable::view(by_radial, {call.edges, call.degrees * call.inner}));
   if (!by_seen) return {by_length, by_harmonics};
   const Tensor by_samples = filter_sum(call.harmonics, radial, {}, {}, sums, call.table(),
@@ -220,13 +223,15 @@ Tensors differentiate(const InteractionCall& call, const Tensor& gradient, const
   return {by_length, by_harmonics, by_features};
 }
 
+}  // namespace
+
 Tensors interaction(const Tensor& given_features, const Tensor& lengths, const Tensor& harmonics,
                     const Tensor& sender, const Tensor& receiver, const Tensor& species,
-                    Tensors weights, double spacing, Tensors filter_grid, Tensors power_grid) {
+                    Tensors weights, double cutoff) {
   check(given_features.dim() == 3, "features must have shape [lm, atoms, channels], found ",
         given_features);
-  const InteractionCall call(lengths, harmonics, sender, receiver, species, weights, spacing,
-                             filter_grid, power_grid, false, given_features.size(1));
+  const InteractionCall call(lengths, harmonics, sender, receiver, species, weights, cutoff,
+                             given_features.size(1));
   const Tensor features = call.contiguous_like(given_features);
   check_shape("features", features, {call.lm_in, call.seen, call.channels});
   return features.scalar_type() == ScalarType::Float ? evaluate<float>(call, features)
@@ -235,11 +240,10 @@ Tensors interaction(const Tensor& given_features, const Tensor& lengths, const T
 
 Tensors interaction_gradient(const Tensor& given_gradient, Tensors tape, const Tensor& lengths,
                              const Tensor& harmonics, const Tensor& sender, const Tensor& receiver,
-                             const Tensor& species, Tensors weights, double spacing,
-                             Tensors filter_grid, Tensors power_grid, bool by_seen) {
+                             const Tensor& species, Tensors weights, double cutoff, bool by_seen) {
   check(tape.size() == 3 && tape[1].dim() == 3, "tape must be radial weights, samples, densities");
-  const InteractionCall call(lengths, harmonics, sender, receiver, species, weights, spacing,
-                             filter_grid, power_grid, true, tape[1].size(0));
+  const InteractionCall call(lengths, harmonics, sender, receiver, species, weights, cutoff,
+                             tape[1].size(0));
   const Tensor gradient = call.contiguous_like(given_gradient);
   for (Tensor& each : tape) each = call.contiguous_like(each);
   check_shape("gradient", gradient, {call.lm_out, call.atoms, call.channels});
@@ -249,7 +253,6 @@ Tensors interaction_gradient(const Tensor& given_gradient, Tensors tape, const T
              : differentiate<double>(call, gradient, tape, by_seen);
 }
 
-}  // namespace
 }  // namespace equinet
 
 STABLE_TORCH_LIBRARY_IMPL(equinet, CPU, m) {

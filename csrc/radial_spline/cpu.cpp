@@ -21,8 +21,8 @@ struct SplineCall {
   double spacing;
 
   SplineCall(const Tensor& given_distances, const Tensor& given_rows, double given_spacing)
-      : distances(torch::stable::contiguous(given_distances)),
-        rows(torch::stable::contiguous(given_rows)),
+      : distances(as_contiguous(given_distances)),
+        rows(as_contiguous(given_rows)),
         spacing(given_spacing) {
     check_shape("distances", distances, {distances.numel()});
     check(rows.dim() == 2 && rows.size(0) >= 6 && rows.size(0) % 3 == 0,
@@ -87,12 +87,12 @@ Tensor radial_spline_slope(const Tensor& distances, const Tensor& rows, double s
   const SplineCall call(distances, rows, spacing);
   check_shape("weights", weights, {distances.numel(), rows.size(1)});
   check(weights.scalar_type() == rows.scalar_type(), "weights must be of the type of rows");
-  const Tensor contiguous = torch::stable::contiguous(weights);
+  const Tensor plain = as_contiguous(weights);
   Tensor slopes = torch::stable::new_zeros(rows, {distances.numel()});
   if (rows.scalar_type() == ScalarType::Float) {
-    differentiate<float>(call, contiguous, slopes);
+    differentiate<float>(call, plain, slopes);
   } else {
-    differentiate<double>(call, contiguous, slopes);
+    differentiate<double>(call, plain, slopes);
   }
   return slopes;
 }

@@ -64,30 +64,25 @@ class FixedInteraction:
         spline = RadialSpline(
             lambda d: layer.radial(radial(d), b * product.gain).flatten(1), cutoff, dtype
         )
-        self.lmax_out: int = powers.lmax_out
-        self.spacing = spline.spacing
-        factors = powers.weight * powers.gain
-
-        def weights(mixers: list[Tensor]) -> list[Tensor]:
-            return [spline.rows, *(_plain(each, dtype) for each in (*mixers, factors))]
-
-        self.weights = weights(matrices)
-        self.transposed = weights([each.mT for each in matrices])
-        self.filter_grid: list[Tensor] = []
+        lmax_out = powers.lmax_out
+        grids = [torch.empty(0)] * 5
         if lmax:
-            self.filter_grid = _grid(lmax, lmax_filter, lmax + 2 * lmax_filter, dtype)
-        self.power_grid: list[Tensor] = []
+            grids[:3] = _grid(lmax, lmax_filter, lmax + 2 * lmax_filter)
         if powers.correlation > 1:
-            degree = powers.correlation * lmax_filter + self.lmax_out
-            self.power_grid = _grid(lmax_filter, self.lmax_out, degree, dtype)[:2]
+            degree = powers.correlation * lmax_filter + lmax_out
+            grids[3:] = _grid(lmax_filter, lmax_out, degree)[:2]
+        transposed = [each.mT for each in matrices]
+        weights = [spline.rows, *matrices, powers.weight * powers.gain, *transposed, *grids]
+        self.weights = [each.to(dtype).contiguous() for each in weights]
+        """Weights in the order of :mod:`equinet.ops.native.interaction`."""
+        self.lmax_out: int = lmax_out
+        self.cutoff = cutoff
 
     def evaluate(
         self, seen: Float[Tensor, "lm_in seen channel"], piece: Piece, edges: Edges
     ) -> tuple[Float[Tensor, "lm_out node channel"], Tape]:
         """Return new features of the atoms of a piece from the features that the piece reads."""
-        features, *kept = native.evaluate(
-            seen, *self._operands(piece, edges, self.weights)
-        )
+        features, *kept = native.evaluate(seen, *self._operands(piece, edges))
         return features, Tape(piece, edges, kept)
 
     def differentiate(
@@ -98,36 +93,22 @@ class FixedInteraction:
         Float[Tensor, "lm_in seen channel"] | None,
     ]:
         """Return the gradients by lengths, harmonics and, if asked for, the features read."""
-        operands = self._operands(tape.piece, tape.edges, self.transposed)
+        operands = self._operands(tape.piece, tape.edges)
         found = native.gradient(gradient, tape.tensors, *operands, by_seen=by_seen)
         return found[0], found[1], found[2] if by_seen else None
 
-    def _operands(self, piece: Piece, edges: Edges, weights: list[Tensor]) -> tuple[Any, ...]:
-        return (
-            edges.lengths,
-            edges.harmonics,
-            edges.sender,
-            edges.receiver,
-            piece.species,
-            weights,
-            self.spacing,
-            self.filter_grid,
-            self.power_grid,
-        )
+    def _operands(self, piece: Piece, edges: Edges) -> tuple[Any, ...]:
+        indices = (edges.sender, edges.receiver, piece.species)
+        return (edges.lengths, edges.harmonics, *indices, self.weights, self.cutoff)
 
 
-def _plain(weight: Tensor, dtype: torch.dtype) -> Tensor:
-    return weight.to(dtype).contiguous()
-
-
-def _grid(lmax: int, lmax_out: int, degree: int, dtype: torch.dtype) -> list[Tensor]:
+def _grid(lmax: int, lmax_out: int, degree: int) -> list[Tensor]:
     """Return matrices between coefficients and samples at points that integrate up to a degree.
 
     Args:
         lmax: Highest degree of the functions that are sampled.
         lmax_out: Highest degree of the functions on which samples are projected.
         degree: Polynomial degree that the points integrate exactly.
-        dtype: Floating-point type of the matrices.
 
     Returns:
         Matrix [P, lm] to samples, matrix [lm_out, P] from samples, and the harmonics [P / 2, lm_out]
@@ -135,8 +116,5 @@ def _grid(lmax: int, lmax_out: int, degree: int, dtype: torch.dtype) -> list[Ten
     """
     points, weights = antipodal_quadrature(degree)
     harmonics = spherical_harmonics(lmax_out, points)
-    return [
-        _plain(spherical_harmonics(lmax, points), dtype),
-        _plain((harmonics * weights.unsqueeze(1)).T, dtype),
-        _plain(harmonics[: len(points) // 2], dtype),
-    ]
+    project = (harmonics * weights.unsqueeze(1)).T
+    return [spherical_harmonics(lmax, points), project, harmonics[: len(points) // 2]]

@@ -1,7 +1,6 @@
 """MACEGaunt at fixed weights: energies and their gradients, piece by piece, without autograd."""
 
 import copy
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,11 +10,15 @@ from torch import Tensor, nn
 
 from equinet.models.fixed.edges import Edges
 from equinet.models.fixed.interaction import FixedInteraction, Tape
-from equinet.models.fixed.pieces import Piece, split, whole
+from equinet.models.fixed.pieces import Piece, split
+from equinet.nn import edge_vectors
 from equinet.ops import native
 
 # Atoms of a piece: their features, samples and radial weights stay in the cache of a core.
 PIECE = 256
+
+# Graphs of a batch lie this far apart, Å, so that no piece has atoms of two before it has to.
+_APART = 1e6
 
 
 def is_covered(model: Any) -> bool:
@@ -36,7 +39,7 @@ def is_covered(model: Any) -> bool:
         and next(model.parameters()).device.type == "cpu"
         and all(layer.many_body.lmax_out <= model.lmax_filter for layer in layers)
         and all(layer.convolution.backend in ("auto", "native") for layer in layers)
-        and not native.unavailable("interaction")
+        and not native.unavailable("gaunt_network")
     )
 
 
@@ -51,97 +54,83 @@ class FixedMACEGaunt:
         >>> model = MACEGaunt(
         ...     elements=[1], cutoff=4.0, reference_energies=[-13.6], average_neighbors=1.0
         ... )
-        >>> vectors, edge_index = torch.tensor([[1.0, 0, 0], [-1.0, 0, 0]]), torch.eye(2).long()
-        >>> fixed = FixedMACEGaunt(model)
-        >>> energies, gradient = fixed(
-        ...     torch.tensor([0, 0]), vectors, edge_index, lambda: np.zeros((2, 3))
+        >>> pos, edge_index = torch.eye(3)[:2].double(), torch.tensor([[0, 1], [1, 0]])
+        >>> energies, forces, virial = FixedMACEGaunt(model)(
+        ...     torch.tensor([0, 0]), pos, torch.zeros(1, 3, 3).double(), torch.tensor([0, 0]),
+        ...     edge_index, torch.zeros(2, 3).double()
         ... )
-        >>> energies.shape, gradient.shape
-        (torch.Size([2]), torch.Size([2, 3]))
+        >>> energies.shape, forces.shape, virial.shape
+        (torch.Size([2]), torch.Size([2, 3]), torch.Size([1, 3, 3]))
     """
 
     def __init__(self, model: Any) -> None:
         native.load()  # every call needs its ops
         self.dtype = model.dtype
         self.lmax = model.lmax_filter
+        self.cutoff = model.cutoff
         self.embedding = model.embedding.detach().squeeze(1).clone()
         self.interactions = [
             FixedInteraction(layer, model.basis, model.cutoff, self.dtype)
             for layer in model.interactions
         ]
         self.readouts: Any = copy.deepcopy(model.readouts).requires_grad_(requires_grad=False)
+        self._weights = [each for layer in self.interactions for each in layer.weights]
+        self._readouts = [each for readout in self.readouts for each in _matrices(readout)]
 
     @torch.inference_mode()
     def __call__(
         self,
         species: Int[Tensor, " node"],
-        vectors: Float[Tensor, "edge 3"],
+        pos: Float[Tensor, "node 3"],
+        cell: Float[Tensor, "graph 3 3"],
+        batch: Int[Tensor, " node"],
         edge_index: Int[Tensor, "2 edge"],
-        places: Callable[[], Float[np.ndarray, "node dimension"]],
+        edge_shift: Float[Tensor, "edge 3"],
         *,
         gradient: bool = True,
-    ) -> tuple[Float[Tensor, " node"], Float[Tensor, "edge 3"] | None]:
-        """Return atomic energies, and the gradient of their sum by the edge vectors.
+    ) -> tuple[
+        Float[Tensor, " node"],
+        Float[Tensor, "node 3"] | None,
+        Float[Tensor, "graph 3 3"] | None,
+    ]:
+        """Return atomic energies, and their gradient as forces and virial, all in float64.
 
-        Memory beyond the features of the atoms is that of one piece of the system.
+        A small system is evaluated by one native call. Memory beyond the features of the atoms of a
+        large one is that of one piece.
 
         Args:
             species: Species of each atom [N].
-            vectors: Edge vectors from receiver to sender [E, 3], Å.
+            pos: Positions [N, 3], Å, float64.
+            cell: Lattice vectors in rows [G, 3, 3], Å, float64; zeros where not periodic.
+            batch: Index of the graph of each atom [N].
             edge_index: Senders and receivers [2, E].
-            places: Function that returns coordinates [N, D] by which pieces of a large system are
-                compact.
-            gradient: Whether the gradient is computed.
+            edge_shift: Shift of each edge [E, 3], in units of the lattice vectors, float64.
+            gradient: Whether forces and virial are computed.
 
         Returns:
-            Energies [N] in units of ``scale``, and the gradient [E, 3] in these units per Å.
+            Energies [N] in units of ``scale``; forces [N, 3] in these units per Å; and the sum
+            [G, 3, 3] over edges of vector times slope, in these units.
         """
-        vectors = vectors.to(self.dtype)
-        if len(species) <= PIECE:
-            return _WholeRun(self, whole(species, edge_index), vectors).run(gradient=gradient)
-        pieces, order = split(species, edge_index, places(), PIECE)
-        found, slopes = _PieceRun(self, pieces, vectors).run(gradient=gradient)
-        energies = torch.empty_like(found)
-        energies[order] = found
-        return energies, slopes
-
-
-class _WholeRun:
-    """Evaluation of a small system, of which everything is kept for the gradient."""
-
-    def __init__(self, model: FixedMACEGaunt, piece: Piece, vectors: Tensor) -> None:
-        self.model, self.piece = model, piece
-        self.edges = Edges.of(vectors, piece.sender, piece.receiver, model.lmax)
-        self.scalars: list[Tensor] = []
-        self.tapes: list[Tape] = []
-
-    def run(self, *, gradient: bool) -> tuple[Tensor, Tensor | None]:
-        """Return the atomic energies [N] and, if asked for, the gradient [E, 3]."""
-        features = self.model.embedding[self.piece.species].unsqueeze(0)
-        energies = []
-        for layer, readout in zip(self.model.interactions, self.model.readouts, strict=True):
-            features, tape = layer.evaluate(features, self.piece, self.edges)
-            energies.append(readout(features[0]))
-            self.tapes.append(tape)
-            self.scalars.append(features[0])
-        return torch.cat(energies, dim=1).sum(1), self._gradient() if gradient else None
-
-    def _gradient(self) -> Tensor:
-        by_length = torch.zeros_like(self.edges.lengths)
-        by_harmonics = torch.zeros_like(self.edges.harmonics)
-        by_features = None
-        for number in reversed(range(len(self.tapes))):
-            layer = self.model.interactions[number]
-            by_scalars = _readout_gradient(self.model.readouts[number], self.scalars[number])
-            if by_features is None:
-                by_features = by_scalars.new_zeros((layer.lmax_out + 1) ** 2, *by_scalars.shape)
-            by_features[0] += by_scalars
-            length, harmonics, by_features = layer.differentiate(
-                self.tapes[number], by_features, by_seen=number > 0
-            )
-            by_length += length
-            by_harmonics += harmonics
-        return self.edges.gradient(by_length, by_harmonics)
+        if len(species) > PIECE:
+            vectors = edge_vectors(pos, cell, batch, edge_index, edge_shift)
+            places = _places(pos, cell, batch)
+            pieces, order = split(species, edge_index, places, PIECE)
+            found, slopes = _PieceRun(self, pieces, vectors.to(self.dtype)).run(gradient=gradient)
+            energies = torch.empty_like(found, dtype=torch.float64)
+            energies[order] = found.double()
+            if slopes is None:
+                return energies, None, None
+            return energies, *_collect(vectors, slopes.double(), batch, edge_index, len(cell))
+        found = native.gaunt_network.evaluate(
+            (pos, cell, batch, *edge_index, edge_shift),
+            species,
+            self.embedding,
+            self._weights,
+            self._readouts,
+            self.cutoff,
+            gradient=gradient,
+        )
+        return (*found,) if gradient else (found[0], None, None)
 
 
 class _PieceRun:
@@ -214,3 +203,32 @@ def _readout_gradient(readout: Any, scalars: Tensor) -> Tensor:
     gate = torch.sigmoid(x)
     gradient: Tensor = (out.weight * gate * (1 + x * (1 - gate))) @ hidden.weight
     return gradient
+
+
+def _matrices(readout: Any) -> list[Tensor]:
+    """Return the weights of a readout as the native op takes them."""
+    if isinstance(readout, nn.Linear):
+        return [readout.weight[:0], readout.weight[:0].T.contiguous(), readout.weight]
+    hidden, _, out = readout
+    return [hidden.weight, hidden.weight.T.contiguous(), out.weight]
+
+
+def _collect(
+    vectors: Tensor, slopes: Tensor, batch: Tensor, edge_index: Tensor, graphs: int
+) -> tuple[Tensor, Tensor]:
+    """Sum the slopes of edges to forces [N, 3], and with vectors to virials [G, 3, 3]."""
+    sender, receiver = edge_index
+    forces = slopes.new_zeros(len(batch), 3).index_add_(0, receiver, slopes)
+    forces.index_add_(0, sender, slopes, alpha=-1)
+    products = vectors.unsqueeze(2) * slopes.unsqueeze(1)
+    return forces, slopes.new_zeros(graphs, 3, 3).index_add_(0, batch[receiver], products)
+
+
+def _places(pos: Tensor, cell: Tensor, batch: Tensor) -> Float[np.ndarray, "node 4"]:
+    """Return coordinates by which pieces of a batch are compact: graphs, and atoms in cells."""
+    is_periodic = torch.linalg.det(cell).abs() > 0
+    inverse = torch.linalg.pinv(cell)
+    fractions = torch.einsum("ni,nij->nj", pos, inverse[batch]).remainder(1)
+    inside = torch.einsum("ni,nij->nj", fractions, cell[batch])
+    inside = torch.where(is_periodic[batch, None], inside, pos)
+    return torch.cat([batch.unsqueeze(1) * _APART, inside], dim=1).numpy()

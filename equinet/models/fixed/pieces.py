@@ -62,17 +62,6 @@ class Piece:
             features.index_add_(1, self.others, seen[:, self.size :])
 
 
-def whole(species: Int[Tensor, " node"], edge_index: Int[Tensor, "2 edge"]) -> Piece:
-    """Take a system as one piece.
-
-    Args:
-        species: Species [N] of the atoms.
-        edge_index: Senders and receivers [2, E].
-    """
-    sender, receiver = edge_index
-    return Piece(slice(0, len(species)), species, None, None, sender, receiver)
-
-
 def split(
     species: Int[Tensor, " node"],
     edge_index: Int[Tensor, "2 edge"],

@@ -24,6 +24,7 @@ __all__ = [
     "edge_harmonics",
     "filter_sum",
     "forms",
+    "gaunt_network",
     "interaction",
     "load",
     "load_cuda",

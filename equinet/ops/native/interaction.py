@@ -3,20 +3,20 @@
 Functions on the sphere have components lm and channels. Features between layers are stored component
 by component, [lm, atoms, C], so that a map of channels is one matrix product for each component.
 
-A layer of degrees l has the weights, in this order,
+The weights of a layer are, in this order,
 
-* ``rows`` [3 (intervals + 1), degrees · C'] of the splines of the radial functions, see
-  :mod:`equinet.ops.native.radial_spline`,
-* ``up`` [l, C, C'] for the features that the convolution reads, and ``down`` [l, C', C] for its
-  result, the density,
-* ``update`` [l, C, C] for the sum of powers of the density,
-* ``residual`` [species, l, C, C] for the features of the atom itself, which are added, and
-* ``powers`` [species, power, l, C], the weights of the powers 1, 2, … of the density.
-
-Products are taken at points on the sphere. A grid has matrices [points, lm] to samples and [lm,
-points] from them; that of the convolution also has the harmonics of the filter at the first half of
-the points, see :mod:`equinet.ops.native.filter_sum`. Without features above degree 0, or without
-powers, there is none.
+* ``rows`` [3 (intervals + 1), degrees · C'] of the splines of the radial functions up to the cutoff,
+  see :mod:`equinet.ops.native.radial_spline`,
+* matrices ``up`` [l, C, C'] for the features that the convolution reads, ``down`` [l, C', C] for its
+  result, the density, and ``update`` [l, C, C] for the sum of powers of the density,
+* ``residual`` [species, l, C, C] for the features of the atom itself, which are added,
+* ``powers`` [species, power, l, C], the weights of the powers 1, 2, … of the density,
+* the four kinds of matrices transposed, for the gradient,
+* the grid of the convolution, points on the sphere where functions are multiplied: matrices [points,
+  lm] to samples and [lm, points] from them, and the harmonics of the filter at the first half of the
+  points, see :mod:`equinet.ops.native.filter_sum`; three empty tensors where only features of degree
+  0 are read, and
+* the two matrices of the grid of the powers, empty where there is no power but the first.
 """
 
 from collections.abc import Sequence
@@ -33,9 +33,7 @@ def evaluate(
     receiver: Tensor,
     species: Tensor,
     weights: Sequence[Tensor],
-    spacing: float,
-    filter_grid: Sequence[Tensor],
-    power_grid: Sequence[Tensor],
+    cutoff: float,
 ) -> list[Tensor]:
     """Evaluate a layer.
 
@@ -47,9 +45,7 @@ def evaluate(
         receiver: Index [E] of each edge's receiver among the atoms that are evaluated.
         species: Species [N] of the atoms that are evaluated.
         weights: Weights of the layer, see the module.
-        spacing: Distance between the knots of the splines, Å.
-        filter_grid: Grid of the convolution, of three tensors or none.
-        power_grid: Grid of the powers, of two tensors or none.
+        cutoff: Distance of the last knot of the splines, Å.
 
     Returns:
         Features [lm, N, C], and the three tensors of the tape that :func:`gradient` needs.
@@ -62,9 +58,7 @@ def evaluate(
         receiver,
         species,
         weights,
-        spacing,
-        filter_grid,
-        power_grid,
+        cutoff,
     )
     return found
 
@@ -78,9 +72,7 @@ def gradient(
     receiver: Tensor,
     species: Tensor,
     weights: Sequence[Tensor],
-    spacing: float,
-    filter_grid: Sequence[Tensor],
-    power_grid: Sequence[Tensor],
+    cutoff: float,
     *,
     by_seen: bool,
 ) -> list[Tensor]:
@@ -89,15 +81,13 @@ def gradient(
     Args:
         by_features: Gradient [lm, N, C] by the features that :func:`evaluate` has returned.
         tape: Further results of :func:`evaluate`.
-        lengths: Lengths as there, and so are the arguments that follow but for the weights.
+        lengths: Lengths of the edges, as there, and so are the arguments that follow.
         harmonics: Harmonics of the edges.
         sender: Index of each edge's sender.
         receiver: Index of each edge's receiver.
         species: Species of the atoms.
-        weights: Weights of the layer with ``up``, ``down``, ``update`` and ``residual`` transposed.
-        spacing: Distance between the knots of the splines, Å.
-        filter_grid: Grid of the convolution.
-        power_grid: Grid of the powers.
+        weights: Weights of the layer.
+        cutoff: Distance of the last knot of the splines.
         by_seen: Whether the gradient by the features that are read is computed.
 
     Returns:
@@ -113,9 +103,7 @@ def gradient(
         receiver,
         species,
         weights,
-        spacing,
-        filter_grid,
-        power_grid,
+        cutoff,
         by_seen,
     )
     return found
@@ -128,27 +116,25 @@ def register() -> None:
 
 
 def _allocate_results(
-    seen: Tensor,
+    features: Tensor,
     lengths: Tensor,
     harmonics: Tensor,
     sender: Tensor,
     receiver: Tensor,
     species: Tensor,
     weights: Sequence[Tensor],
-    spacing: float,
-    filter_grid: Sequence[Tensor],
-    power_grid: Sequence[Tensor],
+    cutoff: float,
 ) -> list[Tensor]:
-    _, read, channels = seen.shape
+    _, read, channels = features.shape
     _, _, inner = weights[1].shape
     edges, components = harmonics.shape
     atoms = species.shape[0]
-    points = filter_grid[0].shape[0] if filter_grid else 1
+    points = max(1, weights[10].shape[0])
     return [
-        seen.new_empty(weights[3].shape[0] ** 2, atoms, channels),
-        seen.new_empty(edges, weights[2].shape[0], inner),
-        seen.new_empty(read, points, inner),
-        seen.new_empty(atoms, components, channels),
+        features.new_empty(weights[3].shape[0] ** 2, atoms, channels),
+        features.new_empty(edges, weights[2].shape[0], inner),
+        features.new_empty(read, points, inner),
+        features.new_empty(atoms, components, channels),
     ]
 
 
@@ -161,9 +147,7 @@ def _allocate_gradients(
     receiver: Tensor,
     species: Tensor,
     weights: Sequence[Tensor],
-    spacing: float,
-    filter_grid: Sequence[Tensor],
-    power_grid: Sequence[Tensor],
+    cutoff: float,
     by_seen: bool,  # noqa: FBT001  # as in the schema
 ) -> list[Tensor]:
     found = [torch.empty_like(lengths), torch.empty_like(harmonics)]

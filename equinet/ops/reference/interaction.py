@@ -14,40 +14,38 @@ def interaction(
     receiver: Tensor,
     species: Tensor,
     weights: Sequence[Tensor],
-    spacing: float,
-    filter_grid: Sequence[Tensor],
-    power_grid: Sequence[Tensor],
+    cutoff: float,
 ) -> Tensor:
     """Return the new features [lm, N, C] of a layer, see :func:`equinet.ops.native.interaction`.
 
     Example:
         >>> features, one = torch.ones(1, 1, 1), torch.ones(1, 1, 1)
-        >>> weights = [torch.ones(6, 1), one, one, one, one[None], one[None]]
         >>> nothing, nowhere = torch.ones(0), torch.zeros(0, dtype=torch.int64)
+        >>> weights = [torch.ones(6, 1), one, one, one, one[None], one[None], *[nothing] * 9]
         >>> interaction(features, nothing, nothing[:, None], nowhere, nowhere,
-        ...             torch.tensor([0]), weights, 1.0, [], [])
+        ...             torch.tensor([0]), weights, 5.0)
         tensor([[[1.]]])
     """
-    rows, up, down, update, residual, powers = weights
+    rows, up, down, update, residual, powers = weights[:6]
+    sample, project, half, power_sample, power_project = weights[10:]
     order, degrees = powers.shape[1], down.shape[0]
     samples = _mix(features, up).movedim(0, 1)
-    radial = _spline(lengths, rows, spacing).unflatten(1, (degrees, -1))
+    radial = _spline(lengths, rows, cutoff).unflatten(1, (degrees, -1))
     filters = harmonics.unsqueeze(2) * radial[:, _degrees(degrees)]
-    if filter_grid:
-        sample, project, half = filter_grid
+    if len(half):
         samples = sample @ samples
         # Harmonics of odd degree change sign at the opposite point.
         signs = (-1.0) ** _degrees(degrees)
         filters = torch.cat([half, half * signs]).to(half) @ filters
     sums = torch.zeros(len(species), *filters.shape[1:], dtype=features.dtype)
     sums = sums.index_add(0, receiver, filters * samples[sender])
-    density = _mix((project @ sums if filter_grid else sums).movedim(1, 0), down)
+    density = _mix((project @ sums if len(half) else sums).movedim(1, 0), down)
     own = powers[species][:, :, _degrees(powers.shape[2])].permute(1, 2, 0, 3)
     messages = own[0] * density[: own.shape[1]]
     for power in range(2, order + 1):
-        at_points = torch.einsum("pi,inc->pnc", power_grid[0], density)
+        at_points = torch.einsum("pi,inc->pnc", power_sample, density)
         messages = messages + own[power - 1] * torch.einsum(
-            "ip,pnc->inc", power_grid[1], at_points**power
+            "ip,pnc->inc", power_project, at_points**power
         )
     kept = residual.shape[1]
     matrices = residual[species][:, _degrees(kept)]
@@ -66,10 +64,10 @@ def _mix(x: Tensor, matrices: Tensor) -> Tensor:
     return x @ matrices[_degrees(len(matrices))]
 
 
-def _spline(lengths: Tensor, rows: Tensor, spacing: float) -> Tensor:
+def _spline(lengths: Tensor, rows: Tensor, cutoff: float) -> Tensor:
     """Evaluate the polynomials of degree 5 through values, slopes and curvatures: [E, K]."""
     last = len(rows) // 3 - 1
-    knot = (lengths / spacing).clamp(max=last)
+    knot = (lengths * (last / cutoff)).clamp(max=last)
     interval = knot.detach().long().clamp(max=last - 1)
     t = (knot - interval).unsqueeze(1)
     (a, da, dda), (b, db, ddb) = (
