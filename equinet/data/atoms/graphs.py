@@ -77,7 +77,7 @@ def to_graph(
         edge_index, edge_shift = moving(frame)
     sender, receiver = edge_index
     vectors = frame.positions[sender] - frame.positions[receiver] + edge_shift @ frame.cell
-    clash = np.flatnonzero((vectors * vectors).sum(axis=1) < _SAME_PLACE**2)
+    clash = np.flatnonzero(np.einsum("ei,ei->e", vectors, vectors) < _SAME_PLACE**2)
     if clash.size:
         first, second = int(receiver[clash[0]]), int(sender[clash[0]])
         raise DataError(

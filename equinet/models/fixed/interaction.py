@@ -111,8 +111,8 @@ def _grid(lmax: int, lmax_out: int, degree: int) -> list[Tensor]:
         degree: Polynomial degree that the points integrate exactly.
 
     Returns:
-        Matrix [P, lm] to samples, matrix [lm_out, P] from samples, and the harmonics [P / 2, lm_out]
-        at the first of each pair of opposite points.
+        Matrix [P, lm] to samples, matrix [lm_out, P] from samples, and the harmonics
+        [P / 2, lm_out] at the first of each pair of opposite points.
     """
     points, weights = antipodal_quadrature(degree)
     harmonics = spherical_harmonics(lmax_out, points)

@@ -13,6 +13,7 @@ from equinet.models.fixed.interaction import FixedInteraction, Tape
 from equinet.models.fixed.pieces import Piece, split
 from equinet.nn import edge_vectors
 from equinet.ops import native
+from equinet.ops.native import gaunt_network
 
 # Atoms of a piece: their features, samples and radial weights stay in the cache of a core.
 PIECE = 256
@@ -112,16 +113,10 @@ class FixedMACEGaunt:
             [G, 3, 3] over edges of vector times slope, in these units.
         """
         if len(species) > PIECE:
-            vectors = edge_vectors(pos, cell, batch, edge_index, edge_shift)
-            places = _places(pos, cell, batch)
-            pieces, order = split(species, edge_index, places, PIECE)
-            found, slopes = _PieceRun(self, pieces, vectors.to(self.dtype)).run(gradient=gradient)
-            energies = torch.empty_like(found, dtype=torch.float64)
-            energies[order] = found.double()
-            if slopes is None:
-                return energies, None, None
-            return energies, *_collect(vectors, slopes.double(), batch, edge_index, len(cell))
-        found = native.gaunt_network.evaluate(
+            return self._in_pieces(
+                species, pos, cell, batch, edge_index, edge_shift, gradient=gradient
+            )
+        found = gaunt_network.evaluate(
             (pos, cell, batch, *edge_index, edge_shift),
             species,
             self.embedding,
@@ -130,7 +125,28 @@ class FixedMACEGaunt:
             self.cutoff,
             gradient=gradient,
         )
-        return (*found,) if gradient else (found[0], None, None)
+        return (found[0], found[1], found[2]) if gradient else (found[0], None, None)
+
+    def _in_pieces(
+        self,
+        species: Tensor,
+        pos: Tensor,
+        cell: Tensor,
+        batch: Tensor,
+        edge_index: Tensor,
+        edge_shift: Tensor,
+        *,
+        gradient: bool,
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Return the same for a large system."""
+        vectors = edge_vectors(pos, cell, batch, edge_index, edge_shift)
+        pieces, order = split(species, edge_index, _places(pos, cell, batch), PIECE)
+        found, slopes = _PieceRun(self, pieces, vectors.to(self.dtype)).run(gradient=gradient)
+        energies = torch.empty_like(found, dtype=torch.float64)
+        energies[order] = found.double()
+        if slopes is None:
+            return energies, None, None
+        return energies, *_collect(vectors, slopes.double(), batch, edge_index, len(cell))
 
 
 class _PieceRun:

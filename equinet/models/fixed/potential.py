@@ -63,8 +63,8 @@ class FixedPotential:
         energy = np.bincount(batch, atomic, len(cell))
         energy += np.bincount(batch, self._references[species], len(cell))
         results = {"energy": torch.from_numpy(energy)}
-        if forces:
+        if forces and by_pos is not None:
             results["forces"] = (by_pos * self.model.scale).to(pos.dtype)
-        if stress:
+        if stress and virial is not None:
             results["stress"] = stress_of(virial * self.model.scale, cell).to(pos.dtype)
         return results

@@ -26,9 +26,9 @@ def evaluate(
         embedding: First features [species, C].
         weights: Weights of all layers one after the other, see
             :mod:`equinet.ops.native.interaction`.
-        readouts: Three tensors for each layer: matrix [H, C] of a hidden layer, the same transposed,
-            and the weights [1, H] of the energy; where there is no hidden layer, H is 0 and the
-            weights are [1, C].
+        readouts: Three tensors for each layer: matrix [H, C] of a hidden layer, the same
+            transposed, and the weights [1, H] of the energy; where there is no hidden layer, H is 0
+            and the weights are [1, C].
         cutoff: Cutoff radius, Å.
         gradient: Whether forces and virial are computed.
 
@@ -59,7 +59,7 @@ def _allocate(
     weights: Sequence[Tensor],
     readouts: Sequence[Tensor],
     cutoff: float,
-    gradient: bool,  # noqa: FBT001  # as in the schema
+    gradient: bool,
 ) -> list[Tensor]:
     energies = positions.new_empty(positions.shape[0])
     return [energies, torch.empty_like(positions), torch.empty_like(cells)][: 3 if gradient else 1]

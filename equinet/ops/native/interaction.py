@@ -1,21 +1,21 @@
 """A layer of message passing at fixed weights by the native ops: autograd does not see them.
 
-Functions on the sphere have components lm and channels. Features between layers are stored component
-by component, [lm, atoms, C], so that a map of channels is one matrix product for each component.
+Functions on the sphere have components lm and channels. Features between layers are stored
+component by component, [lm, atoms, C], so that a map of channels is one matrix product for each.
 
 The weights of a layer are, in this order,
 
-* ``rows`` [3 (intervals + 1), degrees · C'] of the splines of the radial functions up to the cutoff,
-  see :mod:`equinet.ops.native.radial_spline`,
-* matrices ``up`` [l, C, C'] for the features that the convolution reads, ``down`` [l, C', C] for its
-  result, the density, and ``update`` [l, C, C] for the sum of powers of the density,
+* ``rows`` [3 (intervals + 1), degrees · C'] of the splines of the radial functions up to the
+  cutoff, see :mod:`equinet.ops.native.radial_spline`,
+* matrices ``up`` [l, C, C'] for the features that the convolution reads, ``down`` [l, C', C] for
+  its result, the density, and ``update`` [l, C, C] for the sum of powers of the density,
 * ``residual`` [species, l, C, C] for the features of the atom itself, which are added,
 * ``powers`` [species, power, l, C], the weights of the powers 1, 2, … of the density,
 * the four kinds of matrices transposed, for the gradient,
-* the grid of the convolution, points on the sphere where functions are multiplied: matrices [points,
-  lm] to samples and [lm, points] from them, and the harmonics of the filter at the first half of the
-  points, see :mod:`equinet.ops.native.filter_sum`; three empty tensors where only features of degree
-  0 are read, and
+* the grid of the convolution, points on the sphere where functions are multiplied: matrices
+  [points, lm] to samples and [lm, points] from them, and the harmonics of the filter at the first
+  half of the points, see :mod:`equinet.ops.native.filter_sum`; three empty tensors where only
+  features of degree 0 are read, and
 * the two matrices of the grid of the powers, empty where there is no power but the first.
 """
 
@@ -148,7 +148,7 @@ def _allocate_gradients(
     species: Tensor,
     weights: Sequence[Tensor],
     cutoff: float,
-    by_seen: bool,  # noqa: FBT001  # as in the schema
+    by_seen: bool,
 ) -> list[Tensor]:
     found = [torch.empty_like(lengths), torch.empty_like(harmonics)]
     if by_seen:
