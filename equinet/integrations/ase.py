@@ -136,7 +136,7 @@ class EquinetCalculator(Calculator):
 
         Args:
             atoms: Structure to compare with that of the previous call.
-            tol: Largest difference that is no change, 0 by default.
+            tol: Largest difference between numbers that count as equal; 0 compares exactly.
         """
         known = self.atoms
         if known is None:

@@ -14,7 +14,7 @@ import pytest
 import torch
 from ase import Atoms, units
 from ase.build import bulk, fcc111, molecule
-from ase.calculators.calculator import PropertyNotImplementedError
+from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
 from ase.calculators.fd import calculate_numerical_forces, calculate_numerical_stress
 from ase.constraints import FixAtoms
 from ase.filters import FrechetCellFilter
@@ -213,6 +213,45 @@ def test_unchanged_atoms_are_not_computed_again(model, monkeypatch):
     atoms.get_stress()
     atoms.set_initial_charges([1.0] * len(atoms))
     atoms.get_potential_energy()
+
+
+@pytest.mark.parametrize("tol", [0.0, 1e-3])
+def test_changes_are_those_that_ase_finds(model, tol):
+    calculator = EquinetCalculator(model)
+    atoms = STRUCTURES["crystal"].copy()
+    assert set(calculator.check_state(atoms)) == set(all_changes)
+    changes = [
+        lambda _: None,
+        lambda changed: changed.positions.__iadd__(1e-6),
+        lambda changed: changed.positions.__iadd__(0.1),
+        lambda changed: changed.positions.fill(np.nan),
+        lambda changed: changed.set_cell(changed.cell * 1.02),
+        lambda changed: changed.symbols.__setitem__(0, "O"),
+        lambda changed: changed.set_pbc((True, True, False)),
+        lambda changed: changed.__delitem__(1),
+        lambda changed: changed.set_initial_charges([1.0] * len(changed)),
+    ]
+    for change in changes:
+        calculator.atoms, changed = atoms.copy(), atoms.copy()
+        change(changed)
+        found = calculator.check_state(changed, tol)
+        assert set(found) == set(Calculator.check_state(calculator, changed, tol))
+
+
+def test_the_fixed_form_is_made_once_and_only_where_it_is_used(model, monkeypatch):
+    made, fixed = [], MACEGaunt.fixed
+    monkeypatch.setattr(MACEGaunt, "fixed", lambda self: made.append(self) or fixed(self))
+    atoms = STRUCTURES["crystal"].copy()
+    atoms.calc = EquinetCalculator(model)
+    assert not made
+    atoms.get_forces()
+    atoms.rattle(0.01)
+    atoms.get_forces()
+    assert made == [atoms.calc.model]
+    compiled = EquinetCalculator(model)
+    monkeypatch.setattr(MACEGaunt, "is_compiled", True)
+    compiled.get_forces(atoms)
+    assert len(made) == 1
 
 
 def test_the_calculator_keeps_its_own_copy(model):
