@@ -250,4 +250,4 @@ def _are_equal(known: np.ndarray, value: Any, tol: float) -> bool:
     array = np.asarray(value)
     if known.shape != array.shape:
         return False
-    return bool((np.abs(known - array) <= tol).all() if tol else (known == array).all())
+    return bool((np.abs(np.subtract(known, array, dtype=float)) <= tol).all())
