@@ -23,17 +23,16 @@ class Piece:
     Attributes:
         atoms: Numbers of the atoms, N of them.
         species: Species [N] of the atoms.
-        others: Numbers [S - N] of the atoms outside of the piece that send to it; None if there
-            are none because the piece is the whole system.
-        edges: Numbers [E] of the edges that end at the atoms; None for all edges.
+        others: Numbers [S - N] of the atoms outside of the piece that send to it.
+        edges: Numbers [E] of the edges that end at the atoms.
         sender: Place [E] of each edge's sender among the atoms of the piece and the others.
         receiver: Place [E] of each edge's receiver in the piece.
     """
 
     atoms: slice
     species: Int[Tensor, " node"]
-    others: Int[Tensor, " other"] | None
-    edges: Int[Tensor, " edge"] | None
+    others: Int[Tensor, " other"]
+    edges: Int[Tensor, " edge"]
     sender: Int[Tensor, " edge"]
     receiver: Int[Tensor, " edge"]
 
@@ -42,15 +41,8 @@ class Piece:
         """Number N of atoms in the piece."""
         return len(self.species)
 
-    @property
-    def reads(self) -> int:
-        """Number S of atoms that the piece reads."""
-        return self.size + (0 if self.others is None else len(self.others))
-
     def read(self, features: Float[Tensor, "lm atom channel"]) -> Float[Tensor, "lm seen channel"]:
         """Take the features of the atoms that the piece reads from those of all atoms."""
-        if self.others is None:
-            return features
         return torch.cat([features[:, self.atoms], features[:, self.others]], dim=1)
 
     def add(
@@ -58,8 +50,7 @@ class Piece:
     ) -> None:
         """Add to the features of all atoms what the piece has for those that it reads."""
         features[:, self.atoms] += seen[:, : self.size]
-        if self.others is not None:
-            features.index_add_(1, self.others, seen[:, self.size :])
+        features.index_add_(1, self.others, seen[:, self.size :])
 
 
 def split(
