@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-# What a model reads of a structure.
+# Attributes of a structure that models read.
 _READ = ("positions", "numbers", "cell", "pbc")
 
 

@@ -23,7 +23,7 @@ class Tape:
     Attributes:
         piece: Atoms that were evaluated.
         edges: Edges between them.
-        tensors: What the native op has kept.
+        tensors: Tensors that the native op has kept for its gradient.
     """
 
     piece: Piece
