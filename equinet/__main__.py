@@ -12,6 +12,7 @@ from typing import Any
 
 import equinet
 from equinet.command_line import bench, data, doctor, oc20, report, zoo
+from equinet.command_line.parser import Parser
 from equinet.errors import EquinetError
 
 _VERBS = (report, doctor, data, oc20, zoo, bench)
@@ -27,7 +28,7 @@ _COMPLETE = "complete"
 
 def build_parser() -> argparse.ArgumentParser:
     """Build the parser of all verbs; each verb sets ``run`` to a function that yields lines."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="equinet",
         description="Equivariant networks. equinet VERB --help describes a verb and its options.",
     )

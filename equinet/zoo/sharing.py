@@ -128,11 +128,16 @@ def _read(source: str, name: str) -> bytes:
             content: bytes = answer.read(_LARGEST[name] + 1)
     except (OSError, http.client.HTTPException) as error:
         raise DataError(
-            f"{place} cannot be read ({error}); give the folder or the address that holds it"
+            f"{place} cannot be read ({_reason(error)}); give the folder or the address that holds "
+            "it"
         ) from error
     if len(content) > _LARGEST[name]:
         raise DataError(f"{place} is larger than {_LARGEST[name]} bytes, which no model here is")
     return content
+
+
+def _reason(error: Exception) -> str:
+    return (isinstance(error, OSError) and error.strerror) or str(error)
 
 
 def _page(name: str, card: Mapping[str, Any]) -> Iterator[str]:

@@ -165,12 +165,51 @@ def test_list_and_verify_without_names_cover_the_zoo(capsys):
     assert listed
 
 
-@pytest.mark.parametrize("arguments", [[], ["nonsense"], ["zoo"], ["zoo", "info"]])
-def test_wrong_usage_exits_with_2(arguments, capsys):
+@pytest.mark.parametrize(
+    ("typed", "sentence"),
+    [
+        ("", "equinet: VERB is missing; choose from train, evaluate, "),
+        ("trian", "equinet: VERB 'trian' is unknown: did you mean 'train', of train, "),
+        ("zoo", "equinet zoo: ACTION is missing; choose from list, info, "),
+        ("zoo inf", "equinet zoo: ACTION 'inf' is unknown: did you mean 'info', of list, "),
+        ("zoo info", "equinet zoo info: MODEL is missing; type equinet zoo info MODEL"),
+        (
+            "zoo pull a",
+            "equinet zoo pull: --out is missing; type equinet zoo pull SOURCE --out OUT",
+        ),
+        ("zoo pull a --ouy b", "equinet zoo pull: there is no option --ouy; did you mean '--out'?"),
+        ("zoo list --a=1", "there is no option --a; equinet zoo list --help lists all"),
+        ("zoo list a", "equinet zoo list: there is no argument a; type equinet zoo list"),
+        (
+            "zoo fallback",
+            "equinet zoo fallback: KNOWN, OTHER, --train and --out are missing; type ",
+        ),
+        ("zoo import a --from b", "--from 'b' is unknown: choose from mace"),
+        ("bench --dtype", "equinet bench: --dtype has no value; write one behind it"),
+        ("bench --lmax two", "equinet bench: --lmax 'two' is not a whole number; give one"),
+        ("data lint a --closest=b", "equinet data lint: --closest 'b' is not a number; give one"),
+    ],
+)
+def test_wrong_usage_is_answered_in_one_sentence_and_exits_with_2(typed, sentence, capsys):
     with pytest.raises(SystemExit) as caught:
-        entry.main(arguments)
+        entry.main(typed.split())
     assert caught.value.code == 2
-    assert "usage: equinet" in capsys.readouterr().err
+    out, err = capsys.readouterr()
+    assert not out
+    assert sentence in err
+    assert err.startswith("equinet")
+    assert err.count("\n") == 1
+
+
+def test_an_abbreviated_option_and_a_negative_number_are_taken():
+    arguments = entry.build_parser().parse_args(["data", "lint", "a", "--clos", "-1"])
+    assert arguments.closest == -1.0
+
+
+def test_what_argparse_says_otherwise_is_handed_on_with_a_way_to_more(capsys):
+    with pytest.raises(SystemExit):
+        entry.main(["data", "lint", "a", "--energy", "2"])
+    assert "ambiguous option: --energy" in capsys.readouterr().err
 
 
 def test_training_is_a_verb_that_answers_a_typo_without_importing_the_training():
