@@ -283,7 +283,9 @@ def _logger(node: Mapping[str, Any], name: str, directory: RunDirectory) -> Any:
     try:
         return configuration.instantiate(node, f"logger.{name}", save_dir=directory.path)
     except ModuleNotFoundError:
-        _log.info("Logger   %s is not installed and left out: pip install 'equinet[log]'", name)
+        _log.info(
+            "Logger   %s is not installed and left out: pip install '.[log]' in the clone", name
+        )
         return None
 
 

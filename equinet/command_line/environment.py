@@ -24,13 +24,16 @@ REQUIRED = (
 )
 
 OPTIONAL: Mapping[str, tuple[str, str]] = {
-    "ase": ("reading files, the embedded set, the calculator", "pip install 'equinet[atoms]'"),
-    "vesin": ("neighbor lists", "pip install 'equinet[atoms]'"),
-    "scikit-image": ("superpixels", "pip install 'equinet[images]'"),
-    "scikit-learn": ("digits without a download", "pip install 'equinet[images]'"),
-    "lmdb": ("LMDB files", "pip install 'equinet[oc20]'"),
-    "tensorboard": ("the TensorBoard log", "pip install 'equinet[log]'"),
-    "wandb": ("the Weights & Biases log", "pip install 'equinet[log]'"),
+    "ase": (
+        "reading files, the embedded set, the calculator",
+        "pip install '.[atoms]' in the clone",
+    ),
+    "vesin": ("neighbor lists", "pip install '.[atoms]' in the clone"),
+    "scikit-image": ("superpixels", "pip install '.[images]' in the clone"),
+    "scikit-learn": ("digits without a download", "pip install '.[images]' in the clone"),
+    "lmdb": ("LMDB files", "pip install '.[oc20]' in the clone"),
+    "tensorboard": ("the TensorBoard log", "pip install '.[log]' in the clone"),
+    "wandb": ("the Weights & Biases log", "pip install '.[log]' in the clone"),
     "matscipy": ("vesin lists the neighbors", ""),
     "torch-scatter": ("torch itself reduces segments", ""),
 }

@@ -22,7 +22,7 @@ try:
     from ase.stress import full_3x3_to_voigt_6_stress
 except ImportError as error:
     raise BackendError(
-        "the ASE calculator needs ASE, which is not installed: pip install 'equinet[atoms]'"
+        "the ASE calculator needs ASE, which is not installed: pip install '.[atoms]' in the clone"
     ) from error
 
 if TYPE_CHECKING:

@@ -139,7 +139,7 @@ def test_missing_packages_come_with_a_way_to_get_them(monkeypatch):
     monkeypatch.setattr(environment, "version", lambda _: None)
     lines = list(doctor.describe_packages())
     assert "torch ABSENT" in lines[0]
-    assert any("ase" in line and "pip install 'equinet[atoms]'" in line for line in lines)
+    assert any("ase" in line and "pip install '.[atoms]'" in line for line in lines)
     assert any("torch-scatter absent (not needed" in line for line in lines)
 
 

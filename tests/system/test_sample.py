@@ -159,7 +159,7 @@ def test_damaged_parts_are_named(run, tmp_path):
 
 def test_without_rdkit_the_rest_is_written(run, tmp_path, monkeypatch, caplog):
     def refuse() -> None:
-        raise BackendError("rdkit is not installed; pip install 'equinet[molecules]'")
+        raise BackendError("rdkit is not installed; pip install '.[molecules]'")
 
     monkeypatch.setattr(sample, "rdkit", refuse)
     monkeypatch.setattr("equinet.evaluation.molecules.judge.rdkit_library", refuse)

@@ -42,7 +42,7 @@ def ase_library() -> Any:
         import ase.io
     except ImportError as error:
         raise BackendError(
-            "atomistic data need ASE, which is not installed: pip install 'equinet[atoms]'"
+            "atomistic data need ASE, which is not installed: pip install '.[atoms]' in the clone"
         ) from error
     return ase
 

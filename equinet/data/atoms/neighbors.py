@@ -125,6 +125,6 @@ def _vesin() -> Any:
         import vesin
     except ImportError as error:
         raise BackendError(
-            "neighbor lists need vesin, which is not installed: pip install 'equinet[atoms]'"
+            "neighbor lists need vesin, which is not installed: pip install '.[atoms]' in the clone"
         ) from error
     return vesin

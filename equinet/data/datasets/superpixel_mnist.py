@@ -224,7 +224,7 @@ def _small_digits() -> dict[str, tuple[UInt8[np.ndarray, "image row column"], np
     except ImportError as error:
         raise BackendError(
             "the embedded digits need scikit-learn and scikit-image, which are not installed: "
-            "pip install 'equinet[images]'"
+            "pip install '.[images]' in the clone"
         ) from error
     digits = load_digits()
     images = np.stack([resize(image / 16, (_SIDE, _SIDE), order=1) for image in digits.images])

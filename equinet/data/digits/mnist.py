@@ -118,7 +118,7 @@ def _small_digits() -> Digits:
     except ModuleNotFoundError as error:
         raise DataError(
             "there is neither MNIST nor scikit-learn, whose digits could stand in: give data.root, "
-            "or pip install 'equinet[images]'"
+            "or pip install '.[images]' in the clone"
         ) from error
     found = bundled()
     small = torch.from_numpy(found.images / 16).unsqueeze(1)

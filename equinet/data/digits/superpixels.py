@@ -279,6 +279,6 @@ def _slic() -> Any:
     except ImportError as error:
         raise BackendError(
             "superpixels are cut by scikit-image, which is not installed: "
-            "pip install 'equinet[images]'"
+            "pip install '.[images]' in the clone"
         ) from error
     return slic

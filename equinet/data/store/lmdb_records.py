@@ -154,7 +154,7 @@ def _transaction(path: Path) -> Iterator[Any]:
         import lmdb
     except ImportError as error:
         raise BackendError(
-            "LMDB files need lmdb, which is not installed: pip install 'equinet[oc20]'"
+            "LMDB files need lmdb, which is not installed: pip install '.[oc20]' in the clone"
         ) from error
     try:
         environment = lmdb.open(

@@ -29,7 +29,7 @@ def rdkit_library() -> ModuleType:
     except ImportError as error:
         raise BackendError(
             "rdkit is not installed, which validity and SDF files need; "
-            "pip install 'equinet[molecules]'"
+            "pip install '.[molecules]' in the clone"
         ) from error
     log: Any = RDLogger
     log.DisableLog("rdApp.*")
