@@ -52,6 +52,10 @@ def test_a_tutorial_is_listed_and_its_pictures_are_there(name):
         assert 0 < (tutorials.FOLDER / picture).stat().st_size < 100_000
 
 
+def test_the_examples_of_porting_run():
+    exec(tutorials.program((ROOT / "docs" / "port.md").read_text()), {})  # noqa: S102 - our own page
+
+
 def test_a_step_that_fails_ends_the_tutorial(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(tutorials, "FOLDER", tmp_path)
     (tmp_path / "bad.md").write_text("```bash\nfalse\n```\n```python\nprint('on')\n```\n")
