@@ -8,7 +8,7 @@ from equinet.evaluation import published_properties, published_rows
 
 ROOT = Path(__file__).resolve().parents[1]
 _COMPACT = 4  # digits of a figure
-_WIDEST = 6  # number of columns of errors
+_SHORT = {"rmse": "RMSE", "mae": "MAE", "mse": "MSE", "efwt": "EFwT", "ewt": "EwT"}
 
 # Errors as published, by experiment and test set: name with source, and errors by metric.
 _PUBLISHED = {
@@ -49,7 +49,7 @@ def _trained(experiment: str, entries: Sequence[dict]) -> Iterator[str]:
     for split in dict.fromkeys(entry["split"] for entry in entries):
         found = [entry for entry in entries if entry["split"] == split]
         units = {entry["metric"]: entry["unit"] for entry in found}
-        metrics = sorted(units, key=lambda name: name.endswith("per_atom"))[:_WIDEST]
+        metrics = [name for name in units if not name.endswith("per_atom")]
         rows = {entry["run"]: f"{entry['train_seconds'] / 60:.0f} min" for entry in found}
         values = {(entry["run"], entry["metric"]): entry["value"] for entry in found}
         yield from ("", f"**{split}**, {found[0]['structures']} structures", "")
@@ -106,6 +106,10 @@ def _commands(entries: Sequence[dict]) -> Iterator[str]:
         yield from (f"**{entry['run']}**, {about}:", "", "```bash", *commands, "```", "")
         yield from [entry["note"], ""] if entry.get("note") else []
     yield "</details>"
+
+
+def _plain(metric: str) -> str:
+    return " ".join(_SHORT.get(word, word) for word in metric.split("_"))
 
 
 def _of(entry: dict) -> str:

@@ -27,22 +27,16 @@ def written(annotation: Any) -> str:
         return " | ".join(f'"{choice}"' for choice in typing.get_args(annotation))
     if origin in {typing.Union, types.UnionType}:
         return " | ".join(written(each) for each in typing.get_args(annotation))
-    if annotation is type(None):
-        return "None"
-    if isinstance(annotation, typing.ForwardRef):
-        return annotation.__forward_arg__
-    return (
-        inspect.formatannotation(annotation)
-        if origin
-        else getattr(annotation, "__name__", str(annotation))
-    )
+    if origin:
+        return inspect.formatannotation(annotation)
+    name = getattr(annotation, "__forward_arg__", getattr(annotation, "__name__", str(annotation)))
+    return "None" if name == "NoneType" else name
 
 
 def _add_types(
     _app: Any, _what: str, _name: str, owner: Any, _options: Any, lines: list[str]
 ) -> None:
-    """Turn ``name: text`` into ``name (type): text`` between Args and the next section."""
-    owner, lines = event[3], event[5]
+    """Turn ``name: text`` into the same with its type between Args and the next section."""
     try:
         parameters = inspect.signature(owner).parameters
     except (TypeError, ValueError):
@@ -55,7 +49,7 @@ def _add_types(
             annotation = parameters[entry[2]].annotation
             if annotation is not inspect.Parameter.empty:
                 kind = written(annotation)
-                lines[number] = f"    {entry[2]} ({kind}): {line[entry.end() :]}"
+                lines[number] = f"    {entry[2]} (``{kind}``): {line[entry.end() :]}"
 
 
 def setup(app: Any) -> dict[str, bool]:
