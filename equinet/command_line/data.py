@@ -153,10 +153,11 @@ def show_info(arguments: argparse.Namespace) -> Iterator[str]:
             continue
         parts = find_parts(source)
         kind = type(parts[0]).__name__.removesuffix("Part")
-        yield f"{source}: {len(parts)} parts of kind {kind}, not converted yet"
+        yield f"{source}: {_count(len(parts), 'part')} of kind {kind}, not converted yet"
         yield f"  first                    {parts[0].name}"
         found = _first_frames(source, units)
-        yield from _survey(f"first {_SURVEYED} frames at most", found, units)
+        some = f"first {_SURVEYED} frames" if len(found) == _SURVEYED else source.name
+        yield from _survey(some, found, units)
 
 
 def _first_frames(source: Path, units: "Units") -> "list[Frame]":

@@ -65,7 +65,7 @@ def test_sources_are_described_and_checked_as_they_are(root, capsys):
     status, lines, _ = command(capsys, "info", root / "s2ef_train")
     assert (status, lines[0]) == (
         0,
-        f"{root}/s2ef_train: 1 parts of kind S2EF, not converted yet",
+        f"{root}/s2ef_train: 1 part of kind S2EF, not converted yet",
     )
     assert command(capsys, "lint", root / "s2ef_val_id")[0] == 0
     status, lines, _ = command(capsys, "lint", root / "s2ef_train", "--largest-force", 70)
@@ -134,7 +134,7 @@ def test_several_sources_are_described_and_checked_in_one_call(root, capsys):
     places = [root / name for name in ("s2ef_val_id", "s2ef_train")]
     _, lines, _ = command(capsys, "info", *places)
     assert [line for line in lines if "not converted yet" in line] == [
-        f"{place}: 1 parts of kind S2EF, not converted yet" for place in places
+        f"{place}: 1 part of kind S2EF, not converted yet" for place in places
     ]
     status, lines, err = command(capsys, "lint", *places)
     assert status == 1

@@ -97,7 +97,7 @@ def _length(survey: Survey, units: Units) -> str:
     unit = ""
     if near.least > _LOOSE and not near.only_noble:
         unit = "bohr"
-    elif near.most < _NM:
+    elif near.least > 0 and near.most < _NM:
         unit = "nm"
     if unit and units.length == "angstrom":
         return (

@@ -86,6 +86,13 @@ def test_wrong_units_and_signs_are_named_with_the_option_that_mends_them(factors
         assert words in said[kind]
 
 
+def test_atoms_in_one_place_are_not_taken_for_another_unit():
+    frames = methanes()
+    for frame in frames:
+        frame.positions[1] = frame.positions[0]
+    assert "methane 0: two atoms are at 0.00" in suspicions(Survey.of(frames))["close atoms"]
+
+
 def test_the_sign_is_found_without_energies():
     frames = [replace(frame, energy=None, forces=-frame.forces) for frame in methanes()]
     assert "forces pull short bonds together" in suspicions(Survey.of(frames))["sign"]
