@@ -88,12 +88,14 @@ def _bonds(frame: Frame) -> dict[tuple[int, int], Float64[np.ndarray, "2 bonds"]
     )
     vectors = frame.positions[sender] - frame.positions[receiver] + shift @ frame.cell
     lengths = np.linalg.norm(vectors, axis=1)
-    close = (lengths < _REACH * (radii[sender] + radii[receiver])) & (sender < receiver)
+    # Atoms in one place have no direction; other suspicions name them.
+    apart = (lengths > 0) & (lengths < _REACH * (radii[sender] + radii[receiver]))
+    close = apart & (sender < receiver)
     sender, receiver, vectors, lengths = (x[close] for x in (sender, receiver, vectors, lengths))
     if frame.forces is None:
         return {}
-    apart = frame.forces[sender] - frame.forces[receiver]
-    forces = (apart * vectors).sum(axis=1) / lengths / 2
+    pull = frame.forces[sender] - frame.forces[receiver]
+    forces = (pull * vectors).sum(axis=1) / lengths / 2
     kinds = np.sort(np.stack([frame.numbers[sender], frame.numbers[receiver]]), axis=0)
     return {
         (int(a), int(b)): np.stack([lengths, forces])[:, (kinds == [[a], [b]]).all(axis=0)]
