@@ -127,6 +127,7 @@ def convert_source(arguments: argparse.Namespace) -> Iterator[str]:
     Raises:
         EquinetError: A frame cannot be used, or the source cannot be read.
     """
+    _check_there(arguments.source)  # before the slow imports of what follows
     units = _units(arguments)
     for name, source in _sources(arguments.source).items():
         store = arguments.store / name if name else arguments.store
@@ -215,13 +216,17 @@ def _count(number: int, what: str) -> str:
     return f"{number} {what}" + ("" if number == 1 else "s")
 
 
-def _sources(source: Path) -> dict[str, Path]:
-    """Return the splits of a folder of splits by name; any other source under an empty name."""
+def _check_there(source: Path) -> None:
     if not source.exists():
         raise DataError(
             f"{source}: not there; name a store, a folder or tar of S2EF pairs, an LMDB file or a "
             "file of frames"
         )
+
+
+def _sources(source: Path) -> dict[str, Path]:
+    """Return the splits of a folder of splits by name; any other source under an empty name."""
+    _check_there(source)
     from equinet.data.store import find_splits, is_store, s2ef_pairs
 
     if source.is_dir() and not is_store(source) and not s2ef_pairs(source):

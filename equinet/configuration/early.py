@@ -3,6 +3,7 @@
 What is found here is found again with the signatures; nothing depends on it but the waiting time.
 """
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -103,9 +104,9 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def _check_model(name: str) -> None:
-    """Refuse a model that is neither a folder nor in the zoo."""
-    if not Path(name).expanduser().exists():
-        # Imports torch, but not Lightning.
-        from equinet.zoo import find
-
-        find(name)
+    """Refuse a model that is neither a folder nor in the zoo, whose room would import torch."""
+    index = Path(__file__).parents[1] / "zoo" / "index.json"
+    names = [entry["name"] for entry in json.loads(index.read_text(encoding="utf-8"))]
+    if name not in names and not Path(name).expanduser().exists():
+        hint = did_you_mean(name, names) or f"; the zoo has {', '.join(names)}"
+        raise ConfigError(f"there is no folder or zoo model {name!r}{hint}")
