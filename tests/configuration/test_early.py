@@ -103,7 +103,9 @@ def test_a_file_that_is_not_there_is_named(tmp_path, words):
         ["train", "+experiment=nbody", "trainer.max_time=soon"],
         ["evaluate", "mace-gaunt-3bpa", "none.xyz"],
         ["evaluate", "mace-gaunt-3bpa", "none.xyz", "data.energy_unit=ev"],
+        ["evaluate", "mace-gaunt-3pba", "."],
         ["data", "info", "none.xyz"],
+        ["data", "convert", "none.xyz", "store"],
     ],
 )
 def test_nothing_slow_is_imported_for_a_mistake(tmp_path, words):
