@@ -38,3 +38,12 @@ napoleon_use_ivar = True
 
 results_page.write()
 options_page.write()
+
+
+def setup(app) -> None:  # noqa: ANN001 - Sphinx's application
+    """Leave out what Python says of the fields of named tuples, which are described above them."""
+    app.connect("autodoc-skip-member", _is_alias)
+
+
+def _is_alias(*event: object) -> bool | None:
+    return (getattr(event[3], "__doc__", None) or "").startswith("Alias for field") or None

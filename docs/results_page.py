@@ -55,7 +55,7 @@ def _trained(experiment: str, entries: Sequence[dict]) -> Iterator[str]:
         yield from ("", f"**{split}**, {found[0]['structures']} structures", "")
         yield from _table(
             rows,
-            {name: f"{name.replace('_', ' ')}, {units[name]}".rstrip(", ") for name in metrics},
+            {name: f"{_plain(name)}, {units[name]}".rstrip(", ") for name in metrics},
             values,
         )
         for name, errors in _published(experiment, split):

@@ -43,7 +43,7 @@ class OrientationGrid(NamedTuple):
 
     @property
     def degree(self) -> int:
-        """Design strength: means of polynomials up to this degree are exact."""
+        """Design strength, the degree up to which means of polynomials are exact."""
         degree = 0
         while _mean_of_degree(degree + 1, self.points, self.weights) < _ROUNDING:
             degree += 1
@@ -57,7 +57,7 @@ class OrientationGrid(NamedTuple):
 
     @property
     def frame(self) -> Float[Tensor, "O n"]:
-        """Dual frame [O, n]: reads a vector out of a signal, ``v = sum_o frame[o] f(o)``.
+        """Dual frame [O, n], which reads a vector out of a signal, ``v = sum_o frame[o] f(o)``.
 
         A vector v lifted to the signal ``v . o`` is read out as v, and a constant signal as zero,
         on every grid.
