@@ -279,6 +279,6 @@ def _world() -> Any:
     except ImportError as error:
         raise BackendError(
             "LAMMPS on several processes needs mpi4py, which is not installed: "
-            "pip install 'equinet[lammps]'"
+            "pip install '.[lammps]' in the clone"
         ) from error
     return MPI.COMM_WORLD

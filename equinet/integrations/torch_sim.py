@@ -16,8 +16,8 @@ try:
     from torch_sim.models.interface import ModelInterface
 except ImportError as error:
     raise BackendError(
-        "this module needs torch-sim, which is not installed: pip install 'equinet[torchsim]', "
-        "in Python 3.12 or newer"
+        "this module needs torch-sim, which is not installed: pip install '.[torchsim]' in the "
+        "clone, with Python 3.12 or newer"
     ) from error
 
 if TYPE_CHECKING:

@@ -81,7 +81,7 @@ def find_tables() -> Path:
     if found is None or not found.submodule_search_locations:
         raise DataError(
             "QM9 comes with the package qm9pack, which is not installed: pip install "
-            "'equinet[molecules]', or give a folder with its CSV files as data.root"
+            "'.[molecules]' in the clone, or give a folder with its CSV files as data.root"
         )
     return Path(found.submodule_search_locations[0]) / "data"
 
