@@ -370,7 +370,7 @@ def test_constraints_hold_and_hide_nothing(model, tmp_path):
 def test_without_ase_the_import_says_how_to_get_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "ase.calculators.calculator", None)
     monkeypatch.delitem(sys.modules, "equinet.integrations.ase")
-    with pytest.raises(BackendError, match=r"pip install 'equinet\[atoms\]'"):
+    with pytest.raises(BackendError, match=r"pip install '\.\[atoms\]'"):
         importlib.import_module("equinet.integrations.ase")
 
 

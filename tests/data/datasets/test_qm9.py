@@ -224,7 +224,7 @@ def test_mistakes_are_refused_in_one_sentence(make, changes, message):
 
 def test_an_absent_package_is_named_with_its_remedy(monkeypatch, cache):
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
-    with pytest.raises(DataError, match=r"pip install 'equinet\[molecules\]'"):
+    with pytest.raises(DataError, match=r"pip install '\.\[molecules\]'"):
         QM9(cache=cache).prepare()
 
 

@@ -146,7 +146,7 @@ def test_the_cache_is_used_and_made_anew_when_broken(tmp_path, monkeypatch, capl
 
 def test_without_scikit_image_the_message_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "skimage.segmentation", None)
-    with pytest.raises(BackendError, match=r"pip install 'equinet\[images\]'"):
+    with pytest.raises(BackendError, match=r"pip install '\.\[images\]'"):
         make_superpixels(images(1))
 
 
@@ -250,7 +250,7 @@ def test_without_root_and_network_small_digits_stand_in(tmp_path, monkeypatch, c
 @pytest.mark.usefixtures("offline")
 def test_without_scikit_learn_the_message_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
-    with pytest.raises(BackendError, match=r"scikit-learn.*equinet\[images\]"):
+    with pytest.raises(BackendError, match=r"scikit-learn.*\.\[images\]"):
         SuperpixelMNIST(cache=tmp_path).prepare()
 
 
