@@ -11,8 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import equinet
-from equinet.command_line import bench, data, doctor, oc20, report, zoo
-from equinet.command_line.parser import Parser
+from equinet.command_line import Parser, bench, data, doctor, oc20, report, zoo
 from equinet.errors import EquinetError
 
 _VERBS = (report, doctor, data, oc20, zoo, bench)

@@ -5,4 +5,6 @@ function of the parsed arguments that yields the lines to print. Modules that ar
 are imported inside these functions, so that ``--help`` is fast.
 """
 
-__all__ = ["bench", "data", "doctor", "oc20", "report", "zoo"]
+from equinet.command_line.parser import Parser
+
+__all__ = ["Parser", "bench", "data", "doctor", "oc20", "report", "zoo"]
