@@ -18,7 +18,7 @@ PARTS ?=
 FRACTION ?= 1
 SEED ?= 0
 soak: native ## kills, damaged files, full disks, load, processes and slow tests, up to an hour
-	PYTHONPATH=tests OMP_NUM_THREADS=1 $(RUN) -m soak $(PARTS) --fraction $(FRACTION) --seed $(SEED)
+	PYTHONPATH=$(CURDIR)/tests OMP_NUM_THREADS=1 $(RUN) -m soak $(PARTS) --fraction $(FRACTION) --seed $(SEED)
 
 LOWEST := build/lowest
 test-lowest: native ## the test suite with the lowest release of every dependency but torch
@@ -27,8 +27,10 @@ test-lowest: native ## the test suite with the lowest release of every dependenc
 	$(LOWEST)/bin/python -m pip install --quiet -r $(LOWEST)/requirements.txt
 	# Old releases warn of what newer ones have changed, and jaxtyping checks no shapes of packages
 	# that conftest.py has imported.
-	PYTHONPATH=. OMP_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest -n 2 -m "not slow" -p no:cacheprovider \
+	PYTHONPATH=$(CURDIR) OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= \
+		$(LOWEST)/bin/python -m pytest -n 2 -m "not slow" -p no:cacheprovider \
 		-W ignore::DeprecationWarning -W ignore::FutureWarning \
+		-W "ignore:The TorchScript type system:UserWarning" \
 		-o addopts="-q --strict-markers --import-mode=importlib"
 
 AUDIT := build/audit

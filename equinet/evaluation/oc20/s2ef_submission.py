@@ -131,7 +131,7 @@ def write_splits(path: str | Path, splits: Mapping[str, Mapping[str, np.ndarray]
         arrays |= {f"{name}_{key}": value for key, value in found.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as partial, partial.open("wb") as file:
-        np.savez_compressed(file, allow_pickle=False, **arrays)
+        np.savez_compressed(file, **arrays)
     return path
 
 
