@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -294,7 +295,7 @@ def _origin(card: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _headline(card: Mapping[str, Any]) -> str:
-    return f"{card['class']}, {card.get('parameters', 0):,} parameters, {card['dtype']}"
+    return f"{card['class']}, {card['parameters']:,} parameters, {card['dtype']}"
 
 
 def _symbols(elements: list[int]) -> str:
@@ -315,7 +316,9 @@ _SHOWN: Mapping[str, Callable[[Any], str]] = {"elements": _symbols, "pairs": _pa
 def _lines(name: str, value: Any, units: Mapping[str, str], depth: int = 1) -> Iterator[str]:
     """Yield the lines of an entry: nested entries indented, numbers with their unit."""
     start = f"{'  ' * depth}{name}"
-    value = _SHOWN[name](value) if name in _SHOWN else value
+    if name in _SHOWN:
+        with suppress(TypeError):  # what is damaged is shown as it is
+            value = _SHOWN[name](value)
     if isinstance(value, Mapping):
         yield start
         for key, item in value.items():

@@ -28,7 +28,7 @@ from equinet.data.atoms import (
     read_frames,
     to_graph,
 )
-from equinet.data.cache import git_blob_id
+from equinet.data.cache import fetch, git_blob_id
 from equinet.data.datasets import (
     IS2RE,
     OC20,
@@ -116,6 +116,7 @@ __all__ = [
     "check_archive",
     "edges_at_once",
     "evaluation_loader",
+    "fetch",
     "fingerprint",
     "fit_reference_energies",
     "frame_from_atoms",

@@ -1,6 +1,7 @@
 """The cache: the folder of files that equinet generates or downloads."""
 
 import hashlib
+import http.client
 import logging
 import os
 import urllib.request
@@ -13,6 +14,7 @@ from equinet.errors import DataError
 from equinet.files import (
     read_sealed_json,
     reading,
+    reason_of,
     remove_partials,
     whole_file,
     write_sealed_json,
@@ -122,7 +124,15 @@ def fetch(
 
     Raises:
         OSError: There is no network, or the server refuses.
-        DataError: The content has another checksum, is cut short, or is too large.
+        DataError: The content has another checksum, is cut short, or is too large, or the server
+            sends it from an address without protection.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder, "here already")
+        ...     _ = path.write_text("so that nothing is downloaded")
+        ...     fetch("https://models.example/file", path)
     """
     remove_partials(path.parent)
     if path.is_file():
@@ -130,11 +140,16 @@ def fetch(
     if not url.startswith("https://"):
         raise ValueError(f"url must start with https://, got {url!r}")
     with whole_file(path) as partial:
-        with (
-            urllib.request.urlopen(url, timeout=timeout) as answer,  # noqa: S310 - the address was checked to be https
-            partial.open("wb") as file,
-        ):
-            found = _copied(answer, file, url, largest)
+        try:
+            with (
+                urllib.request.urlopen(url, timeout=timeout) as answer,  # noqa: S310 - the address was checked to be https
+                partial.open("wb") as file,
+            ):
+                found = _copied(answer, file, url, largest)
+        except http.client.HTTPException as error:
+            raise DataError(
+                f"{url}: the download failed ({reason_of(error)}); repeat it"
+            ) from error
         if sha256 is not None and found != sha256:
             raise DataError(f"{url}: the content has SHA-256 {found}, not {sha256}")
         if blob_id is not None and git_blob_id(partial) != blob_id:
@@ -146,7 +161,10 @@ def fetch(
 def _copied(answer: Any, file: BinaryIO, url: str, largest: int) -> str:
     """Copy the answer of a server in pieces and return the SHA-256 of the content."""
     headers = getattr(answer, "headers", None) or {}
-    announced = int(headers.get("Content-Length") or -1)
+    if not getattr(answer, "url", url).startswith("https://"):
+        raise DataError(f"{url}: it leads to {answer.url}, which does not start with https://")
+    length = headers.get("Content-Length") or ""
+    announced = int(length) if length.isdecimal() else -1
     if announced > largest:
         raise DataError(f"{url}: {announced} bytes are announced, more than the {largest} accepted")
     digest, size = hashlib.sha256(), 0

@@ -1,6 +1,7 @@
 """Model cards: JSON descriptions of saved models."""
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,16 @@ WEIGHTS = "model.safetensors"
 CARD = "card.json"
 
 _UNITS = {"length": "Å", "energy": "eV", "forces": "eV/Å", "stress": "eV/Å³"}
-_REQUIRED = {"schema": int, "class": str, "arguments": dict, "dtype": str, "sha256": str}
+_REQUIRED = {
+    "schema": int,
+    "class": str,
+    "arguments": dict,
+    "units": dict,
+    "dtype": str,
+    "parameters": int,
+    "sha256": str,
+}
+_SHA256 = re.compile("[0-9a-f]{64}")
 _OWN = ("schema", "class", "arguments", "dtype", "parameters", "equinet", "sha256")
 
 
@@ -65,6 +75,8 @@ def read_card(folder: Path) -> dict[str, Any]:
             raise DataError(
                 f"{path} is not a model card: it has no {key!r} of type {kind.__name__}"
             )
+    if not _SHA256.fullmatch(card["sha256"]):
+        raise DataError(f"{path} is not a model card: its sha256 is {card['sha256'][:80]!r}")
     if card["schema"] != SCHEMA:
         raise DataError(
             f"{path} has schema {card['schema']}, this equinet {equinet.__version__} reads "

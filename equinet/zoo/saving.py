@@ -128,14 +128,14 @@ def load(
     folder = find(name_or_path)
     card = read_card(folder)
     try:
-        content = _read_weights(folder, _expected_hash(name_or_path, folder, card))
+        content = read_weights(folder, _expected_hash(name_or_path, folder, card))
     except DataError:
         # Another process may have saved a model between the two readings.
         again = read_card(folder)
         if again["sha256"] == card["sha256"]:
             raise
         card = again
-        content = _read_weights(folder, _expected_hash(name_or_path, folder, card))
+        content = read_weights(folder, _expected_hash(name_or_path, folder, card))
     # Parsing the bytes in memory rather than the file makes sure that they are those hashed.
     try:
         tensors = safetensors.torch.load(content)
@@ -200,10 +200,23 @@ def _expected_hash(name_or_path: str | Path, folder: Path, card: Mapping[str, An
     return str(card["sha256"])
 
 
-def _read_weights(folder: Path, sha256: str) -> bytes:
-    """Read the weights with a checksum, under the first of their two names that holds them."""
+def read_weights(folder: Path, sha256: str) -> bytes:
+    """Read the weights with a checksum, under the first of their two names that holds them.
+
+    Args:
+        folder: Model folder.
+        sha256: SHA-256 that the weights must have, hexadecimal.
+
+    Returns:
+        The content of the file.
+
+    Raises:
+        DataError: Neither file has the checksum, or can be read.
+    """
     found = ""
     for path in (folder / own_name(sha256), folder / WEIGHTS):
+        if path.exists() and not path.is_file():
+            raise DataError(f"{path} cannot be read: it is no file; copy it anew")
         try:
             content = path.read_bytes()
         except FileNotFoundError:

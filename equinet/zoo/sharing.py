@@ -1,18 +1,17 @@
 """Share models as folders: weights, card, checksums and a README, as model hubs lay them out."""
 
-import http.client
-import shutil
 import tempfile
-import urllib.request
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from equinet.errors import ConfigError, DataError
+from equinet.data import fetch
+from equinet.errors import ConfigError, DataError, EquinetError
 from equinet.files import write_bytes, writing
-from equinet.zoo.card import CARD, WEIGHTS, load_card
+from equinet.zoo.card import CARD, WEIGHTS, read_card
 from equinet.zoo.index import find
-from equinet.zoo.saving import load
+from equinet.zoo.saving import load, read_weights
 
 README = "README.md"
 """Name of the page that model hubs show."""
@@ -51,14 +50,11 @@ def push(name_or_path: str | Path, folder: str | Path) -> Path:
         ...     sorted(path.name for path in shared.iterdir())
         ['README.md', 'card.json', 'model.safetensors']
     """
-    source, target = find(name_or_path), _free(Path(folder))
-    load(name_or_path)  # refuses damaged models
-    page = "\n".join(_page(target.name, load_card(name_or_path)))
-    with writing(target, *target.parents):
-        target.mkdir(parents=True)
-        for name in (WEIGHTS, CARD):
-            write_bytes((source / name).read_bytes(), target / name)
-        write_bytes(f"{_BEGINNING}{page}\n".encode(), target / README)
+    source = find(name_or_path)
+    with _new_folder(Path(folder)) as (target, partial):
+        card = _checked(partial, _copy(source, partial))
+        page = "\n".join(_page(target.name, card))
+        write_bytes(f"{_BEGINNING}{page}\n".encode(errors="replace"), partial / README)
     return target
 
 
@@ -90,70 +86,93 @@ def pull(source: str | Path, folder: str | Path, *, sha256: str | None = None) -
         ...     load_card(pull(shared, Path(place, "mine")))["class"]
         'MACEGaunt'
     """
-    target = _free(Path(folder))
+    with _new_folder(Path(folder)) as (target, partial):
+        if "://" in str(source):
+            _download(str(source), partial)
+        else:
+            _copy(Path(source).expanduser(), partial)
+        found = _checked(partial, source)["sha256"]
+        if sha256 is not None and sha256.lower() != found:
+            raise DataError(
+                f"{source}: the weights have the SHA-256 {found}, not {sha256}; ask the owner "
+                "which is right"
+            )
+    return target
+
+
+@contextmanager
+def _new_folder(folder: Path) -> Iterator[tuple[Path, Path]]:
+    """Make a folder that appears under its name only once it is complete.
+
+    Yields:
+        The final path of the folder, and the path at which it is made.
+    """
+    target = folder.expanduser()
     with writing(target, *target.parents):
+        if target.exists():
+            raise ConfigError(f"{target} is there already; give another folder, or remove it")
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as place:
             partial = Path(place, target.name)
             partial.mkdir()
-            for name in (CARD, WEIGHTS):
-                write_bytes(_read(str(source), name), partial / name)
-            load(partial)
-            found = load_card(partial)["sha256"]
-            if sha256 not in {None, found}:
-                raise DataError(
-                    f"{source}: the weights have the SHA-256 {found}, not {sha256}; ask the owner "
-                    "which is right"
-                )
-            shutil.move(partial, target)
-    return target
+            with writing(target, partial):
+                yield target, partial
+                partial.rename(target)
 
 
-def _free(folder: Path) -> Path:
-    folder = folder.expanduser()
-    if folder.exists():
-        raise ConfigError(f"{folder} is there already; give another folder, or remove it")
-    return folder
-
-
-def _read(source: str, name: str) -> bytes:
-    """Read one file of a model folder, here or on the web."""
-    place = f"{source.rstrip('/')}/{name}"
-    if "://" in source and not source.startswith("https://"):
-        raise ConfigError(f"{source}: the address of a model begins with https://; give such a one")
-    try:
-        if "://" not in source:
-            return Path(place).expanduser().read_bytes()
-        with urllib.request.urlopen(place, timeout=_TIMEOUT) as answer:  # noqa: S310 - https, see above
-            content: bytes = answer.read(_LARGEST[name] + 1)
-    except (OSError, http.client.HTTPException) as error:
+def _copy(source: Path, partial: Path) -> Path:
+    """Copy card and weights of a model folder, which another process may be saving into."""
+    if not (source / CARD).is_file():
         raise DataError(
-            f"{place} cannot be read ({_reason(error)}); give the folder or the address that holds "
-            "it"
-        ) from error
-    if len(content) > _LARGEST[name]:
-        raise DataError(f"{place} is larger than {_LARGEST[name]} bytes, which no model here is")
-    return content
+            f"{source / CARD} cannot be read: there is no such file; give the folder or the "
+            "address that holds it"
+        )
+    if (source / CARD).stat().st_size > _LARGEST[CARD]:
+        raise DataError(f"{source / CARD} is larger than {_LARGEST[CARD]} bytes; it is no card")
+    card = read_card(source)
+    write_bytes((source / CARD).read_bytes(), partial / CARD)
+    write_bytes(read_weights(source, card["sha256"]), partial / WEIGHTS)
+    return source
 
 
-def _reason(error: Exception) -> str:
-    return (isinstance(error, OSError) and error.strerror) or str(error)
+def _download(source: str, partial: Path) -> None:
+    if not source.startswith("https://"):
+        raise ConfigError(f"{source}: the address of a model begins with https://; give such a one")
+    for name, largest in _LARGEST.items():
+        place = f"{source.rstrip('/')}/{name}"
+        try:
+            fetch(place, partial / name, largest=largest, timeout=_TIMEOUT)
+        except EquinetError:
+            raise
+        except (OSError, ValueError) as error:
+            raise DataError(
+                f"{place} cannot be read ({error}); give the folder or the address that holds it"
+            ) from error
+
+
+def _checked(partial: Path, source: str | Path) -> dict[str, Any]:
+    """Load a model from its temporary place, and return its card; errors name where it is from."""
+    try:
+        load(partial)
+        return read_card(partial)
+    except DataError as error:
+        raise DataError(str(error).replace(str(partial), str(source))) from error
 
 
 def _page(name: str, card: Mapping[str, Any]) -> Iterator[str]:
     """Yield the lines of a README in Markdown."""
     yield f"# {name}"
     yield ""
-    yield f"{card['class']}, {card.get('parameters', 0):,} parameters in {card['dtype']}."
+    yield f"{card['class']}, {card['parameters']:,} parameters in {card['dtype']}."
     if "data" in card:
-        yield f"Trained on {card['data']}."
+        yield f"Trained on {_one_line(card['data'])}."
     for key in ("theory", "command", "commit"):
         if card.get(key):
-            yield f"\n{key.capitalize()}: `{card[key]}`"
-    metrics = card.get("metrics", {})
+            yield f"\n{key.capitalize()}: `{_one_line(card[key])}`"
+    metrics = _errors_by_set(card.get("metrics"))
     columns = sorted({key for errors in metrics.values() for key in errors})
     if columns:
-        units = card.get("units", {})
+        units = card["units"]
         heads = (f"{key} ({units[key]})" if key in units else key for key in columns)
         yield ""
         yield f"| set | {' | '.join(heads)} |"
@@ -166,6 +185,18 @@ def _page(name: str, card: Mapping[str, Any]) -> Iterator[str]:
     yield f"equinet zoo pull ADDRESS --out {name} --sha256 {card['sha256']}"
     yield f"equinet evaluate {name} test.xyz"
     yield "```"
+
+
+def _errors_by_set(metrics: Any) -> dict[str, Mapping[str, Any]]:
+    """Return the entries of metrics that are errors by name, which other programs need not keep."""
+    if not isinstance(metrics, Mapping):
+        return {}
+    return {key: each for key, each in metrics.items() if isinstance(each, Mapping)}
+
+
+def _one_line(value: Any) -> str:
+    """Write a value so that it stays within a line, and within quotes, of Markdown."""
+    return " ".join(str(value).split()).replace("`", "'")
 
 
 def _figure(value: Any) -> str:

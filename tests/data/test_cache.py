@@ -1,4 +1,5 @@
 import hashlib
+import http.client
 import io
 import logging
 import os
@@ -169,6 +170,29 @@ def test_a_changed_digit_of_a_split_is_found(tmp_path, write, text, caplog, name
     assert fingerprint(again["a"]) == fingerprint(first["a"])
     (tmp_path / "set" / "checksums.json").unlink()  # as older versions leave it
     cache.cached_splits("set", pytest.fail, ("a",), cache=tmp_path)
+
+
+def test_fetch_follows_no_address_without_protection(tmp_path, monkeypatch):
+    class Answer(io.BytesIO):
+        url = "http://elsewhere/file"
+
+    monkeypatch.setattr("urllib.request.urlopen", lambda *_, **__: Answer(b"content"))
+    with pytest.raises(DataError, match="https://host/file: it leads to http://elsewhere/file"):
+        cache.fetch("https://host/file", tmp_path / "file")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_download_that_breaks_off_is_one_sentence(tmp_path, monkeypatch):
+    class Answer(io.BytesIO):
+        headers: ClassVar[dict[str, str]] = {"Content-Length": "many"}
+
+        def read(self, *_: int) -> bytes:
+            raise http.client.IncompleteRead(b"cont")
+
+    monkeypatch.setattr("urllib.request.urlopen", lambda *_, **__: Answer(b"content"))
+    with pytest.raises(DataError, match=r"host/file: the download failed \(IncompleteRead"):
+        cache.fetch("https://host/file", tmp_path / "file")
+    assert not list(tmp_path.iterdir())
 
 
 def test_fetch_takes_no_more_than_was_agreed(tmp_path, monkeypatch):
