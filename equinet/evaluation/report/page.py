@@ -6,7 +6,7 @@ from equinet.evaluation.report import circumstances, sections
 from equinet.evaluation.report.contents import Contents
 from equinet.evaluation.report.markup import Markup, element
 from equinet.evaluation.report.style import SCRIPT, STYLE
-from equinet.files import write_bytes
+from equinet.files import reading, write_bytes
 
 PAGE = "report.html"
 """Name of the report in the folder of a run or of an evaluation."""
@@ -71,6 +71,8 @@ def write_report(folder: Path) -> Path:
         ...     write_report(folder).name
         'report.html'
     """
-    page = render(Contents.of(folder))
+    contents = Contents.of(folder)
+    with reading(folder, "a run or an evaluation"):
+        page = render(contents)
     write_bytes(page.encode(), folder / PAGE)
     return folder / PAGE

@@ -195,6 +195,21 @@ def test_damaged_files_are_named(folder, name, content):
         write_report(folder)
 
 
+@pytest.mark.parametrize("odd", [None, "many", [1]])
+def test_a_record_with_values_of_another_kind_is_named(folder, capsys, odd):
+    record = json.loads((folder / "report.json").read_text())
+    unsealed = {key: value for key, value in record.items() if key not in {"seal", "sealed"}}
+    unsealed["findings"][0]["spreads"] = [
+        {**spread, "median": odd} for spread in unsealed["findings"][0]["spreads"]
+    ]
+    (folder / "report.json").write_text(json.dumps(unsealed))
+    assert entry.main(["report", str(folder)]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"equinet: {folder}")
+    assert "cannot be read as" in error
+    assert error.count("\n") == 1
+
+
 def test_the_command_draws_the_report_anew(folder, capsys):
     first = write_report(folder).read_bytes()
     (folder / "report.html").unlink()
