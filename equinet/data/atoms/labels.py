@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _LARGEST_WHOLE = 2.0**63
+_LARGEST = 1e100  # squares and unit conversions of larger numbers overflow
 
 _STRUCTURE = {"numbers", "positions", "tags", "initial_magmoms", "initial_charges", "unique_id"}
 
@@ -119,7 +120,7 @@ class LabelNames:
         given = getattr(self.given, kind)
         names = _fitting(kind, values) if given is None else [given]
         names = [name for name in names if name in values]
-        expected = given or self._settled.get(kind)
+        expected = self._settled.get(kind) if given is None else given
         if names and expected is not None and expected not in names:
             raise DataError(
                 f"{source}: no {kind} named {expected!r}, as in frames before it, but "
@@ -336,7 +337,7 @@ def numeric(
 
 
 def finite(value: Float64[np.ndarray, "..."], what: str, source: str) -> Float64[np.ndarray, "..."]:
-    """Return an array unchanged, or refuse it if it contains NaN or infinity.
+    """Return an array unchanged, or refuse it if it contains NaN, infinity or absurd numbers.
 
     Args:
         value: Numbers of any shape.
@@ -344,14 +345,15 @@ def finite(value: Float64[np.ndarray, "..."], what: str, source: str) -> Float64
         source: Name of the structure in error messages.
 
     Raises:
-        DataError: A number is NaN or infinite.
+        DataError: A number is NaN, infinite or beyond 1e100.
     """
-    if not np.isfinite(value).all():
-        where = np.argwhere(~np.isfinite(value))[0]
+    sound = np.abs(value) <= _LARGEST
+    if not sound.all():
+        where = np.argwhere(~sound)[0]
+        found = float(value[tuple(where)])
         atom = f" (first at atom {where[0]})" if value.ndim == 2 and what != "cell" else ""
-        raise DataError(
-            f"{source}: {what} hold NaN or infinity{atom}; correct it, or leave the frame out"
-        )
+        odd = f"{found:g}" if np.isfinite(found) else "NaN or infinity"
+        raise DataError(f"{source}: {what} hold {odd}{atom}; correct it, or leave the frame out")
     return value
 
 

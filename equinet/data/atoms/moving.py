@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from equinet.arguments import Positive
+from equinet.arguments import Positive, check_arguments
 from equinet.data.atoms.fields import Frame
 from equinet.data.atoms.neighbors import neighbor_list
 from equinet.neighborhood import Neighborhood
@@ -29,6 +29,7 @@ class MovingNeighborList:
     """
 
     def __init__(self, near: Neighborhood, skin: Positive = 0.5) -> None:
+        check_arguments(MovingNeighborList, {"skin": skin})
         self.near = near
         self.skin = skin
         self._last: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None

@@ -15,8 +15,8 @@ from equinet.errors import DataError
 
 _MOST_EDGES = 1e9  # edges of one structure; their indices and shifts would take 40 gigabytes
 _FARTHEST = 1e6  # lattice vectors beyond which an atom is moved; vesin counts them in 32 bits
-_LONGEST = 1e100  # Å; volumes of longer cells overflow
 _MOST_CELLS = 1e5  # number of cells beyond which vesin merges them
+_SMALLEST_SEARCH = 1.0  # Å; vesin refuses cutoff radii that are much shorter
 _WIDEST_SEARCH = 4.0  # multiple of the cutoff, with at most 64 times as many candidates as pairs
 
 
@@ -26,7 +26,8 @@ class SearchBox(NamedTuple):
     Attributes:
         positions: Positions, Å, with wide gaps closed in directions that are not periodic.
         cell: Lattice vectors in rows, Å; if any direction is periodic, they span three dimensions.
-        cutoff: Distance up to which pairs must be searched, Å; at least the cutoff of the graph.
+        cutoff: Distance up to which pairs must be searched, Å: at least the cutoff of the graph, or
+            the diameter of a structure that is not periodic.
         moved: Lattice vectors by which each atom was moved towards the cell.
     """
 
@@ -64,11 +65,6 @@ def search_box(
         >>> box.positions[1].tolist()
         [0.0, 0.0, 10.0]
     """
-    farthest = max(np.abs(positions).max(), np.abs(cell[pbc]).max(initial=0.0))
-    if farthest > _LONGEST:
-        raise DataError(
-            f"{source}: a coordinate or lattice vector is {farthest:.3g} Å long; correct it"
-        )
     periodic = int(pbc.sum())
     axes, spanning, heights = np.eye(3), np.zeros((3, 3)), np.zeros(3)
     moved = np.zeros_like(positions)
@@ -99,6 +95,8 @@ def search_box(
         volume = abs(float(np.linalg.det(spanning))) * math.prod(free)
     else:
         volume = math.inf
+        # vesin goes through all cells within the cutoff, also where no atom can be.
+        cutoff = min(cutoff, max(1.001 * math.hypot(*lengths), _SMALLEST_SEARCH))
     _refuse_many_edges(positions, volume, cutoff, source)
     return SearchBox(positions, spanning, _search_cutoff(lengths, cutoff, source), moved)
 

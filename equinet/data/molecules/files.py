@@ -60,6 +60,8 @@ def read_molecules(path: Path, names: Sequence[str]) -> tuple[Molecules, dict[st
     if not found:
         raise DataError(f"{path} holds no molecules")
     for place, (numbers, _, _) in enumerate(found):
+        if not len(numbers):
+            raise DataError(f"{path}, molecule {place}: it has no atoms; leave it out")
         if numbers.min() < 1:
             raise DataError(f"{path}, molecule {place}: atomic number 0 is no element; correct it")
     counts = np.array([len(numbers) for numbers, _, _ in found], dtype=np.int64)
@@ -151,20 +153,24 @@ def _read_npz(path: Path, names: Sequence[str]) -> Molecules:
             f"{path} must have the arrays Z, R and N (elements and places of all atoms, and the "
             f"number of atoms of each molecule), found {', '.join(sorted(arrays))}"
         )
-    shapes = (numbers.shape, positions.shape, int(counts.sum()))
-    if shapes != ((len(numbers),), (len(numbers), 3), len(numbers)) or (counts < 1).any():
+    numbers, positions, counts = (
+        _numbers(str(path), name, array)
+        for name, array in (("Z", numbers), ("R", positions), ("N", counts))
+    )
+    numbers, counts = whole(numbers, "Z", str(path)), whole(counts, "N", str(path))
+    shapes = (numbers.shape, positions.shape, counts.ndim, counts.sum())
+    if shapes != ((numbers.size,), (numbers.size, 3), 1, numbers.size) or (counts < 1).any():
         raise DataError(
             f"{path}: Z {list(numbers.shape)}, R {list(positions.shape)} and N, whose sum is "
-            f"{int(counts.sum())}, do not fit one another"
+            f"{counts.sum()}, do not fit one another"
         )
-    numbers, counts = whole(numbers, "Z", str(path)), whole(counts, "N", str(path))
     if ((numbers < 1) | (numbers > _LARGEST)).any():
         raise DataError(f"{path}: Z must hold atomic numbers, from 1 to {_LARGEST}")
     values = {}
     for name in names:
         if name not in arrays:
             raise DataError(f"{path} has no {name!r}{did_you_mean(name, arrays)}")
-        array = _numbers(str(path), name, arrays[name])
+        array = np.atleast_1d(_numbers(str(path), name, arrays[name]))
         if len(array) == len(numbers) != len(counts):
             values[name] = array.reshape(len(numbers))
         elif len(array) == len(counts):

@@ -59,6 +59,7 @@ _FREE_ATOMS: Mapping[str, Mapping[int, float]] = {
     "H": {1: -0.497912, 6: -37.844411, 7: -54.581501, 8: -75.062219, 9: -99.716370},
     "G": {1: -0.510927, 6: -37.861317, 7: -54.598897, 8: -75.079532, 9: -99.733544},
 }
+_KNOWN = frozenset(_FREE_ATOMS["U0"])
 _NUMBERS = {name: number for number, name in enumerate(SYMBOLS) if number}
 # The lower triangle of the tensor, row by row, as the table lists it.
 _TENSOR_COLUMNS = ("A_xx", "A_xy", "A_yy", "A_xz", "A_yz", "A_zz")
@@ -129,11 +130,13 @@ def read_tables(folder: Path) -> tuple[Molecules, str]:
                 parts["positions"].append(_numbers(places, 3 * len(numbers)).reshape(-1, 3))
                 parts["charges"].append(_numbers(charges, len(numbers)))
                 rows.append([float(value) for value in targets])
-                if 0 in numbers:
-                    raise ValueError(f"an element among {elements} is unknown")
+                if not _KNOWN.issuperset(numbers):
+                    raise ValueError(f"an element among {elements} is none of H, C, N, O, F")
                 if not np.isfinite(rows[-1]).all():
                     raise ValueError("a target is not finite")
         _log.info("%s: %d molecules so far", path.name, len(files))
+    if not files:
+        raise DataError(f"{folder}: the tables of QM9 list no molecules; {_AGAIN}")
     counts = np.array([len(each) for each in parts["numbers"]], dtype=np.int64)
     joined = {name: np.concatenate(arrays) for name, arrays in parts.items()}
     columns = zip(_COLUMNS.items(), np.array(rows).T, strict=True)

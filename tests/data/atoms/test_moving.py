@@ -77,3 +77,9 @@ def test_a_search_that_fails_leaves_nothing_behind() -> None:
         with pytest.raises(DataError):
             listed(bad)
     assert_same(listed, good)
+
+
+@pytest.mark.parametrize("skin", [-1.0, 0.0, float("nan"), float("inf")])
+def test_absurd_skins_are_refused(skin):
+    with pytest.raises(ValueError, match=r"skin(:| must be) "):
+        MovingNeighborList(Neighborhood(3.0), skin=skin)

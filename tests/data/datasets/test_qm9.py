@@ -239,6 +239,8 @@ def damaged(text: str, how: str) -> str:
         last = last.rsplit(",", 1)[0] + ",abc"
     elif how == "element":
         last = last.replace("'C'", "'Qq'")
+    elif how == "heavy":
+        last = last.replace("'C'", "'S'")
     elif how == "short":
         last = last.replace("'C',", "")
     elif how == "gone":
@@ -254,7 +256,8 @@ def damaged(text: str, how: str) -> str:
         ("qm9_part2.csv", "cut", "qm9_part2.csv.*line .* of 25 columns; it is cut short"),
         ("qm9_part2.csv", "nan", "qm9_part2.csv, line .*: a target is not finite"),
         ("qm9_part2.csv", "word", "qm9_part2.csv, line .*: could not convert string"),
-        ("qm9_part2.csv", "element", "qm9_part2.csv, line .*: an element among .* is unknown"),
+        ("qm9_part2.csv", "element", "line .*: an element among .* is none of H, C, N, O, F"),
+        ("qm9_part2.csv", "heavy", "line .*: an element among .* is none of H, C, N, O, F"),
         ("qm9_part2.csv", "short", "qm9_part2.csv, line .*: .* numbers were found, not"),
         ("qm9_part2.csv", "head", "it has no column XYZ_Ang"),
         ("qm9_part3.csv", "gone", "lists 6 molecules, which are not the 5 of the other tables"),
@@ -270,6 +273,14 @@ def test_damaged_tables_are_refused_in_one_sentence(tmp_path, name, how, message
     with pytest.raises(DataError, match=message) as refused:
         QM9(root=root, cache=tmp_path / "cache").prepare()
     assert "\n" not in str(refused.value)
+
+
+def test_tables_without_molecules_are_refused(tmp_path):
+    root = write_tables(tmp_path, 6)
+    for path in root.glob("*.csv"):
+        path.write_text(path.read_text().split("\n")[0])
+    with pytest.raises(DataError, match="the tables of QM9 list no molecules"):
+        read_tables(root)
 
 
 def test_a_missing_table_is_named(tmp_path):
