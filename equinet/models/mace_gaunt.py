@@ -1,5 +1,6 @@
 """MACE with Gaunt tensor products: an equivariant many-body force field."""
 
+import logging
 import math
 from collections.abc import Sequence
 from functools import partial
@@ -10,6 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from equinet.arguments import Count, Positive, WholeNumber
+from equinet.errors import BackendError
 from equinet.models.fixed import FixedMACEGaunt, FixedPotential, is_covered
 from equinet.models.potential import Evaluation, Potential
 from equinet.models.readouts import energy_readouts, layer_degrees
@@ -22,6 +24,8 @@ from equinet.nn import (
     edge_harmonics,
 )
 from equinet.ops import Backend
+
+_log = logging.getLogger(__name__)
 
 
 class MACEGaunt(Potential):
@@ -159,11 +163,16 @@ class MACEGaunt(Potential):
         """Return splines in place of radial networks and a gradient written by hand.
 
         Systems of more than some hundred atoms are evaluated piece by piece, so that memory does
-        not hold what every edge needs. See :meth:`Potential.fixed`.
+        not hold what every edge needs. None, with a warning, where the radial networks are no
+        functions that splines follow. See :meth:`Potential.fixed`.
         """
         if type(self) is not MACEGaunt or not is_covered(self):
             return None
-        return FixedPotential(self, FixedMACEGaunt(self))
+        try:
+            return FixedPotential(self, FixedMACEGaunt(self))
+        except BackendError as error:
+            _log.warning("%s; the model is evaluated without splines", error)
+            return None
 
     def weight_decay_parameters(self) -> list[Tensor]:
         """Return all matrices but the factors of pairs, whose decay would hide elements."""

@@ -1,6 +1,6 @@
 """Energies, forces and stresses of many structures, evaluated in packed batches."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +40,8 @@ def evaluate_many(model: "Potential", structures: Iterable[Any]) -> list[dict[st
     with _constant(model):
         for run in runs_within(graphs, lambda graph: graph.num_edges, edges_at_once(device)):
             results += _evaluate(model, evaluate, run, device)
+    for frame, found in zip(frames, results, strict=True):
+        _refuse_not_finite(found, frame.source)
     return results
 
 
@@ -81,6 +83,15 @@ def _refuse_unknown(frames: Sequence[Frame], model: "Potential") -> None:
             raise DataError(
                 f"{frame.source} holds {names}, which the model was not trained for ({others}); "
                 "leave it out, or evaluate a model that knows it"
+            )
+
+
+def _refuse_not_finite(results: Mapping[str, Any], source: str) -> None:
+    for name, values in results.items():
+        if not np.isfinite(values).all():
+            raise DataError(
+                f"{source}: the model's {name} is not finite, as where two atoms are far too "
+                "close; correct the positions, or leave the structure out"
             )
 
 

@@ -310,8 +310,8 @@ class Potential(Model):
 
         Raises:
             DataError: A structure has an element that the model does not know, two atoms at the
-                same place, positions that are not finite, or a cell without volume; elements are
-                checked before anything is evaluated.
+                same place, positions that are not finite, or a cell without volume, or its energy
+                or a force is not finite; elements are checked before anything is evaluated.
 
         Example:
             >>> from ase.build import molecule

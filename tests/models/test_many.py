@@ -126,6 +126,15 @@ def test_weights_are_learnable_again_after_a_refusal():
     assert all(parameter.requires_grad for parameter in potential.parameters())
 
 
+@pytest.mark.parametrize("copies", [1, 60])
+def test_results_that_are_not_finite_are_refused(copies):
+    potential = model()
+    with torch.no_grad():
+        potential.readouts[0].weight.fill_(float("nan"))
+    with pytest.raises(DataError, match="structure 0: the model's energy is not finite"):
+        potential.evaluate_many([molecule("H2O")] * copies)
+
+
 def test_unknown_elements_are_refused_before_anything_is_evaluated(monkeypatch):
     potential = model()
     monkeypatch.setattr(potential, "forward", lambda *_, **__: pytest.fail("evaluated"))

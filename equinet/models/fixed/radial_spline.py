@@ -7,7 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from equinet.arguments import Positive
+from equinet.arguments import Positive, check_arguments
+from equinet.errors import BackendError
 from equinet.ops.native import load
 from equinet.ops.native import radial_spline as native
 
@@ -15,6 +16,8 @@ from equinet.ops.native import radial_spline as native
 _FEWEST, _MOST = 64, 4096
 # The error that rounding in float64 leaves.
 _LEAST_ERROR = 1e-13
+# Rounding of values that nearly cancel may leave this much of the largest.
+_LARGEST_ERROR = 1e-10
 # Å, small against every length of a radial basis.
 _NEAR_ZERO = 1e-3
 
@@ -34,6 +37,10 @@ class RadialSpline:
             cutoff.
         dtype: Floating-point type of distances and results.
 
+    Raises:
+        ValueError: The cutoff is not positive and finite.
+        BackendError: The functions are not finite, or vary too fast for the finest spline.
+
     Source: Hermite interpolation of degree 5, whose error is :math:`h^6 \max|f^{(6)}| / 46080` for
     intervals of length h.
 
@@ -48,15 +55,21 @@ class RadialSpline:
     def __init__(
         self, functions: Function, cutoff: Positive, dtype: torch.dtype = torch.float32
     ) -> None:
+        check_arguments(RadialSpline, {"cutoff": cutoff})
         load()
         intervals = _FEWEST
         rows, error = _interpolate(functions, cutoff, intervals)
         tolerance = max(4 * torch.finfo(dtype).eps, _LEAST_ERROR)
-        while error > tolerance and intervals < _MOST:
+        while tolerance < error < math.inf and intervals < _MOST:
             # The error falls with the sixth power of the length of an interval.
             doublings = math.ceil(math.log2(error / tolerance) / 6)
             intervals = min(_MOST, intervals * 2**doublings)
             rows, error = _interpolate(functions, cutoff, intervals)
+        if not error <= max(10 * tolerance, _LARGEST_ERROR):
+            raise BackendError(
+                f"radial functions vary too fast for a spline of {intervals} intervals, whose "
+                f"error is {error:.1e} of the largest value"
+            )
         self.rows = rows.to(dtype)
         """Value, slope and curvature at every knot, [3 (intervals + 1), K]."""
         self.spacing = cutoff / intervals

@@ -150,6 +150,15 @@ def test_unknown_elements_are_refused() -> None:
         model().fixed()(data)
 
 
+@pytest.mark.parametrize("factor", [1e5, float("nan")])
+def test_radial_networks_that_no_spline_follows(factor: float, caplog: Any) -> None:
+    network = model()
+    with torch.no_grad():
+        next(network.interactions[0].radial.parameters()).mul_(factor)
+    assert network.fixed() is None
+    assert "vary too fast for a spline" in caplog.text
+
+
 def test_other_networks_have_no_fixed_form() -> None:
     assert model(pair_radial=True).fixed() is None
     assert model(backend="grid").fixed() is None

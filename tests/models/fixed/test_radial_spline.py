@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from equinet.errors import BackendError
 from equinet.models.fixed import RadialSpline
 from equinet.models.fixed.radial_spline import derivatives
 from equinet.nn import BesselBasis, RadialNetwork
@@ -81,3 +82,16 @@ def test_harmonics_of_edges(dtype: torch.dtype) -> None:
         ).double()
         error = (found - exact.grad).norm(dim=1) / (1 + exact.grad.norm(dim=1))
         assert float(error.max()) < (2e-5 if dtype == torch.float32 else 1e-13)
+
+
+@pytest.mark.parametrize("speed", [1e5, float("nan"), float("inf")])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_functions_that_no_spline_follows_are_refused(speed: float, dtype: torch.dtype) -> None:
+    with pytest.raises(BackendError, match="vary too fast for a spline"):
+        RadialSpline(lambda d: torch.sin(speed * d).unsqueeze(1), 4.0, dtype)
+
+
+@pytest.mark.parametrize("cutoff", [0.0, -1.0, float("nan"), float("inf")])
+def test_absurd_cutoffs_are_refused(cutoff: float) -> None:
+    with pytest.raises(ValueError, match="cutoff"):
+        RadialSpline(lambda d: d.sin().unsqueeze(1), cutoff)
