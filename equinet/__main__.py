@@ -68,6 +68,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         # The reader has ended, as `| head` does; otherwise the interpreter fails when it flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        if error.filename is None:
+            raise
+        sys.stderr.write(f"equinet: {error.filename}: {error.strerror}; give another path\n")
+        return 1
     return 0
 
 

@@ -23,13 +23,17 @@ from equinet.errors import ConfigError, DataError, EquinetError, WriteError
 
 _log = logging.getLogger(__name__)
 
-LOCK = "lock"
+LOCK = "process.lock"
 """Name of the file by which a process holds a folder."""
 
 _SEAL = "seal"
 _MARK = "sealed"  # at the other end of a file, so that no damage removes both unnoticed
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
-_REFUSED = {*_FULL, errno.EACCES, errno.EPERM, errno.EIO, errno.ENOTDIR, errno.ENAMETOOLONG}
+_REFUSED = {
+    *(*_FULL, errno.EACCES, errno.EPERM, errno.EIO, errno.ENAMETOOLONG),
+    # What stands there is of another kind: a file instead of a folder, or the other way round.
+    *(errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY),
+}
 _NO_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS}
 _held: set[int] = set()
 

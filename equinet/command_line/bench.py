@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from equinet.command_line import bench_model
 from equinet.errors import ConfigError
+from equinet.files import write_bytes
 
 if TYPE_CHECKING:
     from equinet.bench import Growth, Result, Series
@@ -117,7 +118,8 @@ def run(arguments: argparse.Namespace) -> Iterator[str]:
         yield ""
         yield from growth_rows(growth)
     record = arguments.out / "bench.json"
-    record.write_text(json.dumps(make_record(arguments, machine, results, growth), indent=2) + "\n")
+    content = json.dumps(make_record(arguments, machine, results, growth), indent=2)
+    write_bytes(f"{content}\n".encode(), record)
     draw(results, arguments.out / "bench.png", title)
     yield ""
     yield f"Written: {record}, {arguments.out / 'bench.png'}"

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from equinet.errors import ConfigError
+from equinet.files import write_bytes
 
 if TYPE_CHECKING:
     from equinet.bench.potentials import Point, Worker
@@ -76,7 +77,7 @@ def run(arguments: argparse.Namespace) -> Iterator[str]:
                 worker.close()
     record = arguments.out / "bench_model.json"
     content = make_record(arguments, machine, workers, points)
-    record.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    write_bytes(f"{json.dumps(content, indent=1)}\n".encode(), record)
     draw_curves(points, record.with_suffix(".png"), title)
     yield ""
     yield f"Written: {record}, {record.with_suffix('.png')}"

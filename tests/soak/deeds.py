@@ -22,6 +22,7 @@ from equinet.configuration import RunDirectory, compose
 from equinet.data.cache import cached_splits
 from equinet.data.digits import affine_copy, cached_copies
 from equinet.data.store import convert
+from equinet.files import LOCK
 from equinet.models import MACEGaunt
 from equinet.training.checkpoints import load_weights
 from equinet.training.progress import read_metrics
@@ -60,7 +61,7 @@ def digest(path: Path) -> str:
 
 def files_of(folder: Path) -> dict[str, str]:
     """What every file in a folder holds, except locks."""
-    paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != "lock")
+    paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != LOCK)
     return {str(path.relative_to(folder)): content(path) for path in paths}
 
 

@@ -270,3 +270,13 @@ def test_a_closed_pipe_is_no_error():
         process.stdout.close()
         assert process.stderr.read() == b""
         assert process.wait() == 0
+
+
+@pytest.mark.parametrize(
+    "words", [["zoo", "info"], ["data", "info"], ["data", "lint"], ["report"], ["zoo", "verify"]]
+)
+def test_a_path_that_cannot_be_used_is_one_sentence(capsys, words):
+    assert entry.main([*words, "a" * 300]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"equinet: {'a' * 300}")
+    assert error.endswith(": File name too long; give another path\n")

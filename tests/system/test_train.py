@@ -22,7 +22,7 @@ from labeled_files import write_clusters
 
 from equinet import configuration, train, zoo
 from equinet.errors import ConfigError, DataError
-from equinet.files import hold
+from equinet.files import LOCK, hold
 
 TINY = (
     "model.channels=2",
@@ -329,7 +329,7 @@ def test_a_second_training_in_one_directory_is_refused(run, tmp_path):
         run(path)
     assert not list(path.iterdir())
     run(path)
-    assert not (path / "lock").exists()
+    assert not (path / LOCK).exists()
 
 
 def test_folders_and_lists_train_like_files(tmp_path):

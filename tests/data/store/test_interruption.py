@@ -14,7 +14,7 @@ from stores import content_of, run
 
 from equinet.data.store import FrameStore, Options, conversion, convert
 from equinet.errors import ConfigError, DataError
-from equinet.files import read_sealed_json, write_sealed_json
+from equinet.files import LOCK, read_sealed_json, write_sealed_json
 
 
 def convert_until_killed(source, store, moment):
@@ -179,7 +179,7 @@ def test_a_second_conversion_into_a_folder_is_refused_or_waits(pairs, tmp_path):
     list(steps)
     assert exit_code(pid) == 0
     assert len(FrameStore(store)) == 12
-    assert not (store / "lock").exists()
+    assert not (store / LOCK).exists()
 
 
 def test_a_conversion_killed_after_its_last_file_leaves_nothing_behind(
