@@ -55,13 +55,19 @@ from equinet.training import Predictions, predict, table
 _log = logging.getLogger("equinet.evaluate")
 
 OPTIONS: Mapping[str, Any] = {
+    "checkpoint": str,
+    "output": str | None,
+    "device": str,
     "batch_size": Count | None,
-    "dtype": Literal["float32", "float64"],
-    "free_atoms_only": bool,
+    "dtype": Literal["float32", "float64"] | None,
+    "free_atoms_only": bool | None,
+    "data.file": str | Sequence[str],
+    "data.energy_key": str | None,
+    "data.forces_key": str | None,
     "data.allow_zero_forces": bool,
     "data.energy_unit": EnergyUnit,
     "data.length_unit": LengthUnit,
-    "data.forces_unit": ForcesUnit,
+    "data.forces_unit": ForcesUnit | None,
 }
 """Options of the command that must have values of some kind."""
 
@@ -89,9 +95,7 @@ def run(tree: Mapping[str, Any]) -> dict[str, Any]:
         DataError: The file cannot be used, or holds elements that the model was not trained for.
         EquinetError: A prediction is not finite.
     """
-    for key, kind in OPTIONS.items():
-        group, _, name = key.rpartition(".")
-        configuration.check_kind((tree[group] if group else tree)[name], kind, key)
+    configuration.check_options(tree, OPTIONS)
     given = tree["data"]["file"]
     if isinstance(given, Sequence) and not isinstance(given, str):
         return _evaluate_each(tree, [Path(str(file)).expanduser() for file in given])
@@ -106,7 +110,9 @@ def run(tree: Mapping[str, Any]) -> dict[str, Any]:
         _warn_of_training_structures(dataset, directory.training_structures, file)
     free_atoms_only = tree["free_atoms_only"]
     if free_atoms_only is None and directory and directory.config.is_file():
-        free_atoms_only = configuration.load_yaml(directory.config)["task"].get("free_atoms_only")
+        with reading(directory.config, "the configuration of a run"):
+            task = configuration.load_yaml(directory.config)["task"]
+            free_atoms_only = task.get("free_atoms_only")
     output = _output(tree["output"], directory, file)
     with hold(output, "evaluates"), writing(output):
         remove_partials(output, held=True)

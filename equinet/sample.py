@@ -6,14 +6,14 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
 from equinet import configuration, zoo
-from equinet.arguments import Count, NotNegative, Positive, Range
+from equinet.arguments import Count, NotNegative, Range
 from equinet.configuration import (
     RunDirectory,
     device_named,
@@ -24,7 +24,7 @@ from equinet.configuration import (
 )
 from equinet.data import Frame, QM9Molecules, frame_to_atoms
 from equinet.diffusion import Molecule, generate, sampling_levels
-from equinet.errors import BackendError, ConfigError
+from equinet.errors import BackendError, ConfigError, DataError, EquinetError
 from equinet.evaluation import units
 from equinet.evaluation.molecules import (
     MOLECULE_FIGURES,
@@ -51,14 +51,21 @@ from equinet.models import PonitaDenoiser
 _log = logging.getLogger("equinet.sample")
 
 _Many = Annotated[int, Range("from 1 to 1000000", least=1, most=1_000_000)]
+# Beyond these, numbers in single precision overflow or vanish.
+_Noise = Annotated[float, Range("from 1e-6 to 1e6 (Å)", least=1e-6, most=1e6)]
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 OPTIONS: Mapping[str, Any] = {
+    "checkpoint": str,
+    "reference": str | None,
+    "output": str | None,
+    "device": str,
+    "dtype": Literal["float32", "float64"] | None,
     "n": _Many,
     "seed": int,
     "steps": Count,
     "churn": NotNegative,
-    "highest_noise": Positive,
-    "lowest_noise": Positive,
+    "highest_noise": _Noise,
+    "lowest_noise": _Noise,
     "batch_size": Count,
 }
 """Options of the command that must have values of some kind."""
@@ -85,7 +92,7 @@ def run(tree: Mapping[str, Any]) -> dict[str, Any]:
             option is out of range, or the folder holds samples of other settings.
         DataError: Samples of an earlier command cannot be read.
     """
-    _check(tree)
+    configuration.check_options(tree, OPTIONS)
     directory = find_run(str(tree["checkpoint"]))
     reference = _reference_data(tree["reference"], directory)
     model = _load(tree, directory)
@@ -97,13 +104,6 @@ def run(tree: Mapping[str, Any]) -> dict[str, Any]:
         seconds = time.perf_counter() - start
         _write(molecules, output)
         return _judge(tree, reference, molecules, seconds, output)
-
-
-def _check(tree: Mapping[str, Any]) -> None:
-    for name, kind in OPTIONS.items():
-        configuration.check_kind(tree[name], kind, name)
-    if tree["dtype"] is not None and tree["dtype"] not in _DTYPES:
-        raise ConfigError(f"dtype must be float32, float64 or null, found {tree['dtype']!r}")
 
 
 def _load(tree: Mapping[str, Any], directory: RunDirectory | None) -> PonitaDenoiser:
@@ -131,7 +131,7 @@ def _sample(tree: Mapping[str, Any], model: PonitaDenoiser, output: Path) -> lis
     levels = sampling_levels(
         tree["steps"], highest=tree["highest_noise"], lowest=tree["lowest_noise"]
     )
-    found = _read(output)
+    found = _read(output, model.elements)
     missing = [number for number in range(tree["n"]) if number not in found]
     size = tree["batch_size"]
     batches = [missing[first : first + size] for first in range(0, len(missing), size)]
@@ -150,6 +150,7 @@ def _sample(tree: Mapping[str, Any], model: PonitaDenoiser, output: Path) -> lis
                 dtype=dtype,
                 after_step=bar.update,
             )
+            _refuse_not_finite(numbers, made)
             _keep(numbers, made, output)
             found |= dict(zip(numbers, made, strict=True))
     return [found[number] for number in range(tree["n"])]
@@ -174,35 +175,57 @@ def _claim(tree: Mapping[str, Any], output: Path) -> None:
 
 
 def _keep(numbers: Sequence[int], molecules: Sequence[Molecule], output: Path) -> None:
-    arrays = {
+    arrays: dict[str, Any] = {
         "samples": np.array(numbers),
         "counts": np.array([len(each.numbers) for each in molecules]),
         "numbers": np.concatenate([each.numbers for each in molecules]),
         "positions": np.concatenate([each.positions for each in molecules]),
     }
     folder = output / "parts"
-    folder.mkdir(exist_ok=True)
+    with writing(folder):
+        folder.mkdir(exist_ok=True)
     with whole_file(folder / f"{numbers[0]:07d}.npz") as partial, partial.open("wb") as file:
-        np.savez(file, allow_pickle=False, **arrays)
+        np.savez(file, **arrays)
 
 
-def _read(output: Path) -> dict[int, Molecule]:
-    """Return the molecules that earlier commands kept, by number."""
+def _refuse_not_finite(numbers: Sequence[int], molecules: Sequence[Molecule]) -> None:
+    for number, each in zip(numbers, molecules, strict=True):
+        if not np.isfinite(each.positions).all():
+            raise EquinetError(
+                f"molecule {number} has positions that are not finite; take a lower highest_noise, "
+                "or another model"
+            )
+
+
+def _read(output: Path, elements: Sequence[int]) -> dict[int, Molecule]:
+    """Return the molecules that earlier commands kept, by number.
+
+    A damaged part is removed, since its molecules are made again as they were.
+    """
     found: dict[int, Molecule] = {}
     for path in sorted((output / "parts").glob("*.npz")):
-        with (
-            reading(path, "a part of the samples"),
-            path.open("rb") as file,
-            np.load(file, allow_pickle=False) as part,
-        ):
-            ends = part["counts"].cumsum()[:-1]
-            numbers = np.split(part["numbers"], ends)
-            positions = np.split(part["positions"], ends)
-            found |= {
-                int(sample): Molecule(*each)
-                for sample, *each in zip(part["samples"], numbers, positions, strict=True)
-            }
+        try:
+            with reading(path, "a part of the samples"):
+                found |= _read_part(path, elements)
+        except DataError as error:
+            _log.warning("%s; its molecules are made again", error)
+            path.unlink()
     return found
+
+
+def _read_part(path: Path, elements: Sequence[int]) -> dict[int, Molecule]:
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as part:
+        samples, counts = part["samples"], part["counts"]
+        numbers, positions = part["numbers"], part["positions"]
+    if not (samples.dtype.kind == counts.dtype.kind == "i" and counts.sum() == len(numbers)):
+        raise ValueError("it does not count its atoms")
+    if positions.shape != (len(numbers), 3) or not np.isfinite(positions).all():
+        raise ValueError("it holds something other than positions")
+    if not np.isin(numbers, elements).all():
+        raise ValueError("it holds elements that the model does not make")
+    ends = counts.cumsum()[:-1]
+    rows = zip(samples, np.split(numbers, ends), np.split(positions, ends), strict=True)
+    return {int(sample): Molecule(*each) for sample, *each in rows}
 
 
 def _write(molecules: Sequence[Molecule], output: Path) -> None:
@@ -272,7 +295,8 @@ def _reference_data(name: str | None, directory: RunDirectory | None) -> Any:
             raise ConfigError(f"reference: there is no {name!r}; say one of {', '.join(known)}")
         node = configuration.load_choice("data", name)
     elif directory is not None:
-        node = configuration.load_yaml(directory.config)["data"]
+        with reading(directory.config, "the configuration of a run"):
+            node = dict(configuration.load_yaml(directory.config)["data"])
     else:
         return None
     return configuration.instantiate(node, "data")

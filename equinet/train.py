@@ -20,16 +20,16 @@ from equinet import configuration, training
 from equinet.arguments import Count, NotNegative, Positive
 from equinet.configuration import RunDirectory, process_rank
 from equinet.errors import ConfigError
-from equinet.files import write_bytes
+from equinet.files import reading, write_bytes
 
 _log = logging.getLogger(__name__)
 
 OPTIONS: Mapping[str, Any] = {
     "seed": int,
-    "init": str,
-    "init_train": str | list,
+    "init": str | None,
+    "init_train": str | Sequence[str] | None,
     "run.tf32": bool,
-    "run.probe": Count,
+    "run.probe": Count | None,
     "run.checkpoint_minutes": Positive,
     "run.log_seconds": NotNegative,
 }
@@ -83,16 +83,7 @@ def _refuse_data_without_task(tree: Mapping[str, Any], told: Sequence[str]) -> N
 
 def _check_own(tree: Mapping[str, Any]) -> None:
     """Check the options that belong to no constructor."""
-    for path, value in (
-        ("seed", tree["seed"]),
-        *((f"run.{name}", tree["run"][name]) for name in ("tf32", "checkpoint_minutes")),
-        ("run.log_seconds", tree["run"]["log_seconds"]),
-    ):
-        if value is None:
-            raise ConfigError(f"{path}: null is no value for it; leave it out for its default")
-    for key, kind in OPTIONS.items():
-        group, _, name = key.rpartition(".")
-        configuration.check_kind((tree[group] if group else tree).get(name), kind, key)
+    configuration.check_options(tree, OPTIONS)
     if not 0 <= tree["seed"] < 2**32:
         raise ConfigError(f"seed: {tree['seed']} is not between 0 and 2**32 - 1")
     if tree.get("init_train") is not None and tree.get("init") is None:
@@ -172,7 +163,8 @@ def _previous(directory: RunDirectory) -> dict[str, Any] | None:
     """Return the configuration in a run directory, completed with options that were added since."""
     if not directory.config.is_file():
         return None
-    return configuration.complete(configuration.load_yaml(directory.config))
+    with reading(directory.config, "the configuration of a run"):
+        return configuration.complete(configuration.load_yaml(directory.config))
 
 
 def _train(tree: Mapping[str, Any], directory: RunDirectory) -> dict[str, Any]:

@@ -7,7 +7,7 @@ check and complete them, and a run directory keeps the outcome.
 from equinet.configuration.config import (
     CONFIG_DIR,
     check,
-    check_kind,
+    check_options,
     complete,
     instantiate,
     is_open_ended,
@@ -43,7 +43,7 @@ __all__ = [
     "RunDirectory",
     "all_targets",
     "check",
-    "check_kind",
+    "check_options",
     "close_log",
     "command",
     "complete",

@@ -7,10 +7,13 @@ classes in the table of :mod:`equinet.configuration.targets` are built.
 
 import functools
 import inspect
+import operator
+import typing
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -89,7 +92,11 @@ def load_yaml(path: Path) -> dict[str, Any]:
         {'optim': {'lr': 0.01}}
     """
     with reading(path, "a configuration", error=ConfigError):
-        loaded = OmegaConf.create(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        # A few lines of aliases of aliases unfold to more than any memory holds.
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text)):
+            raise ValueError("it has aliases, which no configuration of equinet needs")
+        loaded = OmegaConf.create(text)
         if not isinstance(loaded, DictConfig):
             raise TypeError("it holds no mapping")
         return plain(loaded)
@@ -378,6 +385,28 @@ def check_kind(value: object, annotation: Any, path: str) -> None:
     reason = refusal(value, annotation)
     if reason:
         raise ConfigError(f"{path}: {reason}")
+
+
+def check_options(tree: Mapping[str, Any], kinds: Mapping[str, Any]) -> None:
+    """Refuse values of options that belong to no class.
+
+    Args:
+        tree: Plain configuration.
+        kinds: Annotations of the options by their dotted keys.
+
+    Raises:
+        ConfigError: A value does not match its annotation, or is null where that means nothing.
+
+    Example:
+        >>> check_options({"run": {"tf32": True}}, {"run.tf32": bool, "init": str | None})
+    """
+    for key, annotation in kinds.items():
+        *groups, name = key.split(".")
+        node = functools.reduce(operator.getitem, groups, tree)
+        value = node.get(name)
+        if value is None and type(None) not in typing.get_args(annotation):
+            raise ConfigError(f"{key}: null is no value for it; leave it out for its default")
+        check_kind(value, annotation, key)
 
 
 def first_line(error: Exception) -> str:

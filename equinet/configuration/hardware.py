@@ -48,10 +48,13 @@ def device_named(name: str) -> "torch.device":
 
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    refused = ConfigError(f"device must be auto, cpu or cuda, found {name!r}")
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise ConfigError(f"device must be auto, cpu or cuda, found {name!r}") from error
+        raise refused from error
+    if device.type not in {"cpu", "cuda"}:
+        raise refused
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ConfigError("device: there is no GPU that torch can use here; say device=cpu")
     return device

@@ -184,6 +184,8 @@ def _without_null(override: Override) -> str:
     if not (CONFIG_DIR / group).is_dir():
         return word
     value = override.value()
+    if isinstance(value, bool | int | float | dict):
+        raise ConfigError(f"{word}: {group} is chosen by name; write one of {_files(group)}")
     if not (override.is_delete() or value is None or value == []):
         return word
     if group in OPTIONAL:
@@ -402,16 +404,23 @@ def command(
     except (EquinetError, HydraException, OmegaConfBaseException, KeyboardInterrupt) as error:
         sentence, code = _verdict(error, known)
     except OSError as error:
-        if started:
+        if started and error.filename is None:
             raise
-        # Hydra makes the run directory before it calls the job.
-        sentence, code = f"run.dir: cannot make {error.filename} ({error.strerror})", 2
+        sentence, code = _refused(error, started=started)
     else:
         return 0
     finally:
         sys.argv = typed
     sys.stderr.write(f"equinet.{name}: {sentence}\n")
     return code
+
+
+def _refused(error: OSError, *, started: bool) -> tuple[str, int]:
+    """Return the sentence and the exit code for a path that cannot be used."""
+    if started:
+        return f"{error.filename}: {error.strerror}; give another path", 1
+    # Hydra makes the run directory before it calls the job.
+    return f"run.dir: cannot make {error.filename} ({error.strerror})", 2
 
 
 def _remove_if_empty(directory: str) -> None:

@@ -14,6 +14,7 @@ from equinet.data import AtomicDataset, Frame, evaluation_loader, nearest_energi
 from equinet.elements import symbol
 from equinet.errors import ConfigError
 from equinet.evaluation import predict
+from equinet.files import reading
 from equinet.models import Committee, Fallback, Potential, extended, find_model
 from equinet.training.tasks import PotentialTask
 
@@ -41,6 +42,7 @@ def prepare_initial(tree: Mapping[str, Any], typed: Sequence[str] = ()) -> dict[
     Raises:
         ConfigError: The model cannot be continued by this task, or the command asks for another
             network, neighborhood or level of theory.
+        DataError: The card of a committee does not describe its members.
 
     Example:
         >>> from equinet.configuration import compose
@@ -65,7 +67,10 @@ def prepare_initial(tree: Mapping[str, Any], typed: Sequence[str] = ()) -> dict[
         )
     words = dict(word.lstrip("+").split("=", 1) for word in typed if "=" in word)
     arguments = card["arguments"]
-    first = arguments["members"][0]["arguments"] if issubclass(kind, Committee) else arguments
+    first = arguments
+    if issubclass(kind, Committee):
+        with reading(name, "a committee"):
+            first = dict(arguments["members"][0]["arguments"])
     changed = {
         **tree,
         "init": name,
@@ -126,7 +131,8 @@ def initial_model(tree: Mapping[str, Any], data: Any) -> Potential:
         old, elements=elements, reference_energies=(prior + change).tolist(), shift_by=shift
     )
     _say(str(tree["init"]), old, model, before, shift)
-    train_parts(model, tree.get("init_train"))
+    parts = tree.get("init_train")
+    train_parts(model, str(parts) if isinstance(parts, int | float) else parts)  # YAML reads 5 so
     return model.train()
 
 

@@ -286,6 +286,22 @@ def test_broken_yaml_is_named(tmp_path, text):
         config.load_yaml(tmp_path / "config.yaml")
 
 
+def test_aliases_that_unfold_without_end_are_refused(tmp_path):
+    lines = [
+        "a0: &a0 [x, x]",
+        *(f"a{k}: &a{k} [{', '.join([f'*a{k - 1}'] * 9)}]" for k in range(1, 30)),
+    ]
+    (tmp_path / "config.yaml").write_text("\n".join(lines))
+    with pytest.raises(ConfigError, match=r"config\.yaml cannot be read .* it has aliases"):
+        config.load_yaml(tmp_path / "config.yaml")
+
+
+def test_a_list_that_stands_twice_is_written_twice(tmp_path):
+    both = [1, 2]
+    config.save_yaml({"a": both, "b": {"c": both}}, tmp_path / "config.yaml")
+    assert config.load_yaml(tmp_path / "config.yaml") == {"a": [1, 2], "b": {"c": [1, 2]}}
+
+
 def test_configs_lie_beside_the_package_in_a_checkout():
     assert config.CONFIG_DIR.is_dir()
     assert (config.CONFIG_DIR / "train.yaml").is_file()

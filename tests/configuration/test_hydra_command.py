@@ -72,6 +72,12 @@ def test_exit_codes_and_one_sentence(command, capsys, error, code):
     assert "Traceback" not in shown
 
 
+def test_a_path_that_cannot_be_used_is_one_sentence(command, capsys):
+    place = "a" * 300
+    assert command("model", "file.xyz", job=lambda _: Path(place).stat()) == 1
+    assert f"{place}: File name too long; give another path\n" in capsys.readouterr().err
+
+
 def test_unexpected_errors_keep_their_traceback(command):
     def job(_tree):
         raise ZeroDivisionError
@@ -145,6 +151,12 @@ def test_groups_that_a_run_can_do_without_can_be_taken_out(group, word):
     tree = compose("+experiment=nbody", word.format(group))
     assert not tree[group]
     hydra_command.config.check(tree["model"], "model", provided=("in_scalars", "out_scalars"))
+
+
+@pytest.mark.parametrize("word", ["model=5", "data=true", "trainer=1.5", "optim={lr: 1}"])
+def test_groups_are_chosen_by_name(word):
+    with pytest.raises(ConfigError, match="is chosen by name; write one of"):
+        compose("+experiment=nbody", word)
 
 
 @pytest.mark.parametrize("word", ["model=null", "~data", "trainer=[]"])

@@ -193,6 +193,21 @@ def test_info_and_lint_look_at_converted_structures(water, tmp_path, capsys):
     assert any("0.95 Å apart" in line for line in found)
 
 
+def test_an_empty_name_of_a_label_is_not_there(water, tmp_path, capsys):
+    status, _, err = command(capsys, "convert", water[1], tmp_path / "a", "--energy-key", "")
+    assert status == 1
+    assert "no energy named ''; the frame has the keys energy, forces" in err
+
+
+@pytest.mark.parametrize("energy", ["1e300", "-1e101"])
+def test_numbers_that_overflow_elsewhere_are_refused(water, tmp_path, capsys, energy):
+    _, own = water
+    own.write_text(WATER.format(energy=energy, force=0.01, x=1.8))
+    status, _, err = command(capsys, "convert", own, tmp_path / "a", "--energy-unit", "Hartree")
+    assert status == 1
+    assert f"frame 1: energy hold {float(energy):g}; correct it" in err
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [

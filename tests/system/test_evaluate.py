@@ -5,6 +5,7 @@ import errno
 import html
 import json
 import os
+import shutil
 from pathlib import Path
 
 import ase.io
@@ -21,7 +22,7 @@ from equinet.data.loading import sampling
 from equinet.data.store import convert
 from equinet.errors import ConfigError, DataError, EquinetError
 from equinet.evaluation.report import Findings
-from equinet.files import hold
+from equinet.files import LOCK, hold
 from equinet.integrations.ase import EquinetCalculator
 from equinet.models import Fallback
 
@@ -269,6 +270,10 @@ def test_fallbacks_write_which_structures_are_familiar(
         (("device=tpus",), "device must be auto, cpu or cuda, found 'tpus'"),
         (("batch_size=abc",), "batch_size: 'abc' is not a whole number"),
         (("batch_size=0",), "batch_size: 0 is not at least 1"),
+        (("device=[cpu]",), r"device: \['cpu'\] is not a text"),
+        (("output=[a]",), r"output: \['a'\] is not a text"),
+        (("data.energy_key=[a]",), r"data.energy_key: \['a'\] is not a text"),
+        (("data.energy_unit=null",), "data.energy_unit: null is no value for it"),
         (("output=/dev/null",), "output: cannot make the folder /dev/null"),
     ],
 )
@@ -276,6 +281,15 @@ def test_odd_settings_get_a_sentence(evaluated, trained, tmp_path, overrides, se
     file = write_clusters(tmp_path / "c.xyz", 2)
     with pytest.raises(ConfigError, match=sentence):
         evaluated(file, trained, *overrides)
+
+
+@pytest.mark.parametrize("content", ["{}", "task: 5", "task: null", "task: [1]"])
+def test_a_damaged_configuration_of_a_run_is_named(evaluated, trained, tmp_path, content):
+    file = write_clusters(tmp_path / "c.xyz", 2)
+    run = shutil.copytree(trained, tmp_path / "run")
+    (run / "config.yaml").write_text(content)
+    with pytest.raises(DataError, match=r"config\.yaml cannot be read as the configuration of a"):
+        evaluated(file, run)
 
 
 def test_absent_and_unfinished_models(evaluated, trained, tmp_path):
@@ -307,11 +321,11 @@ def test_a_second_evaluation_into_one_folder_is_refused(evaluated, trained, tmp_
     with hold(output, "evaluates"):
         with pytest.raises(ConfigError, match=f"process {os.getpid()} on .* already evaluates"):
             evaluated(file, trained, f"output={output}")
-        assert [path.name for path in output.iterdir()] == ["lock"]
+        assert [path.name for path in output.iterdir()] == [LOCK]
     evaluated(file, trained, f"output={output}")
     names = {path.name for path in output.iterdir()}
     assert names >= {"metrics.json", "parity.png", "predictions.extxyz"}
-    assert not any(name == "lock" or name.endswith(".partial") for name in names)
+    assert not any(name == LOCK or name.endswith(".partial") for name in names)
 
 
 def test_a_full_disk_ends_an_evaluation_in_one_sentence(evaluated, trained, tmp_path, monkeypatch):

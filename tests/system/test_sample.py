@@ -1,6 +1,7 @@
 """Sampling molecules, from overrides to files; bad input in one sentence."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from equinet import __main__ as entry
 from equinet import sample, zoo
 from equinet.configuration import hydra_command
 from equinet.data import QM9Molecules
-from equinet.errors import BackendError, ConfigError, DataError
+from equinet.errors import BackendError, ConfigError, EquinetError
 from equinet.models import Ponita, PonitaDenoiser
 
 FEW = ("steps=3", "batch_size=4", "device=cpu")
@@ -124,7 +125,15 @@ def test_other_settings_are_refused_where_samples_lie(run):
         ("steps=1", "steps must be at least 2, got 1"),
         ("churn=-1", "churn: "),
         ("lowest_noise=20", "must fall"),
-        ("dtype=float16", "dtype must be float32, float64 or null, found 'float16'"),
+        ("dtype=float16", "dtype: 'float16' is not one of float32, float64"),
+        ("dtype=[float32]", "dtype: ['float32'] is not one of float32, float64"),
+        ("output=[a,b]", "output: ['a', 'b'] is not a text"),
+        ("device=[cpu]", "device: ['cpu'] is not a text"),
+        ("device=meta", "device must be auto, cpu or cuda, found 'meta'"),
+        ("steps=null", "steps: null is no value for it; leave it out for its default"),
+        ("churn=null", "churn: null is no value"),
+        ("highest_noise=1e38", "highest_noise: 1e+38 is not from 1e-6 to 1e6 (Å)"),
+        ("lowest_noise=1e-300", "lowest_noise: 1e-300 is not from 1e-6 to 1e6 (Å)"),
         ("device=abacus", "device must be auto, cpu or cuda, found 'abacus'"),
         ("reference=qm8", "reference: there is no 'qm8'; say one of molecules, qm9_molecules"),
     ],
@@ -149,12 +158,63 @@ def test_checkpoints_that_make_no_molecules_are_refused(tmp_path, run):
         sample.run(hydra_command.compose("sample", ["checkpoint=mace-gaunt-3bpa"]))
 
 
-def test_damaged_parts_are_named(run, tmp_path):
-    run("n=2")
-    (part,) = (tmp_path / "out" / "parts").iterdir()
+def cut(part: Path) -> None:
     part.write_bytes(part.read_bytes()[:50])
-    with pytest.raises(DataError, match=r"0000000\.npz"):
+
+
+def changed(name: str, change: Callable[[np.ndarray], Any]) -> Callable[[Path], None]:
+    def deed(part: Path) -> None:
+        with np.load(part) as file:
+            arrays = dict(file)
+        np.savez(part, **{**arrays, name: change(arrays[name])})
+
+    return deed
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        cut,
+        changed("positions", lambda array: array * np.nan),
+        changed("positions", lambda array: array[:, :2]),
+        changed("numbers", lambda array: array + 100),
+        changed("counts", lambda array: array + 1),
+        changed("samples", lambda array: array + 0.5),
+        changed("samples", lambda _: np.array([{}])),
+    ],
+)
+def test_molecules_of_a_damaged_part_are_made_again(run, tmp_path, caplog, damage):
+    run("n=2")
+    whole = (tmp_path / "out" / "molecules.extxyz").read_bytes()
+    (part,) = (tmp_path / "out" / "parts").iterdir()
+    damage(part)
+    run("n=2")
+    assert "0000000.npz cannot be read as a part of the samples" in caplog.text
+    assert "its molecules are made again" in caplog.text
+    assert (tmp_path / "out" / "molecules.extxyz").read_bytes() == whole
+
+
+def test_positions_that_are_not_finite_are_not_kept(run, tmp_path, monkeypatch):
+    generate = sample.generate
+
+    def spoiled(*arguments, **options):
+        made = generate(*arguments, **options)
+        made[1].positions[0, 0] = np.nan
+        return made
+
+    monkeypatch.setattr(sample, "generate", spoiled)
+    with pytest.raises(EquinetError, match="molecule 1 has positions that are not finite"):
         run("n=2")
+    assert not list((tmp_path / "out").glob("parts/*"))
+
+
+def test_a_file_where_a_folder_should_be_is_one_sentence(model, tmp_path, capsys):
+    (tmp_path / "out").write_text("")
+    for output in (tmp_path / "out", tmp_path / ("a" * 300)):
+        assert entry.main(["sample", str(model), f"output={output}", *FEW, "n=2"]) == 1
+        error = capsys.readouterr().err
+        assert error.startswith(f"equinet.sample: {output} cannot be written")
+        assert error.count("\n") == 1
 
 
 def test_without_rdkit_the_rest_is_written(run, tmp_path, monkeypatch, caplog):

@@ -10,7 +10,7 @@ from torch_geometric.data import Batch
 from equinet import train, zoo
 from equinet.configuration import hydra_command
 from equinet.data import Frame, to_graph
-from equinet.errors import ConfigError
+from equinet.errors import ConfigError, DataError
 from equinet.models import Committee, MACEGaunt, extended, most_alike
 from equinet.training import prepare_initial
 
@@ -123,6 +123,8 @@ def test_a_run_goes_on_from_a_model(saved, sulfides, tmp_path, caplog):
     train.run(compose(*command, "init_train=[readouts]", "trainer.max_steps=5"))  # resumes
     with pytest.raises(ConfigError, match=r"'readout' is no part of a MACEGaunt; .*readouts"):
         train.run(compose(*command[:-1], f"run.dir={tmp_path / 'r2'}", "init_train=readout"))
+    with pytest.raises(ConfigError, match="init_train: '5' is no part of a MACEGaunt"):
+        train.run(compose(*command[:-1], f"run.dir={tmp_path / 'r3'}", "init_train=5"))
 
 
 @pytest.mark.parametrize(
@@ -140,6 +142,15 @@ def test_what_contradicts_the_model_is_refused(saved, words, message):
     tree = compose("data.train=a.xyz", f"init={saved}", *words)
     with pytest.raises(ConfigError, match=message):
         prepare_initial(tree, words)
+
+
+@pytest.mark.parametrize("members", [None, "x", [], [1], [{}]])
+def test_a_card_without_members_is_named(saved, members):
+    card = json.loads((saved / "card.json").read_text())
+    odd = {"class": "Committee", "arguments": {"members": members}}
+    (saved / "card.json").write_text(json.dumps(card | odd))
+    with pytest.raises(DataError, match=f"{saved} cannot be read as a committee"):
+        prepare_initial(compose("data.train=a.xyz", f"init={saved}"))
 
 
 def test_what_fits_the_model_is_taken_from_it(saved):

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -124,7 +125,7 @@ def write_splits(path: str | Path, splits: Mapping[str, Mapping[str, np.ndarray]
     path = Path(path).expanduser()
     if path.suffix != ".npz":
         raise DataError(f"{path}: a submission must end in .npz")
-    arrays: dict[str, np.ndarray] = {}
+    arrays: dict[str, Any] = {}
     for name, found in splits.items():
         if name not in SPLITS:
             raise DataError(f"split {name!r} is none of {', '.join(SPLITS)}")
