@@ -83,8 +83,8 @@ def pull(source: str | Path, folder: str | Path, *, sha256: str | None = None) -
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as place:
         ...     shared = push("mace-gaunt-3bpa", Path(place, "shared"))
-        ...     load_card(pull(shared, Path(place, "mine")))["class"]
-        'MACEGaunt'
+        ...     load(pull(shared, Path(place, "mine"))).elements
+        (1, 6, 7, 8)
     """
     with _new_folder(Path(folder)) as (target, partial):
         if "://" in str(source):
