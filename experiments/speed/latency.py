@@ -76,17 +76,11 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     atoms = ase.io.read(arguments.data / "test_300K.xyz", "0")
-    rows = {}
-    for channels in arguments.channels:
-        for name, taken in times(calls(channels, atoms), arguments.rounds).items():
-            low, median, _ = statistics.quantiles(taken, n=4)
-            row = {"least": min(taken), "lower quartile": low, "median": median}
-            rows[f"{channels} channels, {name}"] = {key: round(ms, 3) for key, ms in row.items()}
-            print(f"{channels:3} channels  {name:11}  median {median:.2f} ms", flush=True)
     stamp = make_stamp(seed=None, fingerprint="")
-    found = {
+    common = {
+        "unit": "ms",
         "atoms": len(atoms),
-        "ms": rows,
+        "rounds": arguments.rounds,
         "hardware": hardware(),
         "versions": stamp["versions"],
         "command": " ".join(["python", *stamp["command"]]),
@@ -94,9 +88,16 @@ def main() -> None:
         "commit": stamp["commit"],
         "dirty": stamp["dirty"],
     }
-    print(json.dumps(found, indent=1))
+    entries = []
+    for channels in arguments.channels:
+        for name, taken in times(calls(channels, atoms), arguments.rounds).items():
+            low, median, high = (round(ms, 3) for ms in statistics.quantiles(taken, n=4))
+            entry = {"metric": "energies and forces", "way": name, "channels": channels}
+            quartiles = {"value": median, "lower quartile": low, "upper quartile": high}
+            entries.append({**entry, **quartiles, "least": round(min(taken), 3), **common})
+            print(f"{channels:3} channels  {name:11}  median {median:.2f} ms", flush=True)
     if arguments.out:
-        arguments.out.write_text(json.dumps(found, indent=1) + "\n")
+        arguments.out.write_text(json.dumps(entries, indent=1) + "\n")
 
 
 if __name__ == "__main__":
