@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from equinet.o3.solid_harmonics import solid_harmonics
+from equinet.o3.harmonic_recurrences import solid_harmonics
 from equinet.o3.tables import constant_table
 
 

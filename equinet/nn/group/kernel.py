@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from equinet.lie import GroupQuadrature, named
-from equinet.nn.group.features import (
+from equinet.nn.group.kernel_basis import (
     factor_inputs,
     group_features,
     smooth_disc,
@@ -50,7 +50,7 @@ class HarmonicKernel(Kernel):
         coordinates: Sample coordinates of group elements; None if the kernel does not depend on
             them.
         rings: Number of rings of displacements, see
-            :func:`equinet.nn.group.features.spatial_features`.
+            :func:`equinet.nn.group.kernel_basis.spatial_features`.
         degree: Highest degree of the harmonics of displacements.
         group_degree: Highest degree of the harmonics of rotations.
     """

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from equinet.nn.group.features import smooth_disc
+from equinet.nn.group.kernel_basis import smooth_disc
 from equinet.nn.group.plain import CONVOLUTIONS
 
 _POOLS = {2: nn.functional.avg_pool2d, 3: nn.functional.avg_pool3d}

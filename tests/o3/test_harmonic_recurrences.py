@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from equinet.o3 import spherical_harmonics
-from equinet.o3.solid_harmonics import _recur, solid_harmonics
+from equinet.o3.harmonic_recurrences import _recur, solid_harmonics
 
 
 def randn(*shape: int) -> torch.Tensor:
