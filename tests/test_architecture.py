@@ -249,3 +249,12 @@ def test_the_picture_shows_todays_imports() -> None:
     rooms = {room for room in module.rooms() if (PACKAGE / room.replace(".", "/")).is_dir()}
     untold = {room for room in rooms if f"`{room.replace('.', '/')}`" not in text}
     assert not untold, f"docs/architecture.md has no row for {untold}"
+
+
+def test_every_schema_says_what_its_operation_computes() -> None:
+    text = (PACKAGE.parent / "csrc" / "schemas.cpp").read_text()
+    body = text[text.index("{") + 1 :]
+    paragraphs = [each.strip() for each in body.split("\n\n") if "m.def(" in each]
+    assert paragraphs
+    silent = [each for each in paragraphs if not each.startswith("//")]
+    assert not silent, f"csrc/schemas.cpp does not say what these compute: {silent}"
