@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from equinet.models import Potential
 
 _MODEL = "a run directory, a model folder, or a name from the zoo"
-_SHOWN_APART = ("schema", "class", "arguments", "units", "dtype", "parameters")
+_SHOWN_APART = ("schema", "class", "arguments", "units", "dtype", "parameters", "example")
 
 
 def add_parser(verbs: Any) -> None:
