@@ -31,7 +31,7 @@ _MARK = "sealed"  # at the other end of a file, so that no damage removes both u
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
 _REFUSED = {
     *(*_FULL, errno.EACCES, errno.EPERM, errno.EIO, errno.ENAMETOOLONG),
-    # What stands there is of another kind: a file instead of a folder, or the other way round.
+    # There is a file in the place of a folder, or the other way round.
     *(errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY),
 }
 _NO_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS}

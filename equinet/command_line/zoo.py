@@ -317,7 +317,7 @@ def _lines(name: str, value: Any, units: Mapping[str, str], depth: int = 1) -> I
     """Yield the lines of an entry: nested entries indented, numbers with their unit."""
     start = f"{'  ' * depth}{name}"
     if name in _SHOWN:
-        with suppress(TypeError):  # what is damaged is shown as it is
+        with suppress(TypeError):  # damaged values are shown as they are
             value = _SHOWN[name](value)
     if isinstance(value, Mapping):
         yield start

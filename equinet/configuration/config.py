@@ -94,7 +94,7 @@ def load_yaml(path: Path) -> dict[str, Any]:
     with reading(path, "a configuration", error=ConfigError):
         text = path.read_text(encoding="utf-8")
         # A few lines of aliases of aliases unfold to more than any memory holds.
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text)):
+        if "*" in text and any(isinstance(each, yaml.AliasEvent) for each in yaml.parse(text)):
             raise ValueError("it has aliases, which no configuration of equinet needs")
         loaded = OmegaConf.create(text)
         if not isinstance(loaded, DictConfig):
@@ -391,7 +391,7 @@ def check_options(tree: Mapping[str, Any], kinds: Mapping[str, Any]) -> None:
     """Refuse values of options that belong to no class.
 
     Args:
-        tree: Plain configuration.
+        tree: Configuration as plain mappings, lists and numbers.
         kinds: Annotations of the options by their dotted keys.
 
     Raises:

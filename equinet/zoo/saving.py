@@ -204,7 +204,7 @@ def read_weights(folder: Path, sha256: str) -> bytes:
     """Read the weights with a checksum, under the first of their two names that holds them.
 
     Args:
-        folder: Model folder.
+        folder: Folder of the model, with its card.
         sha256: SHA-256 that the weights must have, hexadecimal.
 
     Returns:
