@@ -92,7 +92,7 @@ def main() -> None:
     for channels in arguments.channels:
         for name, taken in times(calls(channels, atoms), arguments.rounds).items():
             low, median, high = (round(ms, 3) for ms in statistics.quantiles(taken, n=4))
-            entry = {"metric": "energies and forces", "way": name, "channels": channels}
+            entry = {"metric": "energies and forces", "implementation": name, "channels": channels}
             quartiles = {"value": median, "lower quartile": low, "upper quartile": high}
             entries.append({**entry, **quartiles, "least": round(min(taken), 3), **common})
             print(f"{channels:3} channels  {name:11}  median {median:.2f} ms", flush=True)
