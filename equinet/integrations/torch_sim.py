@@ -1,5 +1,6 @@
 """Trained potentials in torch-sim: dynamics and relaxations of many systems at once."""
 
+import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +32,8 @@ class TorchSimModel(ModelInterface):
     are fixed: results cannot be differentiated.
 
     Args:
-        model_or_name: Potential; or a run directory, a model folder, or a name from the zoo.
+        model_or_name: Potential, of which a copy is taken; or a run directory, a model folder,
+            or a name from the zoo.
         device: Device on which to compute.
         dtype: Floating-point type of the parameters and of the states, ``torch.float32`` or
             ``torch.float64``; None keeps that of the model.
@@ -63,7 +65,7 @@ class TorchSimModel(ModelInterface):
         if isinstance(model_or_name, str | Path):
             model: Any = zoo.load(model_or_name, device=device, dtype=dtype)
         else:
-            model = model_or_name.to(device=device, dtype=dtype)
+            model = copy.deepcopy(model_or_name).to(device=device, dtype=dtype)
         if not isinstance(model, Potential):
             raise ConfigError(f"{model_or_name} is no potential but a {type(model).__name__}")
         self.model = model.eval().requires_grad_(requires_grad=False)

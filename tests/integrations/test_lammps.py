@@ -147,3 +147,15 @@ def test_what_is_no_potential_is_refused(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(lammps.zoo, "load_card", lambda _: {})
     with pytest.raises(ConfigError, match="no potential but a Linear"):
         attach(Simulation(), "classifier", ["O", "H"])
+
+
+@needs_lammps
+def test_the_model_given_is_left_as_it_is(script) -> None:
+    from equinet.integrations.lammps import attach
+
+    model = script.potential("gradient").train()
+    lmp = script.simulation("p p p", script.structure()[1])
+    attach(lmp, model, ["O", "H"], dtype=torch.float32)
+    assert model.training
+    assert model.dtype == torch.float64
+    assert all(parameter.requires_grad for parameter in model.parameters())
